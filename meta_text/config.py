@@ -1,0 +1,214 @@
+"""Recipes: frozen dataclasses read from TOML, checked key by key."""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, field, fields, is_dataclass, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+STRICT = ConfigDict(extra="forbid")
+Count = int | tuple[int, int]
+
+
+class ConfigError(ValueError):
+    """What is wrong with a recipe, with the key and the way out."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class CorpusConfig:
+    """Texts and their class split. A split is a number (class_splits/N.json, else a seed) or a file."""
+
+    name: str | None = None
+    path: str | None = None
+    split: int | str = 1
+    split_field: str | None = None  # split by the values of this field instead of class by class
+    train_texts_per_class: int | None = None  # use at most so many texts of each training class
+
+
+@dataclass(frozen=True, config=STRICT)
+class EpisodeConfig:
+    """The tasks to train on; n_way and k_shot may be ranges [low, high]."""
+
+    n_way: Count = 5
+    k_shot: Count = 5
+    n_query: int = 5
+    uneven: bool = False
+
+
+@dataclass(frozen=True, config=STRICT)
+class EmbeddingConfig:
+    kind: Literal["learned", "static", "transformer"] = "transformer"
+    model: str = "sentence-transformers/all-MiniLM-L6-v2"
+    train: Literal["none", "lora", "full"] = "none"
+    max_tokens: int = 64
+    width: int = 128  # learned only
+    vocabulary: int = 8000  # learned only
+
+
+@dataclass(frozen=True, config=STRICT)
+class EncoderConfig:
+    cell: Literal["lstm", "hyper"] = "lstm"
+    hidden: int = 64
+    bidirectional: bool = True
+    pooling: Literal["mean", "max", "last"] = "mean"
+
+
+@dataclass(frozen=True, config=STRICT)
+class LearnerConfig:
+    """A learner by name; None leaves an option at the learner's own default."""
+
+    name: str = "meta_lstm"
+    inner_steps: int | None = None
+    inner_lr: float | None = None
+    first_order: bool | None = None
+    adapts: Literal["head", "encoder"] | None = None
+    prototype_start: bool | None = None
+    label_names: bool = False
+
+
+@dataclass(frozen=True, config=STRICT)
+class TrainConfig:
+    outer_steps: int = 200  # 0: evaluate what is untrained
+    outer_lr: float = 1e-3
+    embedding_lr: float = 2e-5
+    episodes_per_step: int = 8
+    clip: float = 0.25
+    validate_every: int = 25
+    validation_episodes: int = 100
+    patience: int = 4  # validations without a better one before stopping
+    seed: int = 0
+
+
+@dataclass(frozen=True, config=STRICT)
+class EvaluateConfig:
+    """The final test; what is None is as in [episode] (of a range, its upper end). k_shot may be a list: one result each."""
+
+    n_way: int | None = None
+    k_shot: int | tuple[int, ...] | None = None
+    n_query: int | None = None
+    episodes: int = 600
+    seed: int = 0
+
+
+@dataclass(frozen=True, config=STRICT)
+class CompareConfig:
+    """Which learners `compare` trains, and options that differ from each one's defaults."""
+
+    learners: tuple[str, ...] = ("protonet", "maml", "meta_lstm_2017", "meta_lstm")
+    options: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, config=STRICT)
+class Recipe:
+    """Everything that a run depends on."""
+
+    corpus: CorpusConfig = field(default_factory=CorpusConfig)
+    episode: EpisodeConfig = field(default_factory=EpisodeConfig)
+    embedding: EmbeddingConfig = field(default_factory=EmbeddingConfig)
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    learner: LearnerConfig = field(default_factory=LearnerConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    compare: CompareConfig = field(default_factory=CompareConfig)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return asdict(self)
+
+    def test_shapes(self) -> list[dict[str, int]]:
+        """n_way, k_shot and n_query of each final test."""
+        wanted, drawn = self.evaluate, self.episode
+        n_way = wanted.n_way or _upper(drawn.n_way)
+        shots = wanted.k_shot or _upper(drawn.k_shot)
+        n_query = wanted.n_query or drawn.n_query
+        return [
+            {"n_way": n_way, "k_shot": k_shot, "n_query": n_query}
+            for k_shot in (shots if isinstance(shots, tuple) else (shots,))
+        ]
+
+    def with_learner(self, name: str) -> "Recipe":
+        """The same run with another learner: [learner] if it is the recipe's own, else [compare.options.NAME]."""
+        if name == self.learner.name:
+            return self
+        options = {"label_names": self.learner.label_names, **self.compare.options.get(name, {}), "name": name}
+        return replace(self, learner=_parse("learner", LearnerConfig, options))
+
+
+def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a TOML recipe, then apply `table.key=value` overrides.
+
+    A relative corpus.path in the file is relative to the file; in an override, to the working folder.
+    Raises ConfigError for unknown tables, keys or learners, and for values of the wrong kind.
+    """
+    path = Path(path)
+    try:
+        tables = tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"no recipe at {path}; a TOML file such as recipes/intent.toml is needed") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from None
+    corpus_path = tables.get("corpus", {}).get("path")
+    if corpus_path is not None:
+        tables["corpus"]["path"] = str((path.parent / corpus_path).resolve())
+    for override in overrides:
+        _apply(tables, override)
+    return parse_recipe(tables)
+
+
+def parse_recipe(tables: Mapping[str, Any]) -> Recipe:
+    """Build a Recipe from plain nested dicts, as TOML or a saved config gives them."""
+    known = {f.name: f for f in fields(Recipe)}
+    parsed = {}
+    for table, values in tables.items():
+        if table not in known:
+            raise ConfigError(f"recipe has no table [{table}]{_hint(table, known)}")
+        if not isinstance(values, Mapping):
+            raise ConfigError(f"[{table}] is {values!r}; a table of keys is needed")
+        kind: Any = known[table].default_factory
+        parsed[table] = _parse(table, kind, values)
+    return Recipe(**parsed)
+
+
+def _parse(table: str, kind: Any, values: Mapping[str, Any]) -> Any:
+    names = [f.name for f in fields(kind)] if is_dataclass(kind) else []
+    for key in values:
+        if key not in names:
+            raise ConfigError(f"[{table}] has no key '{key}'{_hint(key, names)}")
+    try:
+        return TypeAdapter(kind).validate_python(dict(values))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = first["loc"][0] if first["loc"] else "?"
+        raise ConfigError(f"[{table}] {key} = {values.get(str(key))!r}: {first['msg'].lower()}") from None
+
+
+def _upper(count: Count) -> int:
+    return count if isinstance(count, int) else count[1]
+
+
+def _hint(word: str, known: Any) -> str:
+    near = get_close_matches(word, list(known), n=1)
+    return f"; did you mean '{near[0]}'?" if near else f"; it may be one of {', '.join(known)}"
+
+
+def _apply(tables: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    parts = key.strip().split(".")
+    if not equals or len(parts) < 2:
+        raise ConfigError(f"--set {override}: table.key=value is needed, for example train.outer_steps=50")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text  # a bare word is a string
+    table = tables
+    for part in parts[:-1]:
+        table = table.setdefault(part, {})
+    if parts == ["corpus", "path"]:
+        tables["corpus"].pop("name", None)
+    if parts == ["corpus", "name"]:
+        tables["corpus"].pop("path", None)
+    table[parts[-1]] = value

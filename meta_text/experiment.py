@@ -1,0 +1,216 @@
+"""Whole runs: train a recipe, evaluate a model, compare learners on identical episodes."""
+
+import platform
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from meta_text.baselines import logistic_regression
+from meta_text.config import ConfigError, Recipe
+from meta_text.corpus import ClassSplit, Corpus
+from meta_text.embedding import Embedding
+from meta_text.episode import Episode, EpisodeSampler, given_episodes
+from meta_text.evaluation import Predictor, answer_with, paired, run_episodes, score
+from meta_text.model import EmbeddedCorpus, MetaModel, build_embedding, build_model, open_split
+from meta_text.trainer import Trainer, TrainState
+
+BATCH_QUERIES = 2500  # queries adapted to and answered together, so that long test files fit in memory
+
+
+@dataclass
+class Watcher:
+    """What a caller may show of a run while it goes on."""
+
+    note: Callable[[str], None] = lambda line: None
+    encoding: Callable[[int, int], None] | None = None
+    training: Callable[[str, TrainState], None] = lambda learner, state: None
+    testing: Callable[[str, int, int], None] = lambda learner, done, total: None
+
+
+@dataclass
+class Bench:
+    """A recipe's corpus, split and embedding, ready to train and test on."""
+
+    recipe: Recipe
+    corpus: Corpus
+    split: ClassSplit
+    embedding: Embedding
+    embedded: EmbeddedCorpus
+    watcher: Watcher
+
+    @classmethod
+    def open(cls, recipe: Recipe, watcher: Watcher, device: str | None = None) -> "Bench":
+        wanted = recipe.corpus
+        if (wanted.name is None) == (wanted.path is None):
+            raise ConfigError("[corpus] needs either name or path, and not both")
+        corpus = Corpus.open(wanted.name or wanted.path or "")
+        watcher.note(corpus.describe())
+        split = open_split(recipe, corpus)
+        embedding, embedded = embed(recipe, corpus, split.train, watcher, device)
+        return cls(recipe, corpus, split, embedding, embedded, watcher)
+
+    def renewed(self) -> "Bench":
+        """The same with an untouched embedding, if training changes it."""
+        if not self.embedding.trainable:
+            return self
+        device = str(self.embedding.device)
+        embedding, embedded = embed(self.recipe, self.corpus, self.split.train, self.watcher, device)
+        return replace(self, embedding=embedding, embedded=embedded)
+
+
+def embed(
+    recipe: Recipe, corpus: Corpus, train_classes: Sequence[str], watcher: Watcher, device: str | None
+) -> tuple[Embedding, EmbeddedCorpus]:
+    """The recipe's embedding on `device` (default: CUDA if there is one) and the corpus bound to it."""
+    texts = [corpus.texts[row] for name in train_classes for row in corpus.rows_of(name)]
+    embedding = build_embedding(recipe, texts).to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    return embedding, EmbeddedCorpus(corpus, embedding, progress=watcher.encoding)
+
+
+def train(bench: Bench, out: Path | None = None, *, resume: bool = False) -> tuple[MetaModel, TrainState]:
+    """Meta-train the recipe's learner; the model that comes back is the best by validation accuracy."""
+    recipe = bench.recipe
+    model = build_model(recipe, bench.embedding).to(bench.embedding.device)
+    trainer = Trainer(
+        model, bench.embedded, bench.split, out, progress=lambda s: bench.watcher.training(recipe.learner.name, s)
+    )
+    return model, trainer.run(resume=resume)
+
+
+def test_episodes(
+    corpus: Corpus, class_names: Sequence[str], shape: dict[str, int], episodes: int, seed: int
+) -> list[Episode]:
+    """A corpus's own episodes where its tasks fix their support, else `episodes` drawn ones."""
+    given = given_episodes(corpus, class_names)
+    return given or EpisodeSampler(corpus, class_names, seed=seed, **shape).take(0, episodes)
+
+
+def evaluate(
+    predict: Predictor, embedded: EmbeddedCorpus, episodes: Sequence[Episode], learner: str, watcher: Watcher
+) -> dict[str, Any]:
+    """Scores of one learner on the given episodes, with what a reader needs to repeat them."""
+    largest = max(len(e.query) for e in episodes)
+    answers = run_episodes(
+        predict,
+        embedded,
+        episodes,
+        batch_size=max(1, min(20, BATCH_QUERIES // largest)),
+        progress=lambda done: watcher.testing(learner, done, len(episodes)),
+    )
+    first = episodes[0]
+    return {
+        "learner": learner,
+        "n_way": first.n_way,
+        "k_shot": len(first.support) // first.n_way,
+        "n_query": len(first.query) // first.n_way,
+        "episodes": len(episodes),
+        **score(answers),
+        "seconds": round(answers.seconds, 3),
+        "milliseconds_per_episode": round(1000 * answers.seconds / len(episodes), 2),
+    }
+
+
+def run_recipe(
+    recipe: Recipe, watcher: Watcher, out: Path | None, *, resume: bool = False, device: str | None = None
+) -> tuple[MetaModel, Bench, dict[str, Any]]:
+    """Train and test; the result is the first test's, with all of them under "results"."""
+    started = time.perf_counter()
+    bench = Bench.open(recipe, watcher, device)
+    model, state = train(bench, out, resume=resume)
+    predict = answer_with(model, label_names=recipe.learner.label_names)
+    results = []
+    for shape in recipe.test_shapes():
+        wanted = recipe.evaluate
+        episodes = test_episodes(bench.corpus, bench.split.test, shape, wanted.episodes, wanted.seed)
+        results.append(evaluate(predict, bench.embedded, episodes, recipe.learner.name, watcher))
+    whole = {
+        **_without_episodes(results[0]),
+        **_context(recipe),
+        "validation_accuracy": state.best,
+        "best_step": state.best_step,
+        "train_seconds": round(state.seconds, 1),
+        "total_seconds": round(time.perf_counter() - started, 1),
+        "results": [_without_episodes(result) for result in results],
+    }
+    return model, bench, whole
+
+
+def compare(recipe: Recipe, learners: Sequence[str], watcher: Watcher, device: str | None = None) -> dict[str, Any]:
+    """Train each learner by the same recipe and test all on identical episodes, beside two untrained baselines."""
+    started = time.perf_counter()
+    bench = Bench.open(recipe, watcher, device)
+    wanted, names = recipe.evaluate, recipe.learner.label_names
+    drawn = [
+        test_episodes(bench.corpus, bench.split.test, shape, wanted.episodes, wanted.seed)
+        for shape in recipe.test_shapes()
+    ]
+    results: list[dict[str, Any]] = []
+
+    def test(name: str, predict: Predictor, at: Bench, seconds: float, state: TrainState | None) -> None:
+        for episodes in drawn:
+            row = evaluate(predict, at.embedded, episodes, name, watcher)
+            row |= {"train_seconds": round(seconds, 1), "best_step": state.best_step if state else None}
+            results.append(row)
+
+    untrained = build_model(_untrained_protonet(recipe), bench.embedding).to(bench.embedding.device)
+    test("nearest_prototype", answer_with(untrained, label_names=names), bench, 0.0, None)
+    test("logistic_regression", logistic_regression, bench, 0.0, None)
+    for name in learners:
+        at = replace(bench.renewed(), recipe=recipe.with_learner(name))
+        model, state = train(at)
+        test(name, answer_with(model, label_names=names), at, state.seconds, state)
+    return {
+        "results": [_without_episodes(row) for row in results],
+        "paired": _paired_rows(results),
+        **_context(recipe),
+        "total_seconds": round(time.perf_counter() - started, 1),
+    }
+
+
+def _untrained_protonet(recipe: Recipe) -> Recipe:
+    return replace(recipe, learner=replace(recipe.learner, name="protonet", **dict.fromkeys(_STEP_OPTIONS)))
+
+
+_STEP_OPTIONS = ("inner_steps", "inner_lr", "first_order", "adapts", "prototype_start")
+
+
+def _paired_rows(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Every learner against both baselines and against protonet, on the same episodes, in accuracy and macro-F1."""
+    rows = []
+    for ours in results:
+        for theirs in results:
+            same = ours["k_shot"] == theirs["k_shot"] and ours["learner"] != theirs["learner"]
+            if same and theirs["learner"] in ("nearest_prototype", "logistic_regression", "protonet"):
+                row: dict[str, Any] = {
+                    "learner": ours["learner"],
+                    "against": theirs["learner"],
+                    "k_shot": ours["k_shot"],
+                }
+                for metric in ("accuracy", "f1_macro"):
+                    row[metric] = paired(ours["per_episode"][metric], theirs["per_episode"][metric])
+                rows.append(row)
+    return rows
+
+
+def _without_episodes(result: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in result.items() if key != "per_episode"}
+
+
+def _context(recipe: Recipe) -> dict[str, Any]:
+    """What a reader needs to repeat a figure."""
+    corpus = recipe.corpus
+    return {
+        "seed": recipe.evaluate.seed,
+        "train_seed": recipe.train.seed,
+        "corpus": corpus.name or Path(corpus.path or "").name,
+        "split": corpus.split,
+        "privileges": ["label names"] if recipe.learner.label_names else [],
+        "recipe": recipe.as_dict(),
+        "versions": {"torch": torch.__version__, "numpy": np.__version__, "python": platform.python_version()},
+        "hardware": f"{torch.get_num_threads()} threads, {'cuda' if torch.cuda.is_available() else 'cpu'}",
+    }

@@ -1,0 +1,100 @@
+"""Learners that adapt by gradient steps: a start, an update rule, and the one inner loop."""
+
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional as F
+
+from meta_text.embedding import TokenStates
+from meta_text.encoder import MetaLSTM
+from meta_text.learners.inner_loop import TaskShape, UpdateRule, Weights, inner_loop
+from meta_text.learners.learner import (
+    EmbeddedEpisode,
+    Learner,
+    TaskState,
+    balanced_cross_entropy,
+    head_logits,
+    prototype_head,
+)
+
+Adapts = Literal["head", "encoder"]  # "encoder": the head and every encoder weight
+
+
+class GradientLearner(Learner):
+    """Start the head (at the prototypes, or at one learned row shared by all classes), then take `inner_steps`.
+
+    A learned start must be the same for every class, or N could not vary and class order would matter.
+    """
+
+    def __init__(
+        self,
+        encoder: MetaLSTM,
+        rule: UpdateRule,
+        *,
+        inner_steps: int,
+        adapts: Adapts,
+        start: Literal["prototypes", "learned"],
+        first_order: bool,
+        label_names: bool,
+    ) -> None:
+        super().__init__(encoder, label_names=label_names)
+        self.rule, self.inner_steps, self.adapts, self.first_order = rule, inner_steps, adapts, first_order
+        self.head_row = (
+            nn.Parameter(torch.empty(encoder.width + 1).uniform_(-0.01, 0.01)) if start == "learned" else None
+        )
+
+    def steps_for(self, shots: float) -> int:
+        """Inner steps for a task with this many texts a class."""
+        return self.inner_steps
+
+    def adapt(
+        self, support: TokenStates, labels: Int[Tensor, " S"], n_way: int, names: TokenStates | None = None
+    ) -> TaskState:
+        return self._trajectory(support, labels, n_way, names)[-1]
+
+    def logits(self, task: TaskState, query: TokenStates) -> Float[Tensor, "Q N"]:
+        return head_logits(task["head"], self._features(task, query), self.log_scale.exp())
+
+    def _features(self, weights: Weights, tokens: TokenStates) -> Tensor:
+        fast = {name.removeprefix("encoder."): w for name, w in weights.items() if name.startswith("encoder.")}
+        features: Tensor = functional_call(self.encoder, fast, (tokens,)) if fast else self.encoder(tokens)
+        return features
+
+    def _trajectory(
+        self, support: TokenStates, labels: Int[Tensor, " S"], n_way: int, names: TokenStates | None
+    ) -> list[TaskState]:
+        if self.head_row is not None and names is not None:
+            raise ValueError(
+                "class names need a head that starts at the prototypes; set learner.prototype_start = true or label_names = false"
+            )
+        features_SD = self.encoder(support)
+        if self.head_row is None:
+            head_ND1 = prototype_head(self.prototypes(features_SD, labels, n_way, names))
+        else:
+            head_ND1 = self.head_row.expand(n_way, -1)
+        weights = {"head": head_ND1}
+        if self.adapts == "encoder":
+            weights |= {f"encoder.{name}": weight for name, weight in self.encoder.named_parameters()}
+
+        def support_loss(fast: Weights) -> Tensor:
+            # the features stand still unless the encoder moves
+            moved_SD = features_SD if self.adapts == "head" else self._features(fast, support)
+            return balanced_cross_entropy(head_logits(fast["head"], moved_SD, self.log_scale.exp()), labels, n_way)
+
+        shots = labels.shape[0] / n_way
+        shape = TaskShape(n_way, shots, self.steps_for(shots))
+        return inner_loop(weights, support_loss, self.rule, shape, self.first_order)
+
+    def multi_step_loss(self, episode: EmbeddedEpisode) -> Float[Tensor, ""]:
+        """Query loss after every step, the step-t term weighing t + 1 (Antoniou et al., ICLR 2019, sec. 4)."""
+        trajectory = self._trajectory(episode.support, episode.support_labels, episode.n_way, episode.names)
+        shared = self.encoder(episode.query) if self.adapts == "head" else None
+        total, weights = torch.zeros_like(self.log_scale), 0
+        for t, task in enumerate(trajectory):
+            features = self._features(task, episode.query) if shared is None else shared
+            logits = head_logits(task["head"], features, self.log_scale.exp())
+            total, weights = total + (t + 1) * F.cross_entropy(logits, episode.query_labels), weights + t + 1
+        return total / weights

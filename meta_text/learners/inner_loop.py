@@ -1,0 +1,50 @@
+"""Adaptation by gradient steps: one loop, the update rule is an argument.
+
+Nothing here knows of text: any dict of weights with any differentiable loss can be adapted.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+Weights = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class TaskShape:
+    """What a rule may know of the task beside gradients."""
+
+    n_way: int
+    shots: float  # texts a class, the mean where uneven
+    steps: int
+
+
+class UpdateRule(Protocol):
+    """Maps (weights, gradients, loss) to the next weights, carrying a state of its own."""
+
+    def start(self, weights: Weights, shape: TaskShape) -> Any: ...
+
+    def step(self, t: int, weights: Weights, grads: Weights, loss: Tensor, state: Any) -> tuple[Weights, Any]: ...
+
+
+def inner_loop(
+    weights: Weights, support_loss: Callable[[Weights], Tensor], rule: UpdateRule, shape: TaskShape, first_order: bool
+) -> list[Weights]:
+    """The weights after 0, 1, ..., steps updates.
+
+    `torch.func.grad` takes the gradient whatever the caller's gradient mode, so adaptation works under
+    `no_grad`. With first_order=True a gradient is a constant for the outer gradient.
+    """
+    trajectory = [weights]
+    state = rule.start(weights, shape)
+    gradient = torch.func.grad_and_value(support_loss)
+    for t in range(shape.steps):
+        grads, loss = gradient(weights)
+        if first_order:
+            grads, loss = {name: grad.detach() for name, grad in grads.items()}, loss.detach()
+        weights, state = rule.step(t, weights, grads, loss, state)
+        trajectory.append(weights)
+    return trajectory

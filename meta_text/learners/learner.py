@@ -1,0 +1,90 @@
+"""The one interface: what adapts to a support set and then answers queries."""
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from meta_text.embedding import TokenStates
+from meta_text.encoder import MetaLSTM
+
+TaskState = dict[str, Tensor]  # whatever a learner knows about a task; here: "head" [N D+1] and fast weights
+
+
+class EmbeddedEpisode(NamedTuple):
+    """An episode as a learner sees it. Labels run from 0 to n_way - 1; names, if used, are one text a class."""
+
+    support: TokenStates
+    support_labels: Int[Tensor, " S"]
+    query: TokenStates
+    query_labels: Int[Tensor, " Q"]
+    n_way: int
+    names: TokenStates | None = None
+
+
+class Learner(nn.Module, ABC):
+    """Written for one task; a batch of equal-shaped tasks goes through `torch.vmap`.
+
+    The task is a returned value, never an attribute, so one learner serves many tasks at once.
+    """
+
+    def __init__(self, encoder: MetaLSTM, *, label_names: bool = False) -> None:
+        super().__init__()
+        self.encoder = encoder
+        # sharpness of the logits; 10 suits squared distances between unit vectors
+        self.log_scale = nn.Parameter(torch.tensor(10.0).log())
+        # how many texts a class name is worth beside the K given ones
+        self.log_name_weight = nn.Parameter(torch.tensor(1.5).log(), requires_grad=label_names)
+
+    @abstractmethod
+    def adapt(
+        self, support: TokenStates, labels: Int[Tensor, " S"], n_way: int, names: TokenStates | None = None
+    ) -> TaskState:
+        """Learn one task from its support set; shots may differ from class to class."""
+
+    @abstractmethod
+    def logits(self, task: TaskState, query: TokenStates) -> Float[Tensor, "Q N"]:
+        """Scores of each query text for each class."""
+
+    def loss(self, episode: EmbeddedEpisode) -> Float[Tensor, ""]:
+        """What the outer loop minimises: cross-entropy on the query set after adapting to the support set."""
+        task = self.adapt(episode.support, episode.support_labels, episode.n_way, episode.names)
+        return F.cross_entropy(self.logits(task, episode.query), episode.query_labels)
+
+    def prototypes(
+        self, features: Float[Tensor, "S D"], labels: Int[Tensor, " S"], n_way: int, names: TokenStates | None
+    ) -> Float[Tensor, "N D"]:
+        """Class means; a class name counts as exp(log_name_weight) further texts, so it fades as K grows."""
+        member_SN = membership(labels, n_way)
+        total_ND, count_N1 = member_SN.T @ features, member_SN.sum(0)[:, None]
+        if names is not None:
+            weight = self.log_name_weight.exp()
+            total_ND, count_N1 = total_ND + weight * self.encoder(names), count_N1 + weight
+        return total_ND / count_N1
+
+
+def membership(labels: Int[Tensor, " S"], n_way: int) -> Float[Tensor, "S N"]:
+    """One-hot rows, by comparison: `one_hot` looks at values, which vmap inside grad forbids."""
+    return (labels[:, None] == torch.arange(n_way, device=labels.device)).float()
+
+
+def prototype_head(prototypes: Float[Tensor, "N D"]) -> Float[Tensor, "N D1"]:
+    """Nearest prototype as a linear head, rows [2 c, -|c|^2] (Triantafillou et al., ICLR 2020, sec. 3)."""
+    return torch.cat([2 * prototypes, -prototypes.square().sum(-1, keepdim=True)], dim=-1)
+
+
+def head_logits(
+    head: Float[Tensor, "N D1"], features: Float[Tensor, "Q D"], scale: Float[Tensor, ""]
+) -> Float[Tensor, "Q N"]:
+    """Linear scores; the last column of the head is the bias."""
+    return scale * (features @ head[:, :-1].T + head[:, -1])
+
+
+def balanced_cross_entropy(logits: Float[Tensor, "S N"], labels: Int[Tensor, " S"], n_way: int) -> Float[Tensor, ""]:
+    """Each class weighs the same, however many texts it has."""
+    member_SN = membership(labels, n_way)
+    weight_S = (member_SN / member_SN.sum(0) / n_way).sum(1)
+    return -(weight_S * (logits.log_softmax(-1) * member_SN).sum(-1)).sum()

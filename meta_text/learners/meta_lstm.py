@@ -1,0 +1,131 @@
+"""The Meta-LSTM: a learned start at the prototypes and a learned update rule whose gates see the task.
+
+After Ravi & Larochelle (ICLR 2017): the adapted weights are a cell state,
+theta_t = theta_0 + f_t * (theta_{t-1} - theta_0) - i_t * g_t. Unlike the paper's form it forgets towards
+the start, shares its gates over tensors and rows (so N is free and class order only permutes), reads
+scale-free statistics instead of single coordinates, and keeps the second order.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from meta_text.encoder import LSTMCell, MetaLSTM
+from meta_text.learners.gradient import Adapts, GradientLearner
+from meta_text.learners.inner_loop import TaskShape, Weights
+from meta_text.learners.learner import EmbeddedEpisode
+
+FORGET_BIAS = 5.0  # sigmoid(5) = 0.993: keep nearly all of the distance walked
+N_STATISTICS = 9
+
+
+class GateState(NamedTuple):
+    shape: TaskShape
+    start: Weights
+    previous_grads: Weights | None
+    previous_loss: Tensor | None
+    hidden: dict[str, tuple[Tensor, ...]]
+
+
+class GatedRule(nn.Module):
+    """An LSTM emits a forget gate and a step size for every row of every adapted tensor.
+
+    Rows: a class of the head, an output unit of an encoder matrix, a whole bias vector. Step sizes start at
+    `inner_lr` for the head and a hundredth of it for encoder tensors; gate outputs start at zero, so the
+    untrained rule is gradient descent with a slight pull back to the start.
+    """
+
+    def __init__(self, inner_lr: float, hidden: int = 20) -> None:
+        super().__init__()
+        self.cell = LSTMCell(N_STATISTICS, hidden)
+        self.to_gates = nn.Linear(hidden, 2)
+        nn.init.zeros_(self.to_gates.weight)
+        nn.init.zeros_(self.to_gates.bias)
+        self.log_lr_head = nn.Parameter(torch.tensor(math.log(inner_lr)))
+        self.log_lr_encoder = nn.Parameter(torch.tensor(math.log(inner_lr / 100)))
+
+    def start(self, weights: Weights, shape: TaskShape) -> GateState:
+        hidden = {name: self.cell.start(_rows(weight)[:, None]) for name, weight in weights.items()}
+        return GateState(shape, weights, None, None, hidden)
+
+    def step(
+        self, t: int, weights: Weights, grads: Weights, loss: Tensor, state: GateState
+    ) -> tuple[Weights, GateState]:
+        moved: Weights = {}
+        hidden: dict[str, tuple[Tensor, ...]] = {}
+        for name, weight in weights.items():
+            statistics_RF = self._statistics(t, name, weight, grads[name], loss, state)
+            hidden[name] = self.cell.step(self.cell.project(statistics_RF), state.hidden[name])
+            gates_R2 = self.to_gates(hidden[name][0])
+            log_lr = self.log_lr_head if name == "head" else self.log_lr_encoder
+            forget_R1 = (gates_R2[:, :1] + FORGET_BIAS).sigmoid()
+            step_R1 = (gates_R2[:, 1:] + log_lr).exp()
+            start_RC = _rows(state.start[name])
+            row_RC = start_RC + forget_R1 * (_rows(weight) - start_RC) - step_R1 * _rows(grads[name])
+            moved[name] = row_RC.view(weight.shape)
+        return moved, GateState(state.shape, state.start, grads, loss, hidden)
+
+    def _statistics(
+        self, t: int, name: str, weight: Tensor, grad: Tensor, loss: Tensor, state: GateState
+    ) -> Float[Tensor, "R F"]:
+        """What the gates see of each row, detached: they steer the step, they are no path for the gradient."""
+        grad_RC, walked_RC = _rows(grad).detach(), (_rows(weight) - _rows(state.start[name])).detach()
+        start_RC, loss = _rows(state.start[name]).detach(), loss.detach()
+        drop, cosine_R = torch.zeros_like(loss), torch.zeros_like(grad_RC[:, 0])
+        if state.previous_loss is not None and state.previous_grads is not None:
+            drop = state.previous_loss.detach() - loss
+            cosine_R = F.cosine_similarity(grad_RC, _rows(state.previous_grads[name]).detach(), dim=-1)
+        constant_R = torch.ones_like(cosine_R)
+        columns = [
+            constant_R * loss,
+            constant_R * drop,
+            constant_R * (t / state.shape.steps),
+            _log_norm(grad_RC),
+            _log_norm(walked_RC),
+            _log_norm(start_RC),
+            cosine_R,
+            constant_R * (math.log(state.shape.n_way) / 4),
+            constant_R * (math.log(state.shape.shots) / 4),
+        ]
+        return torch.stack(columns, dim=-1)
+
+
+def _rows(tensor: Tensor) -> Float[Tensor, "R C"]:
+    return tensor if tensor.ndim == 2 else tensor.view(1, -1)
+
+
+def _log_norm(rows_RC: Tensor) -> Tensor:
+    """ln of the norm over 10, floored at -1: of order one for norms from e^-10 to e^10."""
+    return (rows_RC.square().sum(-1) + math.exp(-20)).log() / 20
+
+
+class MetaLSTMLearner(GradientLearner):
+    """The default learner. With zero steps it is ProtoNet exactly; the rule can be learned only to improve on that."""
+
+    def __init__(
+        self,
+        encoder: MetaLSTM,
+        *,
+        inner_steps: int = 5,
+        inner_lr: float = 0.01,
+        adapts: Adapts = "head",
+        first_order: bool = False,
+        label_names: bool = False,
+    ) -> None:
+        rule = GatedRule(inner_lr)
+        super().__init__(
+            encoder,
+            rule,
+            inner_steps=inner_steps,
+            adapts=adapts,
+            start="prototypes",
+            first_order=first_order,
+            label_names=label_names,
+        )
+
+    def loss(self, episode: EmbeddedEpisode) -> Float[Tensor, ""]:
+        return self.multi_step_loss(episode)

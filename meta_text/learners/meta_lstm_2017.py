@@ -1,0 +1,98 @@
+"""The Meta-LSTM as published (Ravi & Larochelle, ICLR 2017, eq. 2-6 and sec. 3.3), kept for comparison.
+
+Its known weaknesses are kept too: it forgets towards zero, sees one coordinate at a time, and treats
+gradients as constants. Two things differ because N is free here: the head starts from one learned row
+shared by all classes, and by default the head alone is adapted (20 hidden units a coordinate cost about
+0.2 KB a weight and step).
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from meta_text.encoder import LSTMCell, MetaLSTM
+from meta_text.learners.gradient import Adapts, GradientLearner
+from meta_text.learners.inner_loop import TaskShape, Weights
+
+P = 10.0  # the preprocessing constant of Andrychowicz et al. (NeurIPS 2016, appendix A)
+
+
+def preprocess(v: Float[Tensor, " C"]) -> Float[Tensor, "C 2"]:
+    """(ln|v| / p, sign v) where |v| >= e^-p, else (-1, e^p v)."""
+    large = v.abs() >= math.exp(-P)
+    log_part = torch.where(large, v.abs().clamp_min(math.exp(-P)).log() / P, -torch.ones_like(v))
+    sign_part = torch.where(large, v.sign(), math.exp(P) * v)
+    return torch.stack([log_part, sign_part], dim=-1)
+
+
+class RuleState(NamedTuple):
+    h: Tensor
+    c: Tensor
+    forget: Tensor
+    input: Tensor
+
+
+class CoordinateRule(nn.Module):
+    """theta_t = sigmoid(F_t) theta_{t-1} - sigmoid(I_t) g_t, the same small LSTM for every coordinate."""
+
+    def __init__(self, hidden: int = 20) -> None:
+        super().__init__()
+        self.cell = LSTMCell(4, hidden)
+        for weight in (self.cell.weight_ih, self.cell.weight_hh):
+            nn.init.uniform_(weight, -0.01, 0.01)
+        self.forget = nn.Parameter(torch.empty(hidden + 2).uniform_(-0.01, 0.01))
+        self.input = nn.Parameter(torch.empty(hidden + 2).uniform_(-0.01, 0.01))
+        self.forget_bias = nn.Parameter(torch.empty(()).uniform_(4.0, 5.0))
+        self.input_bias = nn.Parameter(torch.empty(()).uniform_(-5.0, -4.0))
+
+    def start(self, weights: Weights, shape: TaskShape) -> dict[str, RuleState]:
+        states = {}
+        for name, weight in weights.items():
+            zeros_C = torch.zeros_like(weight).flatten()
+            states[name] = RuleState(*self.cell.start(zeros_C[:, None, None]), zeros_C, zeros_C)
+        return states
+
+    def step(
+        self, t: int, weights: Weights, grads: Weights, loss: Tensor, state: dict[str, RuleState]
+    ) -> tuple[Weights, dict[str, RuleState]]:
+        moved, states = {}, {}
+        for name, weight in weights.items():
+            theta_C, grad_C, before = weight.flatten(), grads[name].flatten(), state[name]
+            loss_C2 = preprocess(loss[None]).expand(len(theta_C), 2)
+            seen_C4 = torch.cat([loss_C2, preprocess(grad_C)], dim=-1)
+            h_CH, c_CH = self.cell.step(self.cell.project(seen_C4), (before.h, before.c))
+            forget_C = _gate(h_CH, theta_C, before.forget, self.forget, self.forget_bias)
+            input_C = _gate(h_CH, theta_C, before.input, self.input, self.input_bias)
+            theta_C = forget_C.sigmoid() * theta_C - input_C.sigmoid() * grad_C
+            moved[name], states[name] = theta_C.view(weight.shape), RuleState(h_CH, c_CH, forget_C, input_C)
+        return moved, states
+
+
+def _gate(h_CH: Tensor, theta_C: Tensor, before_C: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """w . [h_t; theta_{t-1}; gate_{t-1}] + b, before the sigmoid."""
+    return F.linear(torch.cat([h_CH, theta_C[:, None], before_C[:, None]], dim=-1), weight) + bias
+
+
+class MetaLSTM2017(GradientLearner):
+    """12 steps at 1 shot and 8 at more, as in the paper, unless told."""
+
+    def __init__(self, encoder: MetaLSTM, *, inner_steps: int | None = None, adapts: Adapts = "head") -> None:
+        super().__init__(
+            encoder,
+            CoordinateRule(),
+            inner_steps=inner_steps or 0,
+            adapts=adapts,
+            start="learned",
+            first_order=True,
+            label_names=False,
+        )
+        self.paper_steps = inner_steps is None
+
+    def steps_for(self, shots: float) -> int:
+        if not self.paper_steps:
+            return self.inner_steps
+        return 12 if shots < 2 else 8

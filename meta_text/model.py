@@ -1,0 +1,152 @@
+"""Embedding and learner together: what is trained, saved and evaluated."""
+
+import inspect
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from meta_text.config import ConfigError, Recipe
+from meta_text.corpus import ClassSplit, Corpus
+from meta_text.embedding import Embedding, TokenStates
+from meta_text.encoder import MetaLSTM
+from meta_text.episode import Episode
+from meta_text.learners import LEARNERS, EmbeddedEpisode, Learner
+
+
+class EmbeddedCorpus:
+    """A corpus, and its class names, bound to an embedding: episodes in, stacked token states out."""
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        embedding: Embedding,
+        *,
+        cache: Path | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:
+        self.corpus = corpus
+        names = [corpus.label_text(name) for name in corpus.class_names]
+        self.bound = embedding.bind([*corpus.texts, *names], cache=cache, progress=progress)
+        self.device = embedding.device
+
+    def batch(self, episodes: Sequence[Episode], *, label_names: bool) -> EmbeddedEpisode:
+        """Equal-shaped episodes as one EmbeddedEpisode with a leading axis over tasks."""
+        rows = [[*e.support, *e.query, *(self._name_rows(e) if label_names else ())] for e in episodes]
+        flat = [row for task in rows for row in task]
+        unique = list(dict.fromkeys(flat))
+        place = {row: i for i, row in enumerate(unique)}
+        index = torch.tensor([place[row] for row in flat], device=self.device).view(len(episodes), -1)
+        tokens = self.bound(unique)
+        states, mask = tokens.states[index], tokens.mask[index]
+        n_support, n_query = len(episodes[0].support), len(episodes[0].query)
+        ends = n_support, n_support + n_query
+        return EmbeddedEpisode(
+            support=TokenStates(states[:, : ends[0]], mask[:, : ends[0]]),
+            support_labels=torch.tensor([e.support_labels for e in episodes], device=self.device),
+            query=TokenStates(states[:, ends[0] : ends[1]], mask[:, ends[0] : ends[1]]),
+            query_labels=torch.tensor([e.query_labels for e in episodes], device=self.device),
+            n_way=episodes[0].n_way,
+            names=TokenStates(states[:, ends[1] :], mask[:, ends[1] :]) if label_names else None,
+        )
+
+    def _name_rows(self, episode: Episode) -> list[int]:
+        return [len(self.corpus.texts) + self.corpus.class_index(name) for name in episode.class_names]
+
+
+class MetaModel(nn.Module):
+    """An embedding, a learner and the recipe that made them."""
+
+    def __init__(self, embedding: Embedding, learner: Learner, recipe: Recipe) -> None:
+        super().__init__()
+        self.embedding, self.learner, self.recipe = embedding, learner, recipe
+
+    def losses(self, batch: EmbeddedEpisode) -> Float[Tensor, " M"]:
+        """The learner's loss on each of M tasks at once."""
+        return over_tasks(self.learner.loss, batch)
+
+    @torch.no_grad()
+    def predict(self, batch: EmbeddedEpisode) -> Float[Tensor, "M Q N"]:
+        """Class probabilities for the queries of M tasks, each after adapting to its support."""
+
+        def answer(episode: EmbeddedEpisode) -> Tensor:
+            task = self.learner.adapt(episode.support, episode.support_labels, episode.n_way, episode.names)
+            return self.learner.logits(task, episode.query).softmax(-1)
+
+        return over_tasks(answer, batch)
+
+
+def over_tasks(function: Callable[[EmbeddedEpisode], Tensor], batch: EmbeddedEpisode) -> Tensor:
+    """vmap a function of one task over the leading axis of a batch; n_way stays a plain number."""
+
+    def one(
+        support: TokenStates, labels: Tensor, query: TokenStates, query_labels: Tensor, names: TokenStates | None
+    ) -> Tensor:
+        return function(EmbeddedEpisode(support, labels, query, query_labels, batch.n_way, names))
+
+    axes = (0, 0, 0, 0, None if batch.names is None else 0)
+    result: Tensor = torch.vmap(one, in_dims=axes)(
+        batch.support, batch.support_labels, batch.query, batch.query_labels, batch.names
+    )
+    return result
+
+
+def build_embedding(recipe: Recipe, training_texts: Sequence[str]) -> Embedding:
+    """The embedding a recipe asks for; only a learned one reads the (training classes') texts."""
+    wanted = recipe.embedding
+    if wanted.kind == "learned":
+        return Embedding.learned(
+            training_texts,
+            width=wanted.width,
+            vocabulary=wanted.vocabulary,
+            max_tokens=wanted.max_tokens,
+            seed=recipe.train.seed,
+        )
+    if wanted.kind == "static":
+        return Embedding.static(wanted.model, max_tokens=wanted.max_tokens, train=wanted.train)
+    return Embedding.transformer(wanted.model, max_tokens=wanted.max_tokens, train=wanted.train, seed=recipe.train.seed)
+
+
+def build_model(recipe: Recipe, embedding: Embedding) -> MetaModel:
+    """A fresh learner on an embedding, drawn from the recipe's seed; the global random state is left alone.
+
+    Raises ConfigError for an unknown learner or an option that this learner does not have.
+    """
+    wanted, shape = recipe.learner, recipe.encoder
+    if wanted.name not in LEARNERS:
+        raise ConfigError(f"no learner '{wanted.name}'; there are {', '.join(LEARNERS)}")
+    kind = LEARNERS[wanted.name]
+    accepted = inspect.signature(kind).parameters
+    given = {
+        key: value
+        for key in ("inner_steps", "inner_lr", "first_order", "adapts", "prototype_start", "label_names")
+        if (value := getattr(wanted, key)) not in (None, False)
+    }
+    for key in given:
+        if key not in accepted:
+            has = ", ".join(name for name in accepted if name != "encoder") or "none"
+            raise ConfigError(f"learner '{wanted.name}' has no option '{key}' (it has: {has}); leave it out")
+    with torch.random.fork_rng():
+        torch.manual_seed(recipe.train.seed)
+        encoder = MetaLSTM(embedding.width, shape.hidden, shape.cell, shape.bidirectional, shape.pooling)
+        learner = kind(encoder, **given)
+    return MetaModel(embedding, learner, recipe)
+
+
+def open_split(recipe: Recipe, corpus: Corpus) -> ClassSplit:
+    """The class split a recipe asks for: a file, listed domains, class_splits/N.json, a field, or a seed."""
+    wanted = recipe.corpus
+    if isinstance(wanted.split, str):
+        return ClassSplit.from_file(wanted.split).check(corpus)
+    if wanted.split_field is not None:
+        return ClassSplit.by_field(corpus, wanted.split_field, wanted.split)
+    for key in ("domains", str(wanted.split)):
+        if key in corpus.class_splits:
+            return corpus.class_splits[key].check(corpus)
+    if corpus.class_splits:
+        raise ConfigError(
+            f"corpus '{corpus.name}' has no class split {wanted.split}; there are {', '.join(corpus.class_splits)}"
+        )
+    return ClassSplit.by_seed(corpus, wanted.split)

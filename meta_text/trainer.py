@@ -1,0 +1,179 @@
+"""The outer loop: step, validate, keep the best, checkpoint, resume."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from meta_text.corpus import ClassSplit
+from meta_text.episode import EpisodeSampler
+from meta_text.hub import ModelFileError, load_tensors, model_tensors, replacing, save_model, write_model
+from meta_text.model import EmbeddedCorpus, MetaModel
+
+Progress = Callable[["TrainState"], None]
+VALIDATION_SEED = 10_007  # validation episodes are the same for every learner and seed of a recipe
+
+
+@dataclass(frozen=True)
+class TrainState:
+    """Where training stands; everything beside tensors that a resumed run needs."""
+
+    step: int = 0
+    loss: float = float("nan")
+    validation: float = float("nan")  # accuracy of the newest validation, a fraction
+    best: float = -1.0
+    best_step: int = 0
+    stale: int = 0  # validations since the best one
+    seconds: float = 0.0
+
+
+@dataclass
+class Trainer:
+    """Trains `model` on the train classes, choosing by the validation classes; test classes are not looked at.
+
+    Episode i of the run is a function of (seed, i), and the optimiser's state is saved whole, so a run that
+    was killed and resumed ends in the same weights, bit for bit on CPU.
+    """
+
+    model: MetaModel
+    embedded: EmbeddedCorpus
+    split: ClassSplit
+    out: Path | None = None
+    progress: Progress = lambda state: None
+    state: TrainState = field(default_factory=TrainState)
+
+    def __post_init__(self) -> None:
+        self.recipe = self.model.recipe
+        settings = self.recipe.train
+        self.accelerator = Accelerator(cpu=self.embedded.device.type == "cpu")
+        self.named = [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
+        is_pretrained = self.recipe.embedding.kind == "transformer"
+        slow = [p for name, p in self.named if name.startswith("embedding.") and is_pretrained]
+        fast = [p for name, p in self.named if not (name.startswith("embedding.") and is_pretrained)]
+        groups = [{"params": fast, "lr": settings.outer_lr}, {"params": slow, "lr": settings.embedding_lr}]
+        self.optimizer = self.accelerator.prepare(torch.optim.Adam([g for g in groups if g["params"]]))
+        corpus, episode = self.embedded.corpus, self.recipe.episode
+        shape = {"n_way": episode.n_way, "k_shot": episode.k_shot, "n_query": episode.n_query, "uneven": episode.uneven}
+        most = self.recipe.corpus.train_texts_per_class
+        pool = corpus if most is None else corpus.thinned(self.split.train, most, settings.seed)
+        self.sampler = EpisodeSampler(
+            pool, self.split.train, seed=settings.seed, same_shape=settings.episodes_per_step, **shape
+        )
+        validation = EpisodeSampler(corpus, self.split.validation, seed=VALIDATION_SEED, same_shape=20, **shape)
+        self.validation_episodes = validation.take(0, settings.validation_episodes)
+        self.best_tensors = model_tensors(self.model)
+
+    def run(self, *, resume: bool = False) -> TrainState:
+        """Train to the end or to early stop, and leave the best weights in the model (and in `out`)."""
+        if resume:
+            self._restore()
+        settings, started = self.recipe.train, time.perf_counter() - self.state.seconds
+        if self.state.step == 0 and settings.outer_steps > 0:
+            self._validate()  # the untrained model is a candidate too
+            self._log()
+            self.progress(self.state)
+        while self.state.step < settings.outer_steps and self.state.stale < settings.patience:
+            loss = self._step(self.state.step)
+            self.state = replace(self.state, step=self.state.step + 1, loss=loss, seconds=time.perf_counter() - started)
+            if self.state.step % settings.validate_every == 0 or self.state.step == settings.outer_steps:
+                self._validate()
+                self._log()
+                self._checkpoint()
+            else:
+                self._log()
+            self.progress(self.state)
+        load_tensors(self.model, self.best_tensors, self.out or Path("the best weights"))
+        self.model.eval()
+        if self.out is not None:
+            save_model(self.model, self.out / "model", {"training": asdict(self.state)})
+        return self.state
+
+    def _step(self, step: int) -> float:
+        self.model.train()
+        size = self.recipe.train.episodes_per_step
+        batch = self.embedded.batch(self.sampler.take(step * size, size), label_names=self.recipe.learner.label_names)
+        loss = self.model.losses(batch).mean()
+        if not torch.isfinite(loss):
+            raise ValueError(
+                f"the loss is {loss.item()} at outer step {step}; lower train.outer_lr or learner.inner_lr"
+            )
+        self.accelerator.backward(loss)
+        self.accelerator.clip_grad_norm_([p for _, p in self.named], self.recipe.train.clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return loss.detach().item()
+
+    def _validate(self) -> None:
+        from meta_text.evaluation import answer_with, run_episodes
+
+        self.model.eval()
+        predict = answer_with(self.model, label_names=self.recipe.learner.label_names)
+        answers = run_episodes(predict, self.embedded, self.validation_episodes)
+        right = [
+            (p.argmax(-1) == labels).mean() for p, labels in zip(answers.probabilities, answers.labels, strict=True)
+        ]
+        accuracy = float(np.mean(right))
+        if accuracy > self.state.best:
+            self.best_tensors = model_tensors(self.model)
+            self.state = replace(self.state, validation=accuracy, best=accuracy, best_step=self.state.step, stale=0)
+        else:
+            self.state = replace(self.state, validation=accuracy, stale=self.state.stale + 1)
+
+    def _log(self) -> None:
+        if self.out is not None:
+            self.out.mkdir(parents=True, exist_ok=True)
+            with (self.out / "history.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps(asdict(self.state)) + "\n")
+
+    def _checkpoint(self) -> None:
+        """A model folder with the optimiser's state beside it, in safetensors and JSON."""
+        if self.out is None:
+            return
+        with replacing(self.out / "checkpoint") as folder:
+            write_model(self.model, folder)
+            save_file(self.best_tensors, folder / "best.safetensors")
+            save_file(self._optimizer_tensors(), folder / "optimizer.safetensors")
+            (folder / "trainer.json").write_text(json.dumps(asdict(self.state)), encoding="utf-8")
+
+    def _optimizer_tensors(self) -> dict[str, Tensor]:
+        names = {id(p): name for name, p in self.named}
+        return {
+            f"{key}:{names[id(p)]}": value.detach().cpu().contiguous()
+            for p, entries in self.optimizer.state.items()
+            for key, value in entries.items()
+        }
+
+    def _restore(self) -> None:
+        folder = (self.out or Path()) / "checkpoint"
+        if not (folder / "trainer.json").exists():
+            raise ModelFileError(f"nothing to resume: no checkpoint in {self.out}; run once without --resume")
+        saved = json.loads((folder / "config.json").read_text("utf-8"))["recipe"]
+        if saved != json.loads(json.dumps(self.recipe.as_dict())):
+            changed = [
+                t for t, values in self.recipe.as_dict().items() if json.loads(json.dumps(values)) != saved.get(t)
+            ]
+            raise ModelFileError(
+                f"{folder} was written by another recipe ([{'], ['.join(changed)}] differ); resume with that one, or choose another --out"
+            )
+        load_tensors(self.model, load_file(folder / "model.safetensors"), folder)
+        self.best_tensors = load_file(folder / "best.safetensors")
+        by_name = dict(self.named)
+        for key, value in load_file(folder / "optimizer.safetensors").items():
+            kind, name = key.split(":", 1)
+            parameter = by_name[name]
+            target = value if kind == "step" else value.to(parameter.device)
+            self.optimizer.state[parameter][kind] = target
+        self.state = TrainState(**json.loads((folder / "trainer.json").read_text("utf-8")))
+        self._cut_history()
+
+    def _cut_history(self) -> None:
+        path = (self.out or Path()) / "history.jsonl"
+        kept = [line for line in path.read_text("utf-8").splitlines() if json.loads(line)["step"] <= self.state.step]
+        path.write_text("\n".join(kept) + "\n", encoding="utf-8")
