@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 
@@ -97,7 +97,7 @@ class Corpus:
             rows[label].append(row)
         return rows
 
-    def thinned(self, class_names: Sequence[str], most: int, seed: int) -> Self:
+    def thinned(self, class_names: Sequence[str], most: int, seed: int) -> "Corpus":
         """The same corpus, but with only `most` texts of each named class to draw from; rows keep their numbers."""
         rng = np.random.default_rng([seed, 2])
         chosen = {name: rng.permutation(self.rows_of(name))[:most].tolist() for name in class_names}
@@ -115,7 +115,7 @@ class Corpus:
         label: str = "label",
         group: Sequence[str] = (),
         bad_rows: BadRows = "raise",
-    ) -> Self:
+    ) -> "Corpus":
         """Build from mappings; `label` None means out of scope. `group` names the columns whose values make a task.
 
         Raises CorpusError for a missing column, an empty or non-string text, a missing label, the same
@@ -127,27 +127,27 @@ class Corpus:
         return cls(**builder.finish())
 
     @classmethod
-    def from_csv(cls, path: str | Path, **options: Any) -> Self:
+    def from_csv(cls, path: str | Path, **options: Any) -> "Corpus":
         """A CSV file with a header line; options as in `from_rows`."""
         return cls._from_file(path, **options)
 
     @classmethod
-    def from_jsonl(cls, path: str | Path, **options: Any) -> Self:
+    def from_jsonl(cls, path: str | Path, **options: Any) -> "Corpus":
         """One JSON object a line, .jsonl or .jsonl.gz; options as in `from_rows`."""
         return cls._from_file(path, **options)
 
     @classmethod
-    def from_parquet(cls, path: str | Path, **options: Any) -> Self:
+    def from_parquet(cls, path: str | Path, **options: Any) -> "Corpus":
         """A Parquet file; options as in `from_rows`."""
         return cls._from_file(path, **options)
 
     @classmethod
-    def _from_file(cls, path: str | Path, **options: Any) -> Self:
+    def _from_file(cls, path: str | Path, **options: Any) -> "Corpus":
         options.setdefault("name", Path(path).name.split(".")[0])
         return cls.from_rows(read_rows(path), **options)
 
     @classmethod
-    def from_dataset(cls, dataset: Any, *, name: str = "dataset", **options: Any) -> Self:
+    def from_dataset(cls, dataset: Any, *, name: str = "dataset", **options: Any) -> "Corpus":
         """A `datasets.Dataset`; ClassLabel columns keep their names, int and bool labels become strings."""
         label = options.get("label", "label")
         feature = dataset.features.get(label)
@@ -162,7 +162,9 @@ class Corpus:
         return cls.from_rows(rows(), name=name, **options)
 
     @classmethod
-    def from_hub(cls, repo_id: str, *, config: str | None = None, revision: str | None = None, **options: Any) -> Self:
+    def from_hub(
+        cls, repo_id: str, *, config: str | None = None, revision: str | None = None, **options: Any
+    ) -> "Corpus":
         """All splits of a data set on the Hugging Face Hub, together."""
         import datasets
 
@@ -171,7 +173,7 @@ class Corpus:
         return cls.from_dataset(datasets.concatenate_datasets(list(parts.values())), **options)
 
     @classmethod
-    def from_folder(cls, path: str | Path, *, name: str | None = None, bad_rows: BadRows = "skip") -> Self:
+    def from_folder(cls, path: str | Path, *, name: str | None = None, bad_rows: BadRows = "skip") -> "Corpus":
         """A folder of *.jsonl, *.jsonl.gz, *.csv or *.parquet files, with class_splits/*.json or domains.json.
 
         With a domains.json ({"train_domains": [...], "test_domains": [...], optionally "validation_domains"})
@@ -197,7 +199,7 @@ class Corpus:
         return replace(corpus, class_splits=splits)
 
     @classmethod
-    def open(cls, name_or_path: str | Path) -> Self:
+    def open(cls, name_or_path: str | Path) -> "Corpus":
         """A known name (META_TEXT_DATA/<name> first, then the Hub), a folder, or a CSV/JSONL/Parquet file."""
         path = Path(name_or_path)
         if path.is_dir():
@@ -375,14 +377,14 @@ class ClassSplit:
             raise CorpusError(f"no class part '{name}'; train, validation and test there are")
         return tuple(getattr(self, name))
 
-    def check(self, corpus: Corpus) -> Self:
+    def check(self, corpus: Corpus) -> "ClassSplit":
         """Raises CorpusError when a named class is not in the corpus."""
         for class_name in (*self.train, *self.validation, *self.test):
             corpus.class_index(class_name)
         return self
 
     @classmethod
-    def from_file(cls, path: str | Path) -> Self:
+    def from_file(cls, path: str | Path) -> "ClassSplit":
         """A JSON object with the lists `train`, `validation` and `test`."""
         content = json.loads(Path(path).read_text("utf-8"))
         missing = [part for part in ("train", "validation", "test") if part not in content]
@@ -391,12 +393,14 @@ class ClassSplit:
         return cls(*(tuple(content[part]) for part in ("train", "validation", "test")))
 
     @classmethod
-    def by_seed(cls, corpus: Corpus, seed: int, fractions: tuple[float, float] = (0.5, 0.2)) -> Self:
+    def by_seed(cls, corpus: Corpus, seed: int, fractions: tuple[float, float] = (0.5, 0.2)) -> "ClassSplit":
         """Units (classes, or groups of classes that meet in one task) shuffled and cut at `fractions`."""
         return cls._cut(corpus, list(corpus.groups or corpus.class_names), seed, fractions)
 
     @classmethod
-    def by_field(cls, corpus: Corpus, name: str, seed: int, fractions: tuple[float, float] = (0.5, 0.2)) -> Self:
+    def by_field(
+        cls, corpus: Corpus, name: str, seed: int, fractions: tuple[float, float] = (0.5, 0.2)
+    ) -> "ClassSplit":
         """All classes with one value of a row field (say, a domain) go to the same part."""
         if name not in corpus.fields:
             raise CorpusError(
@@ -413,7 +417,7 @@ class ClassSplit:
         return cls._cut(corpus, values, seed, fractions)
 
     @classmethod
-    def _cut(cls, corpus: Corpus, unit_of_class: list[str], seed: int, fractions: tuple[float, float]) -> Self:
+    def _cut(cls, corpus: Corpus, unit_of_class: list[str], seed: int, fractions: tuple[float, float]) -> "ClassSplit":
         units = sorted(set(unit_of_class))
         if len(units) < 3:
             raise CorpusError(f"corpus '{corpus.name}' has {len(units)} classes to split; at least 3 are needed")

@@ -8,7 +8,7 @@ import hashlib
 import importlib.util
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -58,7 +58,7 @@ class Embedding(nn.Module):
     @classmethod
     def learned(
         cls, texts: Iterable[str], *, width: int = 128, vocabulary: int = 8000, max_tokens: int = 128, seed: int = 0
-    ) -> Self:
+    ) -> "Embedding":
         """A WordPiece vocabulary and vectors learned from nothing; pass the training classes' texts only."""
         tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
         tokenizer.normalizer = normalizers.BertNormalizer()  # sets CJK characters apart
@@ -74,7 +74,7 @@ class Embedding(nn.Module):
         return cls("learned", tokenizer, body, width, max_tokens, "learned", "full")
 
     @classmethod
-    def static(cls, folder: str | Path, *, max_tokens: int = 128, train: Train = "none") -> Self:
+    def static(cls, folder: str | Path, *, max_tokens: int = 128, train: Train = "none") -> "Embedding":
         """A token matrix (the one 2-D tensor of *.safetensors, or a transformer's input embeddings) with tokenizer.json."""
         from safetensors import safe_open
 
@@ -104,7 +104,7 @@ class Embedding(nn.Module):
         train: Train = "none",
         revision: str | None = None,
         seed: int = 0,
-    ) -> Self:
+    ) -> "Embedding":
         """An encoder by Hub name or local path, with its tokenizer.json. Dropout stays off, so runs repeat."""
         from transformers import AutoModel
 

@@ -16,6 +16,7 @@ from meta_text.corpus import ClassSplit, Corpus
 from meta_text.embedding import Embedding
 from meta_text.episode import Episode, EpisodeSampler, given_episodes
 from meta_text.evaluation import Predictor, answer_with, paired, run_episodes, score
+from meta_text.hub import load_model
 from meta_text.model import EmbeddedCorpus, MetaModel, build_embedding, build_model, open_split
 from meta_text.trainer import Trainer, TrainState
 
@@ -214,3 +215,45 @@ def _context(recipe: Recipe) -> dict[str, Any]:
         "versions": {"torch": torch.__version__, "numpy": np.__version__, "python": platform.python_version()},
         "hardware": f"{torch.get_num_threads()} threads, {'cuda' if torch.cuda.is_available() else 'cpu'}",
     }
+
+
+def evaluate_saved(
+    model_folder: Path,
+    corpus_name: str,
+    classes: str,
+    split: str | None,
+    shape: dict[str, int],
+    episodes: int,
+    seed: int,
+    *,
+    label_names: bool,
+    watcher: Watcher,
+    device: str | None = None,
+) -> dict[str, Any]:
+    """Test a saved model on a part of any corpus; split None is the split it was trained with."""
+    model = load_model(model_folder).to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    corpus = Corpus.open(corpus_name)
+    watcher.note(corpus.describe())
+    chosen: int | str = model.recipe.corpus.split if split is None else int(split) if split.isdigit() else split
+    recipe = replace(model.recipe, corpus=replace(model.recipe.corpus, split=chosen))
+    names = corpus.class_names if classes == "all" else open_split(recipe, corpus).part(classes)
+    embedded = EmbeddedCorpus(corpus, model.embedding, progress=watcher.encoding)
+    drawn = test_episodes(corpus, names, shape, episodes, seed)
+    result = evaluate(answer_with(model, label_names=label_names), embedded, drawn, recipe.learner.name, watcher)
+    context = _context(recipe) | {"corpus": corpus.name, "classes": classes, "seed": seed}
+    return _without_episodes(result) | context | {"privileges": ["label names"] if label_names else []}
+
+
+def classify(model: MetaModel, support: dict[str, list[str]], texts: Sequence[str]) -> list[tuple[str, float]]:
+    """Adapt to the given categories, then name the most probable one, with its probability, for each text."""
+    rows = [{"text": text, "label": label} for label, labelled in support.items() for text in labelled]
+    rows += [{"text": text, "label": next(iter(support))} for text in texts]
+    corpus = Corpus.from_rows(rows, name="given")
+    n_support = len(rows) - len(texts)
+    labels = corpus.labels[:n_support]
+    episode = Episode(
+        corpus.class_names, tuple(range(n_support)), labels, tuple(range(n_support, len(rows))), (0,) * len(texts)
+    )
+    batch = EmbeddedCorpus(corpus, model.embedding).batch([episode], label_names=False)
+    best = model.predict(batch)[0].max(-1)
+    return [(corpus.class_names[i], p) for p, i in zip(best.values.tolist(), best.indices.tolist(), strict=True)]

@@ -1,0 +1,209 @@
+"""The command line: parse, call, print. Exit code 0 done, 2 the user's mistake, 1 a fault of ours."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from meta_text.experiment import Watcher
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+out_console, err_console = Console(soft_wrap=True), Console(stderr=True, soft_wrap=True)
+
+Sets = Annotated[
+    list[str] | None, typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Change one key of the recipe.")
+]
+JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the result as JSON.")]
+Device = Annotated[str | None, typer.Option(help="cpu or cuda; default: cuda if there is one.")]
+
+
+@app.command()
+def train(
+    recipe: Path,
+    sets: Sets = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the model, its history and checkpoints.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in --out.")] = False,
+    json_file: JsonFile = None,
+    device: Device = None,
+) -> None:
+    """Meta-train a recipe, then test on classes never seen."""
+    from meta_text.config import load_recipe
+    from meta_text.experiment import run_recipe
+
+    read = load_recipe(recipe, sets or ())
+    with watching(read.train.outer_steps) as watcher:
+        _, _, result = run_recipe(read, watcher, out, resume=resume, device=device)
+    _show(f"{result['corpus']}, {result['episodes']} test episodes, classes never trained on", result["results"])
+    where = f"; model in {out / 'model'}" if out is not None else ""
+    out_console.print(
+        f"best at step {result['best_step']} (validation accuracy {100 * result['validation_accuracy']:.1f} %), "
+        f"{result['total_seconds']:.0f} s in all{where}"
+    )
+    _write_json(json_file, result)
+
+
+@app.command()
+def evaluate(
+    model: Path,
+    corpus: Annotated[str, typer.Option(help="A known name, a folder, or a CSV/JSONL/Parquet file.")],
+    classes: Annotated[str, typer.Option(help="train, validation, test, or all.")] = "test",
+    split: Annotated[
+        str | None, typer.Option(help="A class-split file, or the number of one; default: as trained.")
+    ] = None,
+    n_way: int = 5,
+    k_shot: int = 1,
+    n_query: int = 5,
+    episodes: int = 600,
+    seed: int = 0,
+    label_names: Annotated[bool, typer.Option("--label-names", help="Use class names as a prior.")] = False,
+    json_file: JsonFile = None,
+    device: Device = None,
+) -> None:
+    """Test a saved model on episodes of any corpus."""
+    from meta_text.experiment import evaluate_saved
+
+    shape = {"n_way": n_way, "k_shot": k_shot, "n_query": n_query}
+    with watching(0) as watcher:
+        result = evaluate_saved(
+            model,
+            corpus,
+            classes,
+            split,
+            shape,
+            episodes,
+            seed,
+            label_names=label_names,
+            watcher=watcher,
+            device=device,
+        )
+    _show(f"{result['corpus']}, {result['episodes']} episodes, {classes} classes", [result])
+    _write_json(json_file, result)
+
+
+@app.command()
+def compare(
+    recipe: Path,
+    learners: Annotated[str | None, typer.Option(help="Comma-separated names; default: [compare] learners.")] = None,
+    sets: Sets = None,
+    json_file: JsonFile = None,
+    device: Device = None,
+) -> None:
+    """Train several learners by one recipe and test them, and untrained baselines, on identical episodes."""
+    from meta_text.config import load_recipe
+    from meta_text.experiment import compare as run_compare
+
+    read = load_recipe(recipe, sets or ())
+    names = tuple(learners.split(",")) if learners else read.compare.learners
+    with watching(read.train.outer_steps) as watcher:
+        result = run_compare(read, names, watcher, device)
+    _show(f"{result['corpus']}, identical episodes", result["results"])
+    table = Table("learner", "against", "shots", "accuracy, points", "macro-F1, points", title="Paired differences")
+    for row in result["paired"]:
+        table.add_row(
+            row["learner"], row["against"], str(row["k_shot"]), *(_points(row[m]) for m in ("accuracy", "f1_macro"))
+        )
+    out_console.print(table)
+    _write_json(json_file, result)
+
+
+@app.command()
+def demo(folder: Annotated[Path, typer.Argument(help="Folder with recipes/ and data/.")] = Path()) -> None:
+    """Meta-train on the small corpus, test on unseen categories, then learn three categories given on the spot."""
+    from meta_text.config import load_recipe
+    from meta_text.experiment import classify, run_recipe
+
+    read = load_recipe(folder / "recipes" / "intent.toml")
+    with watching(read.train.outer_steps) as watcher:
+        model, _, result = run_recipe(read, watcher, None)
+    _show("Categories never seen in training, 5-way", result["results"])
+    support = {
+        "water the plants": ["the basil looks thirsty", "can you give the ferns a drink", "soil's bone dry again"],
+        "feed the cat": ["Miso is meowing at her bowl", "kibble time", "the cat has not had her breakfast"],
+        "take out the bins": ["it's rubbish day tomorrow", "the kitchen bin smells", "recycling goes out tonight"],
+    }
+    asked = [
+        "she keeps scratching at the empty dish",
+        "the leaves are drooping",
+        "lorry comes at six, bags to the kerb please",
+    ]
+    table = Table(
+        "text", "category", "probability", title="Three new categories, three texts each, learned on the spot"
+    )
+    for text, (category, probability) in zip(asked, classify(model, support, asked), strict=True):
+        table.add_row(text, category, f"{100 * probability:.0f} %")
+    out_console.print(table)
+
+
+@contextmanager
+def watching(outer_steps: int) -> Iterator["Watcher"]:
+    """Progress on stderr, silent when that is not a terminal."""
+    from meta_text.experiment import Watcher
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=err_console, disable=not err_console.is_terminal, transient=True) as progress:
+        bars: dict[str, Any] = {}
+
+        def bar(key: str, text: str, done: int, total: int) -> None:
+            if key not in bars:
+                bars[key] = progress.add_task(text, total=total)
+            progress.update(bars[key], description=text, completed=done, total=total)
+
+        yield Watcher(
+            note=lambda line: err_console.print(line, style="dim"),
+            encoding=lambda done, total: bar("encode", "encoding texts", done, total),
+            training=lambda name, s: bar(
+                name, f"{name}: loss {s.loss:.3f}, validation accuracy {100 * s.validation:.1f} %", s.step, outer_steps
+            ),
+            testing=lambda name, done, total: bar(f"test {name}", f"testing {name}", done, total),
+        )
+
+
+def _show(title: str, results: list[dict[str, Any]]) -> None:
+    table = Table("learner", "way", "shots", "accuracy %", "macro-F1 %", "ECE", "ms/episode", title=title)
+    for row in results:
+        cells = (
+            _percent(row["accuracy"]),
+            _percent(row["f1_macro"]),
+            f"{row['ece']:.3f}",
+            f"{row['milliseconds_per_episode']:.1f}",
+        )
+        table.add_row(row["learner"], str(row["n_way"]), str(row["k_shot"]), *cells)
+    out_console.print(table)
+
+
+def _percent(value: dict[str, float]) -> str:
+    return f"{100 * value['mean']:.1f} ± {100 * value['ci95']:.1f}"
+
+
+def _points(value: dict[str, float]) -> str:
+    return f"{100 * value['mean']:+.2f} ± {100 * value['ci95']:.2f}"
+
+
+def _write_json(path: Path | None, result: dict[str, Any]) -> None:
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.name}.partial")
+        partial.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        partial.rename(path)
+
+
+def main(run: Callable[[], Any] = app) -> None:
+    """The `meta-text` command."""
+    try:
+        run()
+    except (ValueError, OSError) as error:
+        err_console.print(f"meta-text: {error}", markup=False, highlight=False)
+        sys.exit(2)
