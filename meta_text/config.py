@@ -151,9 +151,9 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         raise ConfigError(f"no recipe at {path}; a TOML file such as recipes/intent.toml is needed") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} is not TOML: {error}") from None
-    corpus_path = tables.get("corpus", {}).get("path")
-    if corpus_path is not None:
-        tables["corpus"]["path"] = str((path.parent / corpus_path).resolve())
+    corpus = tables.get("corpus")
+    if isinstance(corpus, dict) and isinstance(corpus.get("path"), str):
+        corpus["path"] = str((path.parent / corpus["path"]).resolve())
     for override in overrides:
         _apply(tables, override)
     return parse_recipe(tables)
@@ -182,8 +182,8 @@ def _parse(table: str, kind: Any, values: Mapping[str, Any]) -> Any:
         return TypeAdapter(kind).validate_python(dict(values))
     except ValidationError as error:
         first = error.errors()[0]
-        key = first["loc"][0] if first["loc"] else "?"
-        raise ConfigError(f"[{table}] {key} = {values.get(str(key))!r}: {first['msg'].lower()}") from None
+        key = str(first["loc"][0]) if first["loc"] else "?"
+        raise ConfigError(f"[{table}] {key} = {values.get(key)!r}: {first['msg'].lower()}") from None
 
 
 def _upper(count: Count) -> int:
@@ -207,6 +207,8 @@ def _apply(tables: dict[str, Any], override: str) -> None:
     table = tables
     for part in parts[:-1]:
         table = table.setdefault(part, {})
+        if not isinstance(table, dict):
+            raise ConfigError(f"--set {override}: '{part}' is {table!r}, not a table of keys")
     if parts == ["corpus", "path"]:
         tables["corpus"].pop("name", None)
     if parts == ["corpus", "name"]:

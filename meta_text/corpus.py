@@ -155,8 +155,8 @@ class Corpus:
 
         def rows() -> Iterator[Mapping[str, Any]]:
             for row in dataset:
-                if names is not None and row.get(label) is not None and row[label] >= 0:
-                    row = {**row, label: names[row[label]]}
+                if names is not None and row.get(label) is not None:
+                    row = {**row, label: names[row[label]] if row[label] >= 0 else ""}  # -1: not labelled
                 yield row
 
         return cls.from_rows(rows(), name=name, **options)
@@ -333,7 +333,7 @@ def read_rows(path: str | Path) -> Iterator[dict[str, Any]]:
         return
     if path.suffix == ".csv":
         for row in csv.DictReader(_text_lines(path)):
-            row.pop(None, None)  # type: ignore[call-overload]  # cells beyond the header
+            row.pop(None, None)  # cells beyond the header
             yield row
         return
     raise CorpusError(f"{path}: unknown kind '{path.suffix}'; .csv, .jsonl, .jsonl.gz and .parquet are read")

@@ -82,7 +82,7 @@ class Embedding(nn.Module):
         matrices = {}
         for path in sorted(folder.glob("*.safetensors")):
             with safe_open(path, framework="pt") as tensors:
-                names = [n for n in tensors.keys() if "word_embeddings" in n or "embed_tokens" in n] or list(
+                names = [n for n in tensors if "word_embeddings" in n or "embed_tokens" in n] or list(
                     tensors.keys()
                 )
                 matrices.update({name: tensors.get_tensor(name) for name in names})

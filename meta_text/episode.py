@@ -112,10 +112,13 @@ def given_episodes(corpus: Corpus, class_names: Sequence[str]) -> list[Episode]:
     for class_name in class_names:
         tasks.setdefault(corpus.groups[corpus.class_index(class_name)], []).append(class_name)
     episodes = []
-    for names in tasks.values():
+    for group, names in tasks.items():
         labelled = [(row, label) for label, name in enumerate(names) for row in corpus.rows_of(name)]
         support = [pair for pair in labelled if partition[pair[0]] == "train"]
         query = [pair for pair in labelled if partition[pair[0]] == "test"]
+        if not support or not query:
+            lacking = "test" if support else "train"
+            raise CorpusError(f"task '{group}' has no text with partition '{lacking}'; train and test are needed")
         episodes.append(_episode(tuple(names), support, query))
     return episodes
 

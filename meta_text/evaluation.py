@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import datasets
 import evaluate
@@ -22,7 +22,7 @@ class _EpisodeMetric(evaluate.Metric):  # type: ignore[misc]
     """One row an episode. Subclasses set `columns` and `description`."""
 
     description = ""
-    columns = {"predictions": INTS, "references": INTS}
+    columns: ClassVar[dict[str, Any]] = {"predictions": INTS, "references": INTS}
 
     def __init__(self, **options: Any) -> None:
         super().__init__(keep_in_memory=True, **options)
@@ -67,7 +67,7 @@ class ExpectedCalibrationError(_EpisodeMetric):
     """Weighted gap between confidence and accuracy over 15 equal bins, all queries pooled (Guo et al., ICML 2017, eq. 3)."""
 
     description = "Expected calibration error over pooled queries."
-    columns = {"predictions": FLOATS, "references": INTS}
+    columns: ClassVar[dict[str, Any]] = {"predictions": FLOATS, "references": INTS}
 
     def _compute(self, predictions: Any, references: Any, bins: int = 15) -> dict[str, float]:
         best = [(int(np.argmax(row)), max(row)) for episode in predictions for row in episode]

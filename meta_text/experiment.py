@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from meta_text.baselines import logistic_regression
-from meta_text.config import ConfigError, Recipe
+from meta_text.config import ConfigError, LearnerConfig, Recipe
 from meta_text.corpus import ClassSplit, Corpus
 from meta_text.embedding import Embedding
 from meta_text.episode import Episode, EpisodeSampler, given_episodes
@@ -88,7 +88,9 @@ def test_episodes(
 ) -> list[Episode]:
     """A corpus's own episodes where its tasks fix their support, else `episodes` drawn ones."""
     given = given_episodes(corpus, class_names)
-    return given or EpisodeSampler(corpus, class_names, seed=seed, **shape).take(0, episodes)
+    return given or EpisodeSampler(
+        corpus, class_names, n_way=shape["n_way"], k_shot=shape["k_shot"], n_query=shape["n_query"], seed=seed
+    ).take(0, episodes)
 
 
 def evaluate(
@@ -174,10 +176,7 @@ def compare(recipe: Recipe, learners: Sequence[str], watcher: Watcher, device: s
 
 
 def _untrained_protonet(recipe: Recipe) -> Recipe:
-    return replace(recipe, learner=replace(recipe.learner, name="protonet", **dict.fromkeys(_STEP_OPTIONS)))
-
-
-_STEP_OPTIONS = ("inner_steps", "inner_lr", "first_order", "adapts", "prototype_start")
+    return replace(recipe, learner=LearnerConfig(name="protonet", label_names=recipe.learner.label_names))
 
 
 def _paired_rows(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

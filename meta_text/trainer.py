@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -60,7 +61,12 @@ class Trainer:
         groups = [{"params": fast, "lr": settings.outer_lr}, {"params": slow, "lr": settings.embedding_lr}]
         self.optimizer = self.accelerator.prepare(torch.optim.Adam([g for g in groups if g["params"]]))
         corpus, episode = self.embedded.corpus, self.recipe.episode
-        shape = {"n_way": episode.n_way, "k_shot": episode.k_shot, "n_query": episode.n_query, "uneven": episode.uneven}
+        shape: dict[str, Any] = {
+            "n_way": episode.n_way,
+            "k_shot": episode.k_shot,
+            "n_query": episode.n_query,
+            "uneven": episode.uneven,
+        }
         most = self.recipe.corpus.train_texts_per_class
         pool = corpus if most is None else corpus.thinned(self.split.train, most, settings.seed)
         self.sampler = EpisodeSampler(

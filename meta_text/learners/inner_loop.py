@@ -5,7 +5,7 @@ Nothing here knows of text: any dict of weights with any differentiable loss can
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -22,6 +22,7 @@ class TaskShape:
     steps: int
 
 
+@runtime_checkable
 class UpdateRule(Protocol):
     """Maps (weights, gradients, loss) to the next weights, carrying a state of its own."""
 

@@ -53,7 +53,8 @@ class CoordinateRule(nn.Module):
         states = {}
         for name, weight in weights.items():
             zeros_C = torch.zeros_like(weight).flatten()
-            states[name] = RuleState(*self.cell.start(zeros_C[:, None, None]), zeros_C, zeros_C)
+            h_CH, c_CH = self.cell.start(zeros_C[:, None, None])
+            states[name] = RuleState(h_CH, c_CH, zeros_C, zeros_C)
         return states
 
     def step(

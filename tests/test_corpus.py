@@ -1,0 +1,315 @@
+"""Corpus: every way in, every message about a bad row, and class splits that never overlap."""
+
+import gzip
+import json
+from pathlib import Path
+
+import datasets
+import pyarrow.parquet
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meta_text.corpus import ClassSplit, Corpus, CorpusError, read_rows
+
+ROWS = [
+    {"text": "my card is gone", "label": "card_lost", "domain": "bank"},
+    {"text": "where is my card", "label": "card_late", "domain": "bank"},
+    {"text": "I lost it on the bus", "label": "card_lost", "domain": "bank"},
+    {"text": "Überweisung fehlt 💸", "label": "transfer", "domain": "bank"},
+]
+
+
+def write_jsonl(path: Path, rows: list[dict]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
+    return path
+
+
+def toy(n_classes: int) -> Corpus:
+    rows = [{"text": f"text {c} {i}", "label": f"class_{c}"} for c in range(n_classes) for i in range(2)]
+    return Corpus.from_rows(rows, name="toy")
+
+
+def reviews(domains: str, thresholds: tuple[str, ...] = ()) -> list[dict]:
+    """Two labels and two partitions for each domain (and threshold), texts shared between thresholds."""
+    return [
+        {"text": f"{d} {label} {part}", "label": label, "domain": d, "partition": part}
+        | ({"threshold": t} if thresholds else {})
+        for d in domains
+        for t in thresholds or ("",)
+        for label in ("neg", "pos")
+        for part in ("train", "test")
+    ]
+
+
+# --- the ways in
+
+
+def expect_rows(corpus: Corpus) -> None:
+    assert corpus.texts == tuple(row["text"] for row in ROWS)
+    assert [corpus.class_names[label] for label in corpus.labels] == [row["label"] for row in ROWS]
+    assert corpus.class_names == ("card_late", "card_lost", "transfer")
+    assert corpus.fields == {"domain": ("bank",) * 4}
+    assert corpus.rows_of("card_lost") == [0, 2]
+
+
+def test_jsonl(tmp_path):
+    path = write_jsonl(tmp_path / "bank.jsonl", ROWS)
+    expect_rows(Corpus.from_jsonl(path))
+    assert Corpus.from_jsonl(path).name == "bank"
+
+
+def test_jsonl_gz(tmp_path):
+    path = tmp_path / "bank.jsonl.gz"
+    path.write_bytes(gzip.compress("\n".join(json.dumps(row) for row in ROWS).encode()))
+    expect_rows(Corpus.from_jsonl(path))
+    assert Corpus.from_jsonl(path).name == "bank"
+
+
+def test_csv_with_quotes_newlines_and_a_byte_order_mark(tmp_path):
+    path = tmp_path / "mail.csv"
+    path.write_bytes(b'\xef\xbb\xbftext,label\n"a, ""b""\nc",x\nd,y\n')
+    corpus = Corpus.from_csv(path)
+    assert corpus.texts == ('a, "b"\nc', "d")
+    assert corpus.class_names == ("x", "y")
+
+
+def test_parquet(tmp_path):
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(ROWS), tmp_path / "bank.parquet")
+    expect_rows(Corpus.from_parquet(tmp_path / "bank.parquet"))
+
+
+def labelled_dataset(labels: list[int | None]):
+    features = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["no", "yes"])})
+    return datasets.Dataset.from_dict({"text": list("abcd")[: len(labels)], "label": labels}, features=features)
+
+
+def test_dataset_class_label_keeps_its_names():
+    corpus = Corpus.from_dataset(labelled_dataset([1, 0, None, 1]))
+    assert [corpus.class_names[label] for label in corpus.labels] == ["yes", "no", "yes"]
+    assert corpus.out_of_scope == ("c",)
+
+
+def test_dataset_label_minus_one_is_a_missing_label():
+    with pytest.raises(CorpusError, match="dataset, row 3: label is empty"):
+        Corpus.from_dataset(labelled_dataset([1, 0, -1]))
+    corpus = Corpus.from_dataset(labelled_dataset([1, 0, -1]), bad_rows="skip")
+    assert corpus.class_names == ("no", "yes")
+    assert corpus.skipped == {"label missing": 1}
+
+
+def test_int_labels_become_strings():
+    rows = [{"t": "a", "y": 0}, {"t": "b", "y": 10}, {"t": "c", "y": 0}]
+    corpus = Corpus.from_rows(rows, name="ints", text="t", label="y")
+    assert corpus.class_names == ("0", "10")
+    assert corpus.rows_of("0") == [0, 2]
+
+
+def test_further_columns_that_start_late_stay_aligned():
+    rows = [{"text": "a", "label": "x"}, {"text": "b", "label": "x", "lang": "de"}, {"text": "c", "label": "y"}]
+    assert Corpus.from_rows(rows, name="late").fields == {"lang": ("", "de", "")}
+
+
+def test_label_text():
+    assert Corpus.from_rows(ROWS, name="bank").label_text("card_lost") == "card lost"
+    grouped = Corpus.from_rows(ROWS, name="bank", group=("domain",))
+    assert grouped.label_text("bank/card_lost") == "card lost"
+
+
+# --- bad input: raised with the row, or counted
+
+
+BAD = {
+    "missing column": ({"text": "a"}, r"bad, row 2: no column 'label' \(found: text\)"),
+    "empty text": ({"text": "  ", "label": "x"}, r"bad, row 2: text is '  ' where a non-empty string is needed"),
+    "non-string text": ({"text": 7, "label": "x"}, r"bad, row 2: text is 7 where a non-empty string is needed"),
+    "label missing": ({"text": "a", "label": " "}, r"bad, row 2: label is empty; give every text a label"),
+    "two labels": ({"text": "ok", "label": "y"}, r"bad, row 2: text 'ok' has label 'y' here and 'x' in row 1"),
+}
+
+
+@pytest.mark.parametrize(("row", "message"), BAD.values(), ids=BAD)
+def test_bad_row_raises_with_its_number(row, message):
+    with pytest.raises(CorpusError, match=message):
+        Corpus.from_rows([{"text": "ok", "label": "x"}, row], name="bad")
+
+
+def test_bad_rows_are_counted_when_skipped():
+    rows = [{"text": "ok", "label": "x"}, *(row for row, _ in list(BAD.values())[1:])]
+    corpus = Corpus.from_rows(rows, name="bad", bad_rows="skip")
+    assert corpus.texts == ("ok",)
+    assert corpus.skipped == {"empty text": 2, "label missing": 1, "same text under two labels": 1}
+    assert "skipped 2 (empty text)" in corpus.describe()
+
+
+def test_exact_duplicates_are_kept_once_and_counted():
+    corpus = Corpus.from_rows([*ROWS, ROWS[0], ROWS[0]], name="twice")
+    expect_rows(corpus)
+    assert corpus.skipped == {"exact duplicate": 2}
+
+
+def test_out_of_scope_texts_stay_apart():
+    corpus = Corpus.from_rows([*ROWS, {"text": "sing me a song", "label": None}], name="oos")
+    assert corpus.out_of_scope == ("sing me a song",)
+    expect_rows(corpus)
+
+
+@pytest.mark.parametrize(("kind", "content"), [("jsonl", ""), ("jsonl", "\n\n"), ("csv", ""), ("csv", "text,label\n")])
+def test_empty_file(tmp_path, kind, content):
+    path = tmp_path / f"none.{kind}"
+    path.write_text(content)
+    with pytest.raises(CorpusError, match="none: no labelled text in it"):
+        Corpus.open(path)
+
+
+@pytest.mark.parametrize("name", ["latin.csv", "latin.jsonl"])
+def test_not_utf8_names_the_line(tmp_path, name):
+    (tmp_path / name).write_bytes(b'{"text": "a", "label": "x"}\n' * 2 + b'{"text": "caf\xe9", "label": "x"}\n')
+    with pytest.raises(CorpusError, match=rf"{name}, line 3: byte 0xe9 is not UTF-8; save the file as UTF-8"):
+        list(read_rows(tmp_path / name))
+
+
+@pytest.mark.parametrize(("line", "message"), [("{oops", "line 2: not JSON"), ("[1]", "line 2: found list, an object")])
+def test_broken_json_line(tmp_path, line, message):
+    (tmp_path / "broken.jsonl").write_text('{"text": "a", "label": "x"}\n' + line)
+    with pytest.raises(CorpusError, match=message):
+        Corpus.from_jsonl(tmp_path / "broken.jsonl")
+
+
+def test_unknown_kind_and_missing_file(tmp_path):
+    for name, message in (("a.xlsx", r"unknown kind '\.xlsx'"), ("nothing.csv", "no such file")):
+        (tmp_path / "a.xlsx").touch()
+        with pytest.raises(CorpusError, match=message):
+            Corpus.from_csv(tmp_path / name)
+
+
+def test_unknown_class_has_a_hint():
+    with pytest.raises(CorpusError, match="corpus 'bank' has no class 'card_lots'; did you mean 'card_lost'"):
+        Corpus.from_rows(ROWS, name="bank").rows_of("card_lots")
+
+
+# --- names and folders
+
+
+def test_unknown_corpus_name_lists_the_known():
+    with pytest.raises(CorpusError, match=r"'banking78' is neither a file, a folder nor a known corpus \(banking77, "):
+        Corpus.open("banking78")
+
+
+def test_meta_text_data_is_where_a_name_is_looked_up(tmp_path, monkeypatch):
+    write_jsonl(tmp_path / "mine" / "texts.jsonl", ROWS)
+    monkeypatch.setenv("META_TEXT_DATA", str(tmp_path))
+    expect_rows(Corpus.open("mine"))
+    with pytest.raises(CorpusError, match=rf"corpus 'arsc' .*META_TEXT_DATA \({tmp_path}\).*that holds arsc/"):
+        Corpus.open("arsc")
+    monkeypatch.delenv("META_TEXT_DATA")
+    with pytest.raises(CorpusError, match="META_TEXT_DATA, which is not set"):
+        Corpus.open("arsc")
+
+
+def test_folder_reads_all_files_and_its_class_splits(tmp_path):
+    write_jsonl(tmp_path / "a.jsonl", ROWS[:2])
+    write_jsonl(tmp_path / "b.jsonl", ROWS[2:])
+    split = {"train": ["card_late"], "validation": ["transfer"], "test": ["card_lost"]}
+    write_jsonl(tmp_path / "class_splits" / "1.json", [split])
+    corpus = Corpus.from_folder(tmp_path)
+    expect_rows(corpus)
+    assert corpus.class_splits == {"1": ClassSplit(("card_late",), ("transfer",), ("card_lost",))}
+    assert corpus.groups is None
+
+
+def test_folder_without_texts(tmp_path):
+    with pytest.raises(CorpusError, match=r"no \*\.jsonl, .* file in .*; put the labelled texts there"):
+        Corpus.open(tmp_path)
+
+
+def test_folder_with_domains(tmp_path):
+    write_jsonl(tmp_path / "texts.jsonl", reviews("abc"))
+    listed = {"train_domains": ["a"], "validation_domains": ["c"], "test_domains": ["b"]}
+    write_jsonl(tmp_path / "domains.json", [listed])
+    corpus = Corpus.from_folder(tmp_path)
+    assert corpus.groups == ("a", "a", "b", "b", "c", "c")
+    assert corpus.class_splits["domains"] == ClassSplit(("a/neg", "a/pos"), ("c/neg", "c/pos"), ("b/neg", "b/pos"))
+
+
+def test_folder_with_thresholds_makes_a_task_of_each_and_holds_back_every_fifth_domain(tmp_path):
+    write_jsonl(tmp_path / "texts.jsonl", reviews("abcdefg", ("t2", "t4")))
+    write_jsonl(tmp_path / "domains.json", [{"train_domains": list("abcdef"), "test_domains": ["g"]}])
+    corpus = Corpus.from_folder(tmp_path)
+    assert corpus.skipped == {}  # the same review in two thresholds is no duplicate
+    assert len(corpus.class_names) == 7 * 2 * 2
+    split = corpus.class_splits["domains"]
+    assert split.test == ("g.t2/neg", "g.t2/pos", "g.t4/neg", "g.t4/pos")
+    assert {name[0] for name in split.validation} == {"e"}
+    assert {name[0] for name in split.train} == set("abcdf")
+
+
+# --- class splits
+
+
+def test_overlapping_split():
+    with pytest.raises(CorpusError, match="class 'b' is in train and in test; a class belongs to one part only"):
+        ClassSplit(("a", "b"), (), ("b",))
+
+
+def test_split_naming_an_unknown_class_or_part(tmp_path):
+    split = ClassSplit(("card_lost",), ("transfer",), ("card_lat",))
+    with pytest.raises(CorpusError, match="no class 'card_lat'; did you mean 'card_late'"):
+        split.check(Corpus.from_rows(ROWS, name="bank"))
+    with pytest.raises(CorpusError, match="no class part 'dev'"):
+        split.part("dev")
+    with pytest.raises(CorpusError, match="no list 'validation'"):
+        ClassSplit.from_file(write_jsonl(tmp_path / "s.json", [{"train": [], "test": []}]))
+
+
+@given(n_classes=st.integers(3, 40), seed=st.integers(0, 2**31), cut=st.tuples(st.floats(0, 1), st.floats(0, 1)))
+def test_split_by_seed_is_disjoint_complete_and_never_empty(n_classes, seed, cut):
+    corpus = toy(n_classes)
+    split = ClassSplit.by_seed(corpus, seed, cut)
+    assert sorted(split.train + split.validation + split.test) == sorted(corpus.class_names)
+    assert min(map(len, (split.train, split.validation, split.test))) >= 1
+    assert split == ClassSplit.by_seed(corpus, seed, cut)
+
+
+def test_split_by_seed_depends_on_the_seed_and_cuts_at_the_fractions():
+    corpus = toy(20)
+    split = ClassSplit.by_seed(corpus, 0, (0.5, 0.2))
+    assert [len(split.part(p)) for p in ("train", "validation", "test")] == [10, 4, 6]
+    assert len({ClassSplit.by_seed(corpus, seed).train for seed in range(5)}) == 5
+
+
+def test_split_by_seed_keeps_groups_whole():
+    split = ClassSplit.by_seed(Corpus.from_rows(reviews("abcdef"), name="reviews", group=("domain",)), 3)
+    domains = [{name[0] for name in part} for part in (split.train, split.validation, split.test)]
+    assert sum(map(len, domains)) == len(set.union(*domains)) == 6
+
+
+@given(seed=st.integers(0, 1000))
+def test_split_by_field_keeps_values_whole_and_is_complete(seed):
+    rows = [{"text": f"{c} {i}", "label": f"c{c}", "domain": f"d{c // 3}"} for c in range(12) for i in range(2)]
+    corpus = Corpus.from_rows(rows, name="toy")
+    split = ClassSplit.by_field(corpus, "domain", seed)
+    domains = [{int(name[1:]) // 3 for name in part} for part in (split.train, split.validation, split.test)]
+    assert sorted(split.train + split.validation + split.test) == sorted(corpus.class_names)
+    assert sum(map(len, domains)) == len(set.union(*domains)) == 4
+
+
+def test_split_by_field_bad_input():
+    corpus = Corpus.from_rows(ROWS, name="bank")
+    with pytest.raises(CorpusError, match=r"no field 'topic' \(found: domain\)"):
+        ClassSplit.by_field(corpus, "topic", 0)
+    with pytest.raises(CorpusError, match="has 1 classes to split; at least 3 are needed"):
+        ClassSplit.by_field(corpus, "domain", 0)
+    mixed = Corpus.from_rows([*ROWS, {"text": "new", "label": "transfer", "domain": "shop"}], name="bank")
+    with pytest.raises(CorpusError, match=r"class 'transfer' has 2 values of 'domain' \(bank, shop\); one is needed"):
+        ClassSplit.by_field(mixed, "domain", 0)
+
+
+def test_thinned_keeps_row_numbers_and_leaves_the_original_alone():
+    corpus = Corpus.from_rows([{"text": f"t{i}", "label": "xy"[i % 2]} for i in range(40)], name="many")
+    thin = corpus.thinned(["x"], most=5, seed=1)
+    assert len(thin.rows_of("x")) == 5
+    assert set(thin.rows_of("x")) < set(corpus.rows_of("x"))
+    assert thin.rows_of("y") == corpus.rows_of("y")
+    assert len(corpus.rows_of("x")) == 20

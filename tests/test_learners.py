@@ -1,0 +1,180 @@
+"""Contracts of every learner, and oracles of the update rules."""
+
+import math
+
+import pytest
+import torch
+
+from meta_text.embedding import TokenStates
+from meta_text.encoder import MetaLSTM
+from meta_text.learners import LEARNERS, EmbeddedEpisode, Learner
+from meta_text.learners.inner_loop import TaskShape
+from meta_text.learners.learner import balanced_cross_entropy
+from meta_text.learners.maml import Maml
+from meta_text.learners.meta_lstm import FORGET_BIAS, GatedRule, MetaLSTMLearner
+from meta_text.learners.meta_lstm_2017 import CoordinateRule, preprocess
+from meta_text.learners.protonet import ProtoNet
+from meta_text.model import over_tasks
+
+
+def draw(texts: int, seed: int) -> TokenStates:
+    states = torch.randn(texts, 5, 6, generator=torch.Generator().manual_seed(seed))
+    return TokenStates(states, torch.ones(texts, 5, dtype=torch.bool))
+
+
+def make(name: str, **options: object) -> Learner:
+    torch.manual_seed(0)
+    learner = LEARNERS[name](MetaLSTM(6, 4), **options)  # type: ignore[arg-type]
+    torch.nn.init.normal_(learner.encoder.out, std=0.3)
+    for parameter in learner.parameters():
+        if not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.1)
+    return learner
+
+
+LABELS = torch.tensor([0, 0, 0, 1, 2, 2])
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_contract_permutations(name: str) -> None:
+    learner, support, query = make(name), draw(6, 1), draw(4, 2)
+    logits = learner.logits(learner.adapt(support, LABELS, 3), query)
+    order = torch.tensor([5, 3, 1, 0, 4, 2])
+    shuffled = learner.adapt(TokenStates(support.states[order], support.mask[order]), LABELS[order], 3)
+    torch.testing.assert_close(learner.logits(shuffled, query), logits, atol=1e-4, rtol=1e-3)
+    renamed = learner.adapt(support, torch.tensor([2, 0, 1])[LABELS], 3)
+    torch.testing.assert_close(learner.logits(renamed, query)[:, [2, 0, 1]], logits, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+@pytest.mark.parametrize("n_way", [2, 7])
+def test_contract_any_n_and_no_grad(name: str, n_way: int) -> None:
+    learner, support, query = make(name), draw(n_way * 2, 1), draw(3, 2)
+    labels = torch.arange(n_way).repeat(2)
+    with torch.no_grad():
+        quiet = learner.logits(learner.adapt(support, labels, n_way), query)
+    assert quiet.shape == (3, n_way)
+    torch.testing.assert_close(quiet, learner.logits(learner.adapt(support, labels, n_way), query))
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_contract_every_parameter_gets_a_gradient(name: str) -> None:
+    learner = make(name)
+    episode = EmbeddedEpisode(draw(6, 1), LABELS, draw(4, 2), torch.tensor([0, 1, 2, 0]), 3)
+    learner.loss(episode).backward()
+    for key, parameter in learner.named_parameters():
+        if parameter.requires_grad:
+            assert parameter.grad is not None, key
+            assert parameter.grad.any(), key
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_vmap_over_tasks_equals_one_by_one(name: str) -> None:
+    learner, tasks = make(name), []
+    for seed in (1, 2):
+        tasks.append(EmbeddedEpisode(draw(6, seed), LABELS, draw(3, seed + 9), torch.tensor([0, 1, 2]), 3))
+    stacked = EmbeddedEpisode(
+        TokenStates(*map(torch.stack, zip(*(t.support for t in tasks), strict=True))),
+        torch.stack([t.support_labels for t in tasks]),
+        TokenStates(*map(torch.stack, zip(*(t.query for t in tasks), strict=True))),
+        torch.stack([t.query_labels for t in tasks]),
+        3,
+    )
+    single = torch.stack([learner.loss(task) for task in tasks])
+    torch.testing.assert_close(over_tasks(learner.loss, stacked), single, atol=1e-5, rtol=1e-4)
+
+
+def test_oracle_meta_lstm_with_zero_steps_is_protonet() -> None:
+    ours, theirs = make("meta_lstm", inner_steps=0, label_names=True), make("protonet", label_names=True)
+    assert isinstance(ours, MetaLSTMLearner) and isinstance(theirs, ProtoNet)
+    theirs.load_state_dict({key: value for key, value in ours.state_dict().items() if not key.startswith("rule.")})
+    support, query = draw(6, 1), draw(4, 2)
+    for names in (None, draw(3, 3)):
+        first = ours.logits(ours.adapt(support, LABELS, 3, names), query)
+        assert torch.equal(first, theirs.logits(theirs.adapt(support, LABELS, 3, names), query))
+
+
+def maml_loss(learner: Maml, value: torch.Tensor) -> torch.Tensor:
+    with torch.no_grad():
+        learner.encoder.out[0, 0] = value
+    support, query = draw(6, 1), draw(4, 2)
+    double = [TokenStates(t.states.double(), t.mask) for t in (support, query)]
+    return learner.loss(EmbeddedEpisode(double[0], LABELS, double[1], torch.tensor([0, 1, 2, 0]), 3))
+
+
+def test_oracle_maml_outer_gradient_by_finite_differences() -> None:
+    gradients = {}
+    for first_order in (False, True):
+        learner = make("maml", inner_steps=2, inner_lr=0.2, first_order=first_order).double()
+        assert isinstance(learner, Maml)
+        at = learner.encoder.out[0, 0].detach().clone()
+        maml_loss(learner, at).backward()
+        assert learner.encoder.out.grad is not None
+        gradients[first_order] = learner.encoder.out.grad[0, 0].item()
+        step = 1e-5
+        slope = (maml_loss(learner, at + step) - maml_loss(learner, at - step)).item() / (2 * step)
+        if not first_order:
+            assert gradients[False] == pytest.approx(slope, rel=1e-3)
+    assert gradients[True] != pytest.approx(slope, rel=1e-3)
+
+
+def test_oracle_gated_rule_with_zero_gates() -> None:
+    rule = GatedRule(0.1)
+    start, grad = torch.randn(3, 4), torch.randn(3, 4)
+    state = rule.start({"head": start}, TaskShape(3, 1.0, 2))
+    first, state = rule.step(0, {"head": start}, {"head": grad}, torch.tensor(1.0), state)
+    second, _ = rule.step(1, first, {"head": grad}, torch.tensor(0.5), state)
+    forget = 1 / (1 + math.exp(-FORGET_BIAS))
+    torch.testing.assert_close(first["head"], start - 0.1 * grad)
+    torch.testing.assert_close(second["head"], start - forget * 0.1 * grad - 0.1 * grad)
+
+
+def test_preprocess_values() -> None:
+    found = preprocess(torch.tensor([math.e, -math.e, math.exp(-11)]))
+    torch.testing.assert_close(found, torch.tensor([[0.1, 1.0], [0.1, -1.0], [-1.0, math.exp(-1)]]))
+
+
+def test_oracle_coordinate_rule_against_a_scalar_loop() -> None:
+    rule = CoordinateRule(hidden=2).double()
+    for parameter in rule.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    weights = {"w": torch.tensor([0.3, -0.7], dtype=torch.float64)}
+    grads = [torch.tensor([0.5, -1e-6], dtype=torch.float64), torch.tensor([-0.2, 0.4], dtype=torch.float64)]
+    losses = [torch.tensor(1.3, dtype=torch.float64), torch.tensor(0.4, dtype=torch.float64)]
+    state = rule.start(weights, TaskShape(2, 1.0, 2))
+    expected = [scalar_rule(rule, weights["w"][i].item(), [g[i].item() for g in grads], losses) for i in range(2)]
+    for t in range(2):
+        weights, state = rule.step(t, weights, {"w": grads[t]}, losses[t], state)
+    assert weights["w"].tolist() == pytest.approx(expected, rel=1e-9)
+
+
+def scalar_rule(rule: CoordinateRule, theta: float, grads: list[float], losses: list[torch.Tensor]) -> float:
+    def sigmoid(v: float) -> float:
+        return 1 / (1 + math.exp(-v))
+
+    def pre(v: float) -> list[float]:
+        big = abs(v) >= math.exp(-10)
+        return [math.log(abs(v)) / 10, math.copysign(1, v)] if big else [-1.0, math.exp(10) * v]
+
+    w, u, b = (x.tolist() for x in (rule.cell.weight_ih, rule.cell.weight_hh, rule.cell.bias))
+    w_f, w_i, b_f, b_i = rule.forget.tolist(), rule.input.tolist(), rule.forget_bias.item(), rule.input_bias.item()
+    h, c, forget, put = [0.0, 0.0], [0.0, 0.0], 0.0, 0.0
+    for grad, loss in zip(grads, losses, strict=True):
+        x = pre(loss.item()) + pre(grad)
+        z = [
+            sum(a * v for a, v in zip(w[r], x, strict=True)) + sum(a * v for a, v in zip(u[r], h, strict=True)) + b[r]
+            for r in range(8)
+        ]
+        c = [sigmoid(z[2 + j]) * c[j] + sigmoid(z[j]) * math.tanh(z[4 + j]) for j in range(2)]
+        h = [sigmoid(z[6 + j]) * math.tanh(c[j]) for j in range(2)]
+        forget = sum(a * v for a, v in zip(w_f, [*h, theta, forget], strict=True)) + b_f
+        put = sum(a * v for a, v in zip(w_i, [*h, theta, put], strict=True)) + b_i
+        theta = sigmoid(forget) * theta - sigmoid(put) * grad
+    return theta
+
+
+def test_oracle_balanced_cross_entropy() -> None:
+    logits = torch.randn(6, 3)
+    each = [-logits[i].log_softmax(-1)[label] for i, label in enumerate(LABELS.tolist())]
+    expected = (sum(each[:3]) / 3 + each[3] + sum(each[4:]) / 2) / 3
+    torch.testing.assert_close(balanced_cross_entropy(logits, LABELS, 3), expected)

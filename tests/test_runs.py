@@ -1,0 +1,114 @@
+"""Training, resuming, evaluating and the command line, on a small embedding learned from nothing."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.torch import load_file
+from sklearn.metrics import f1_score
+
+from meta_text.cli import main
+from meta_text.evaluation import Answers, score
+
+ROOT = Path(__file__).parent.parent
+SMALL = [
+    "embedding.kind='learned'",
+    "embedding.width=16",
+    "embedding.vocabulary=600",
+    "encoder.hidden=8",
+    "train.outer_steps=12",
+    "train.validate_every=3",
+    "train.validation_episodes=5",
+    "train.patience=99",
+    "evaluate.episodes=10",
+]
+
+
+def command(*words: str) -> list[str]:
+    return [*words, *(part for setting in SMALL for part in ("--set", setting))]
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["meta-text", *words])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    return int(stop.value.code or 0)
+
+
+def test_train_evaluate_compare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = str(ROOT / "recipes" / "intent.toml")
+    out, result = str(tmp_path / "run"), tmp_path / "result.json"
+    assert run(monkeypatch, *command("train", recipe, "--out", out, "--json", str(result))) == 0
+    trained = json.loads(result.read_text())
+    assert {"n_way", "k_shot", "n_query", "episodes", "seed", "accuracy", "f1_macro", "seconds", "learner"} <= set(
+        trained
+    )
+    options = ["--corpus", str(ROOT / "data" / "intents"), "--episodes", "10", "--json", str(result)]
+    assert run(monkeypatch, "evaluate", f"{out}/model", *options) == 0
+    assert json.loads(result.read_text())["accuracy"] == trained["accuracy"]
+    assert run(monkeypatch, *command("compare", recipe, "--learners", "meta_lstm", "--json", str(result))) == 0
+    compared = json.loads(result.read_text())
+    assert {row["learner"] for row in compared["results"]} == {"nearest_prototype", "logistic_regression", "meta_lstm"}
+
+
+def test_resume_after_sigkill_is_bitwise(tmp_path: Path) -> None:
+    words = [sys.executable, "-c", "from meta_text.cli import main; main()"]
+    words += command("train", str(ROOT / "recipes" / "intent.toml"))
+    straight, killed = tmp_path / "straight", tmp_path / "killed"
+    subprocess.run([*words, "--out", str(straight)], check=True, capture_output=True)
+    process = subprocess.Popen([*words, "--out", str(killed)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not (killed / "checkpoint" / "trainer.json").exists() and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (killed / "model").exists()
+    subprocess.run([*words, "--out", str(killed), "--resume"], check=True, capture_output=True)
+    first, second = (load_file(folder / "checkpoint" / "model.safetensors") for folder in (straight, killed))
+    assert first.keys() == second.keys()
+    assert all(first[name].equal(second[name]) for name in first)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["train", "nowhere.toml"], "no recipe at nowhere.toml"),
+        (["train", str(ROOT / "recipes/intent.toml"), "--set", "train.outter_lr=1"], "did you mean 'outer_lr'"),
+        (["evaluate", "nowhere", "--corpus", "x"], "config.json is missing"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_2(
+    words: list[str], message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, *words) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+
+
+def test_oracle_scores_against_sklearn_and_a_loop() -> None:
+    rng = np.random.default_rng(0)
+    probabilities = [rng.dirichlet(np.ones(3), size=12) for _ in range(4)]
+    labels = [rng.integers(0, 3, size=12) for _ in range(4)]
+    found = score(Answers(probabilities, labels, 1.0))
+    guesses = [p.argmax(1) for p in probabilities]
+    f1 = [f1_score(y, g, average="macro", zero_division=0.0) for y, g in zip(labels, guesses, strict=True)]
+    assert found["f1_macro"]["mean"] == pytest.approx(np.mean(f1))
+    accuracy = [(y == g).mean() for y, g in zip(labels, guesses, strict=True)]
+    assert found["accuracy"]["mean"] == pytest.approx(np.mean(accuracy))
+    assert found["accuracy"]["ci95"] == pytest.approx(1.96 * np.std(accuracy, ddof=1) / 2)
+    flat = [
+        (row.max(), row.argmax() == y)
+        for p, ys in zip(probabilities, labels, strict=True)
+        for row, y in zip(p, ys, strict=True)
+    ]
+    gap = 0.0
+    for b in range(15):
+        inside = [(c, right) for c, right in flat if b / 15 < c <= (b + 1) / 15]
+        gap += abs(sum(right for _, right in inside) - sum(c for c, _ in inside)) / len(flat)
+    assert found["ece"] == pytest.approx(gap)
