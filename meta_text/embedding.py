@@ -59,13 +59,12 @@ class Embedding(nn.Module):
     def learned(
         cls, texts: Iterable[str], *, width: int = 128, vocabulary: int = 8000, max_tokens: int = 128, seed: int = 0
     ) -> "Embedding":
-        """A WordPiece vocabulary and vectors learned from nothing; pass the training classes' texts only."""
-        tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+        """A BPE vocabulary and vectors learned from nothing; pass the training classes' texts only."""
+        tokenizer = Tokenizer(models.BPE(unk_token="[UNK]"))
         tokenizer.normalizer = normalizers.BertNormalizer()  # sets CJK characters apart
         tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-        trainer = trainers.WordPieceTrainer(
-            vocab_size=vocabulary, special_tokens=["[PAD]", "[UNK]"], show_progress=False
-        )
+        # not WordPiece: its trainer numbers "##x" pieces in hash order, so two runs differ
+        trainer = trainers.BpeTrainer(vocab_size=vocabulary, special_tokens=["[PAD]", "[UNK]"], show_progress=False)
         tokenizer.train_from_iterator(texts, trainer)
         body = nn.Embedding(tokenizer.get_vocab_size(), width)
         generator = torch.Generator().manual_seed(seed)
@@ -82,9 +81,8 @@ class Embedding(nn.Module):
         matrices = {}
         for path in sorted(folder.glob("*.safetensors")):
             with safe_open(path, framework="pt") as tensors:
-                names = [n for n in tensors if "word_embeddings" in n or "embed_tokens" in n] or list(
-                    tensors.keys()
-                )
+                stored = list(tensors.keys())
+                names = [n for n in stored if "word_embeddings" in n or "embed_tokens" in n] or stored
                 matrices.update({name: tensors.get_tensor(name) for name in names})
         found = [matrix for matrix in matrices.values() if matrix.ndim == 2]
         if len(found) != 1:

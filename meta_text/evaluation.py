@@ -151,4 +151,4 @@ def score(answers: Answers) -> dict[str, Any]:
 
 def paired(first: Sequence[float], second: Sequence[float]) -> dict[str, float]:
     """Mean difference first - second on identical episodes, with its own 95 % interval."""
-    return mean_interval(np.asarray(first) - np.asarray(second))
+    return mean_interval((np.asarray(first) - np.asarray(second)).tolist())

@@ -72,6 +72,16 @@ def test_only_the_classes_given_are_drawn():
     assert {name for episode in episodes for name in episode.class_names} == set(names)
 
 
+def test_thinned_classes_draw_from_fewer_texts_and_the_original_stays():
+    thin = CORPUS.thinned(["class_0"], most=5, seed=1)
+    assert len(thin.rows_of("class_0")) == 5
+    assert set(thin.rows_of("class_0")) < set(CORPUS.rows_of("class_0")) == set(range(12))
+    assert thin.rows_of("class_1") == CORPUS.rows_of("class_1")
+    sampler = EpisodeSampler(thin, ["class_0", "class_1"], n_way=2, k_shot=1, n_query=1)
+    drawn = {row for episode in sampler.take(0, 100) for row in episode.support + episode.query}
+    assert drawn == {*thin.rows_of("class_0"), *thin.rows_of("class_1")}
+
+
 def test_support_is_not_sorted_by_class():
     episodes = EpisodeSampler(CORPUS, CORPUS.class_names).take(0, 10)
     assert all(list(e.support_labels) != sorted(e.support_labels) for e in episodes)

@@ -39,14 +39,14 @@ class GatedRule(nn.Module):
     untrained rule is gradient descent with a slight pull back to the start.
     """
 
-    def __init__(self, inner_lr: float, hidden: int = 20) -> None:
+    def __init__(self, inner_lr: float, adapts: Adapts = "head", hidden: int = 20) -> None:
         super().__init__()
         self.cell = LSTMCell(N_STATISTICS, hidden)
         self.to_gates = nn.Linear(hidden, 2)
         nn.init.zeros_(self.to_gates.weight)
         nn.init.zeros_(self.to_gates.bias)
         self.log_lr_head = nn.Parameter(torch.tensor(math.log(inner_lr)))
-        self.log_lr_encoder = nn.Parameter(torch.tensor(math.log(inner_lr / 100)))
+        self.log_lr_encoder = nn.Parameter(torch.tensor(math.log(inner_lr / 100)), requires_grad=adapts == "encoder")
 
     def start(self, weights: Weights, shape: TaskShape) -> GateState:
         hidden = {name: self.cell.start(_rows(weight)[:, None]) for name, weight in weights.items()}
@@ -116,7 +116,7 @@ class MetaLSTMLearner(GradientLearner):
         first_order: bool = False,
         label_names: bool = False,
     ) -> None:
-        rule = GatedRule(inner_lr)
+        rule = GatedRule(inner_lr, adapts)
         super().__init__(
             encoder,
             rule,
