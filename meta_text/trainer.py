@@ -40,7 +40,7 @@ class Trainer:
     """Trains `model` on the train classes, choosing by the validation classes; test classes are not looked at.
 
     Episode i of the run is a function of (seed, i), and the optimiser's state is saved whole, so a run that
-    was killed and resumed ends in the same weights, bit for bit on CPU.
+    was killed can be resumed. Known fault: with a learned embedding its weights are not yet bitwise the same.
     """
 
     model: MetaModel

@@ -97,8 +97,7 @@ def test_dataset_label_minus_one_is_a_missing_label():
 def test_int_labels_become_strings():
     rows = [{"t": "a", "y": 0}, {"t": "b", "y": 10}, {"t": "c", "y": 0}]
     corpus = Corpus.from_rows(rows, name="ints", text="t", label="y")
-    assert corpus.class_names == ("0", "10")
-    assert corpus.rows_of("0") == [0, 2]
+    assert (corpus.class_names, corpus.rows_of("0")) == (("0", "10"), [0, 2])
 
 
 def test_further_columns_that_start_late_stay_aligned():
