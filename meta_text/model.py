@@ -38,9 +38,11 @@ class EmbeddedCorpus:
         flat = [row for task in rows for row in task]
         unique = list(dict.fromkeys(flat))
         place = {row: i for i, row in enumerate(unique)}
-        index = torch.tensor([place[row] for row in flat], device=self.device).view(len(episodes), -1)
+        index = torch.tensor([place[row] for row in flat], device=self.device)
         tokens = self.bound(unique)
-        states, mask = tokens.states[index], tokens.mask[index]
+        # index_select: the backward of plain indexing adds atomically, so two runs would differ in the last bit
+        states = tokens.states.index_select(0, index).unflatten(0, (len(episodes), -1))
+        mask = tokens.mask[index].unflatten(0, (len(episodes), -1))
         n_support, n_query = len(episodes[0].support), len(episodes[0].query)
         ends = n_support, n_support + n_query
         return EmbeddedEpisode(
