@@ -74,6 +74,7 @@ class LearnerConfig:
 class TrainConfig:
     outer_steps: int = 200  # 0: evaluate what is untrained
     outer_lr: float = 1e-3
+    rule_lr: float = 3e-3  # of the learned start of the head, the scales and the update rule
     embedding_lr: float = 2e-5
     episodes_per_step: int = 8
     clip: float = 0.25

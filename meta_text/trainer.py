@@ -55,11 +55,7 @@ class Trainer:
         settings = self.recipe.train
         self.accelerator = Accelerator(cpu=self.embedded.device.type == "cpu")
         self.named = [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
-        is_pretrained = self.recipe.embedding.kind == "transformer"
-        slow = [p for name, p in self.named if name.startswith("embedding.") and is_pretrained]
-        fast = [p for name, p in self.named if not (name.startswith("embedding.") and is_pretrained)]
-        groups = [{"params": fast, "lr": settings.outer_lr}, {"params": slow, "lr": settings.embedding_lr}]
-        self.optimizer = self.accelerator.prepare(torch.optim.Adam([g for g in groups if g["params"]]))
+        self.optimizer = self.accelerator.prepare(torch.optim.Adam(self._groups()))
         corpus, episode = self.embedded.corpus, self.recipe.episode
         shape: dict[str, Any] = {
             "n_way": episode.n_way,
@@ -75,6 +71,18 @@ class Trainer:
         validation = EpisodeSampler(corpus, self.split.validation, seed=VALIDATION_SEED, same_shape=20, **shape)
         self.validation_episodes = validation.take(0, settings.validation_episodes)
         self.best_tensors = model_tensors(self.model)
+
+    def _groups(self) -> list[dict[str, Any]]:
+        """Parameters by learning rate: a pretrained embedding, features, and the few numbers of start and update rule."""
+        settings, pretrained = self.recipe.train, self.recipe.embedding.kind == "transformer"
+        rates: dict[float, list[torch.nn.Parameter]] = {}
+        for name, parameter in self.named:
+            if name.startswith("embedding."):
+                rate = settings.embedding_lr if pretrained else settings.outer_lr
+            else:
+                rate = settings.outer_lr if name.startswith("learner.encoder.") else settings.rule_lr
+            rates.setdefault(rate, []).append(parameter)
+        return [{"params": parameters, "lr": rate} for rate, parameters in rates.items()]
 
     def run(self, *, resume: bool = False) -> TrainState:
         """Train to the end or to early stop, and leave the best weights in the model (and in `out`)."""

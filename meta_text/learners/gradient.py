@@ -39,9 +39,12 @@ class GradientLearner(Learner):
         start: Literal["prototypes", "learned"],
         first_order: bool,
         label_names: bool,
+        own_inner_scale: bool = False,
     ) -> None:
         super().__init__(encoder, label_names=label_names)
         self.rule, self.inner_steps, self.adapts, self.first_order = rule, inner_steps, adapts, first_order
+        # first order has no path from the query loss to the scale of the support loss
+        self.log_inner_scale = nn.Parameter(torch.zeros(()), requires_grad=not first_order) if own_inner_scale else None
         self.head_row = (
             nn.Parameter(torch.empty(encoder.width + 1).uniform_(-0.01, 0.01)) if start == "learned" else None
         )
@@ -79,10 +82,12 @@ class GradientLearner(Learner):
         if self.adapts == "encoder":
             weights |= {f"encoder.{name}": weight for name, weight in self.encoder.named_parameters()}
 
+        scale = (self.log_scale if self.log_inner_scale is None else self.log_inner_scale).exp()
+
         def support_loss(fast: Weights) -> Tensor:
             # the features stand still unless the encoder moves
             moved_SD = features_SD if self.adapts == "head" else self._features(fast, support)
-            return balanced_cross_entropy(head_logits(fast["head"], moved_SD, self.log_scale.exp()), labels, n_way)
+            return balanced_cross_entropy(head_logits(fast["head"], moved_SD, scale), labels, n_way)
 
         shots = labels.shape[0] / n_way
         shape = TaskShape(n_way, shots, self.steps_for(shots))

@@ -65,7 +65,9 @@ class GatedRule(nn.Module):
             forget_R1 = (gates_R2[:, :1] + FORGET_BIAS).sigmoid()
             step_R1 = (gates_R2[:, 1:] + log_lr).exp()
             start_RC = _rows(state.start[name])
-            row_RC = start_RC + forget_R1 * (_rows(weight) - start_RC) - step_R1 * _rows(grads[name])
+            # the support loss is a mean over classes; a head row should not move less because N is large
+            sharing = state.shape.n_way if name == "head" else 1
+            row_RC = start_RC + forget_R1 * (_rows(weight) - start_RC) - step_R1 * sharing * _rows(grads[name])
             moved[name] = row_RC.view(weight.shape)
         return moved, GateState(state.shape, state.start, grads, loss, hidden)
 
@@ -104,14 +106,18 @@ def _log_norm(rows_RC: Tensor) -> Tensor:
 
 
 class MetaLSTMLearner(GradientLearner):
-    """The default learner. With zero steps it is ProtoNet exactly; the rule can be learned only to improve on that."""
+    """The default learner. With zero steps it is ProtoNet exactly; the rule can be learned only to improve on that.
+
+    The support loss has a scale of its own, flat at the start: at the sharp scale of the answers a support
+    text is already certain of its own prototype, and one shot gives no gradient at all.
+    """
 
     def __init__(
         self,
         encoder: MetaLSTM,
         *,
         inner_steps: int = 5,
-        inner_lr: float = 0.01,
+        inner_lr: float = 0.1,
         adapts: Adapts = "head",
         first_order: bool = False,
         label_names: bool = False,
@@ -125,6 +131,7 @@ class MetaLSTMLearner(GradientLearner):
             start="prototypes",
             first_order=first_order,
             label_names=label_names,
+            own_inner_scale=True,
         )
 
     def loss(self, episode: EmbeddedEpisode) -> Float[Tensor, ""]:
