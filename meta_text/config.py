@@ -26,7 +26,7 @@ class CorpusConfig:
     path: str | None = None
     split: int | str = 1
     split_field: str | None = None  # split by the values of this field instead of class by class
-    train_texts_per_class: int | None = None  # use at most so many texts of each training class
+    texts_per_class: int | None = None  # draw from at most so many texts of each train and validation class
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -143,7 +143,7 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read a TOML recipe, then apply `table.key=value` overrides.
 
     A relative corpus.path in the file is relative to the file; in an override, to the working folder.
-    Raises ConfigError for unknown tables, keys or learners, and for values of the wrong kind.
+    Raises ConfigError for unknown tables or keys, and for values of the wrong kind.
     """
     path = Path(path)
     try:

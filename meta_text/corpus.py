@@ -98,12 +98,21 @@ class Corpus:
         return rows
 
     def thinned(self, class_names: Sequence[str], most: int, seed: int) -> "Corpus":
-        """The same corpus, but with only `most` texts of each named class to draw from; rows keep their numbers."""
+        """The same corpus with at most `most` texts, drawn by seed, of each named class."""
         rng = np.random.default_rng([seed, 2])
-        chosen = {name: rng.permutation(self.rows_of(name))[:most].tolist() for name in class_names}
-        view = replace(self)
-        view._rows_by_class.update({self.class_index(name): sorted(rows) for name, rows in chosen.items()})
-        return view
+        spare = [row for name in class_names for row in rng.permutation(self.rows_of(name))[most:].tolist()]
+        return self.without(spare)
+
+    def without(self, rows: Iterable[int]) -> "Corpus":
+        """The same corpus without these rows; class names stay, the rows after them move up."""
+        gone = set(rows)
+        kept = [row for row in range(len(self.texts)) if row not in gone]
+
+        def pick(column: tuple[Any, ...]) -> tuple[Any, ...]:
+            return tuple(column[row] for row in kept)
+
+        fields = {key: pick(column) for key, column in self.fields.items()}
+        return replace(self, texts=pick(self.texts), labels=pick(self.labels), fields=fields)
 
     @classmethod
     def from_rows(

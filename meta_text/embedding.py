@@ -6,7 +6,8 @@ after it (cache, padding, gradients) is the same.
 
 import hashlib
 import importlib.util
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -107,9 +108,10 @@ class Embedding(nn.Module):
         from transformers import AutoModel
 
         folder = find_model(model, revision)
-        body: Any = AutoModel.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False, dtype=torch.float32
-        )
+        with _quiet_transformers():
+            body: Any = AutoModel.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False, dtype=torch.float32
+            )
         for dropout in (module for module in body.modules() if isinstance(module, nn.Dropout)):
             dropout.p = 0.0
         if train == "lora":
@@ -236,6 +238,20 @@ def find_model(model: str, revision: str | None = None) -> Path:
         raise ValueError(
             f"embedding '{model}' is no folder and the Hub did not give it ({type(error).__name__}){hint}"
         ) from error
+
+
+@contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    """No bar over the second that loading takes; it would be drawn even where stderr is a file."""
+    from transformers.utils import logging
+
+    was_on = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if was_on:
+            logging.enable_progress_bar()
 
 
 def _checked_minilm(folder: Path) -> Path:

@@ -20,6 +20,7 @@ from meta_text.hub import load_model
 from meta_text.model import EmbeddedCorpus, MetaModel, build_embedding, build_model, open_split
 from meta_text.trainer import Trainer, TrainState
 
+BASELINES = ("nearest_prototype", "logistic_regression")
 BATCH_QUERIES = 2500  # queries adapted to and answered together, so that long test files fit in memory
 
 
@@ -52,6 +53,10 @@ class Bench:
         corpus = Corpus.open(wanted.name or wanted.path or "")
         watcher.note(corpus.describe())
         split = open_split(recipe, corpus)
+        used = used_part(corpus, split, wanted.texts_per_class, recipe.train.seed)
+        if used is not corpus:
+            watcher.note(f"{corpus.name}: {len(used.texts)} of these texts can be drawn")
+        corpus = used
         embedding, embedded = embed(recipe, corpus, split.train, watcher, device)
         return cls(recipe, corpus, split, embedding, embedded, watcher)
 
@@ -62,6 +67,20 @@ class Bench:
         device = str(self.embedding.device)
         embedding, embedded = embed(self.recipe, self.corpus, self.split.train, self.watcher, device)
         return replace(self, embedding=embedding, embedded=embedded)
+
+
+def used_part(corpus: Corpus, split: ClassSplit, most: int | None, seed: int) -> Corpus:
+    """Without the texts that no episode can hold, so that they are not encoded.
+
+    Those are texts beyond `most` of each train and validation class and, where test tasks fix their support
+    and queries by partition, the other partitions of the test classes.
+    """
+    used = corpus if most is None else corpus.thinned([*split.train, *split.validation], most, seed)
+    partition = used.fields.get("partition")
+    if partition is None or not given_episodes(used, split.test):
+        return used
+    test_rows = (row for name in split.test for row in used.rows_of(name))
+    return used.without(row for row in test_rows if partition[row] not in ("train", "test"))
 
 
 def embed(
@@ -180,12 +199,13 @@ def _untrained_protonet(recipe: Recipe) -> Recipe:
 
 
 def _paired_rows(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Every learner against both baselines and against protonet, on the same episodes, in accuracy and macro-F1."""
+    """What comes later against both baselines and protonet, on the same episodes, in accuracy and macro-F1."""
     rows = []
-    for ours in results:
-        for theirs in results:
-            same = ours["k_shot"] == theirs["k_shot"] and ours["learner"] != theirs["learner"]
-            if same and theirs["learner"] in ("nearest_prototype", "logistic_regression", "protonet"):
+    for i, theirs in enumerate(results):
+        if theirs["learner"] not in (*BASELINES, "protonet"):
+            continue
+        for ours in results[i + 1 :]:
+            if ours["k_shot"] == theirs["k_shot"] and ours["learner"] != theirs["learner"]:
                 row: dict[str, Any] = {
                     "learner": ours["learner"],
                     "against": theirs["learner"],
@@ -236,6 +256,8 @@ def evaluate_saved(
     chosen: int | str = model.recipe.corpus.split if split is None else int(split) if split.isdigit() else split
     recipe = replace(model.recipe, corpus=replace(model.recipe.corpus, split=chosen))
     names = corpus.class_names if classes == "all" else open_split(recipe, corpus).part(classes)
+    others = tuple(set(corpus.class_names) - set(names))
+    corpus = used_part(corpus, ClassSplit(others, (), tuple(names)), 0, 0)
     embedded = EmbeddedCorpus(corpus, model.embedding, progress=watcher.encoding)
     drawn = test_episodes(corpus, names, shape, episodes, seed)
     result = evaluate(answer_with(model, label_names=label_names), embedded, drawn, recipe.learner.name, watcher)

@@ -63,10 +63,8 @@ class Trainer:
             "n_query": episode.n_query,
             "uneven": episode.uneven,
         }
-        most = self.recipe.corpus.train_texts_per_class
-        pool = corpus if most is None else corpus.thinned(self.split.train, most, settings.seed)
         self.sampler = EpisodeSampler(
-            pool, self.split.train, seed=settings.seed, same_shape=settings.episodes_per_step, **shape
+            corpus, self.split.train, seed=settings.seed, same_shape=settings.episodes_per_step, **shape
         )
         validation = EpisodeSampler(corpus, self.split.validation, seed=VALIDATION_SEED, same_shape=20, **shape)
         self.validation_episodes = validation.take(0, settings.validation_episodes)

@@ -1,0 +1,77 @@
+"""Comparisons of one recipe (a file a class split, written by `meta-text compare --json`) as one Markdown table.
+
+    python recipes/results.py runs/banking77-*.json
+
+Every split has the same number of episodes, so the mean over splits is the mean over all episodes; its
+interval is the root of the summed squares of the splits' intervals over their number (splits are independent draws).
+"""
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+BASELINES = ("nearest_prototype", "logistic_regression")
+
+
+def pooled(parts: Iterable[dict[str, float]]) -> tuple[float, float]:
+    """Mean and 95 % half-width over splits, in percentage points."""
+    parts = list(parts)
+    return 100 * fmean(p["mean"] for p in parts), 100 * sum(p["ci95"] ** 2 for p in parts) ** 0.5 / len(parts)
+
+
+def table(runs: Sequence[dict[str, Any]]) -> str:
+    """A Markdown table: one row a learner and number of shots, splits pooled."""
+    head = ["shots", "learner", "accuracy", "macro-F1", "against prototype", "against logistic regression", "ECE"]
+    has_auroc = "auroc" in runs[0]["results"][0]
+    head += (["AUROC"] if has_auroc else []) + ["training s", "ms a task"]
+    lines = [" | ".join(head), " | ".join("---" for _ in head)]
+    for row in sorted(runs[0]["results"], key=lambda r: r["k_shot"]):
+        same = [_find(run["results"], row) for run in runs]
+        cells = [str(row["k_shot"]), f"`{row['learner']}`"]
+        cells += ["{:.1f} ± {:.1f}".format(*pooled(r[metric] for r in same)) for metric in ("accuracy", "f1_macro")]
+        cells += [_difference(runs, row, baseline) for baseline in BASELINES]
+        cells.append(f"{fmean(r['ece'] for r in same):.3f}")
+        if has_auroc:
+            cells.append(f"{fmean(r['auroc']['mean'] for r in same):.3f}")
+        cells += [f"{fmean(r['train_seconds'] for r in same):.0f}"]
+        cells += [f"{fmean(r['milliseconds_per_episode'] for r in same):.0f}"]
+        lines.append(" | ".join(cells))
+    return "\n".join(f"| {line} |" for line in lines)
+
+
+def heading(runs: Sequence[dict[str, Any]]) -> str:
+    """What a reader needs to repeat the table."""
+    first, row = runs[0], runs[0]["results"][0]
+    splits = ", ".join(str(run["split"]) for run in runs)
+    minutes = sum(run["total_seconds"] for run in runs) / 60
+    privileges = ", ".join(first["privileges"]) or "none"
+    return (
+        f"{first['corpus']}, {row['n_way']}-way, class splits {splits}; {row['episodes']} episodes a split; "
+        f"seeds {first['train_seed']} (training), {first['seed']} (episodes); privileges: {privileges}; "
+        f"{minutes:.0f} minutes in all on {first['hardware']}; torch {first['versions']['torch']}"
+    )
+
+
+def _find(rows: Sequence[dict[str, Any]], like: dict[str, Any]) -> dict[str, Any]:
+    return next(r for r in rows if (r["learner"], r["k_shot"]) == (like["learner"], like["k_shot"]))
+
+
+def _difference(runs: Sequence[dict[str, Any]], row: dict[str, Any], baseline: str) -> str:
+    if row["learner"] == baseline:
+        return ""
+    pairs = [[p for p in run["paired"] if p["against"] == baseline] for run in runs]
+    return "{:+.2f} ± {:.2f}".format(*pooled(_find(rows, row)["accuracy"] for rows in pairs))
+
+
+def main(paths: Sequence[str]) -> None:
+    if not paths:
+        sys.exit("results.py: no file given; at least one written by `meta-text compare --json` is needed")
+    runs = [json.loads(Path(path).read_text("utf-8")) for path in sorted(paths)]
+    print(f"{heading(runs)}\n\n{table(runs)}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
