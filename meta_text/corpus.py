@@ -24,11 +24,12 @@ class HubSource:
     config: str | None
     text: str
     label: str
+    out_of_scope: str | None = None  # the label that stands for "none of the classes"
 
 
 KNOWN_CORPORA: dict[str, HubSource | None] = {  # None: no open copy on the Hub, a local folder only
     "banking77": HubSource("mteb/banking77", None, "text", "label_text"),
-    "clinc150": HubSource("clinc/clinc_oos", "plus", "text", "intent"),
+    "clinc150": HubSource("clinc/clinc_oos", "plus", "text", "intent", "oos"),
     "sst2": HubSource("stanfordnlp/sst2", None, "sentence", "label"),
     "arsc": None,
     "csldcp": None,
@@ -156,8 +157,13 @@ class Corpus:
         return cls.from_rows(read_rows(path), **options)
 
     @classmethod
-    def from_dataset(cls, dataset: Any, *, name: str = "dataset", **options: Any) -> "Corpus":
-        """A `datasets.Dataset`; ClassLabel columns keep their names, int and bool labels become strings."""
+    def from_dataset(
+        cls, dataset: Any, *, name: str = "dataset", out_of_scope: str | None = None, **options: Any
+    ) -> "Corpus":
+        """A `datasets.Dataset`; ClassLabel columns keep their names, int and bool labels become strings.
+
+        Rows labelled `out_of_scope` belong to no class.
+        """
         label = options.get("label", "label")
         feature = dataset.features.get(label)
         names = getattr(feature, "names", None)
@@ -166,7 +172,7 @@ class Corpus:
             for row in dataset:
                 if names is not None and row.get(label) is not None:
                     row = {**row, label: names[row[label]] if row[label] >= 0 else ""}  # -1: not labelled
-                yield row
+                yield {**row, label: None} if out_of_scope is not None and row.get(label) == out_of_scope else row
 
         return cls.from_rows(rows(), name=name, **options)
 
@@ -230,7 +236,13 @@ class Corpus:
                 f"set META_TEXT_DATA to a folder that holds {name}/"
             )
         return cls.from_hub(
-            source.repo_id, config=source.config, text=source.text, label=source.label, name=name, bad_rows="skip"
+            source.repo_id,
+            config=source.config,
+            text=source.text,
+            label=source.label,
+            out_of_scope=source.out_of_scope,
+            name=name,
+            bad_rows="skip",
         )
 
 

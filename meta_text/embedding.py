@@ -67,10 +67,9 @@ class Embedding(nn.Module):
         # not WordPiece: its trainer numbers "##x" pieces in hash order, so two runs differ
         trainer = trainers.BpeTrainer(vocab_size=vocabulary, special_tokens=["[PAD]", "[UNK]"], show_progress=False)
         tokenizer.train_from_iterator(texts, trainer)
-        body = nn.Embedding(tokenizer.get_vocab_size(), width)
         generator = torch.Generator().manual_seed(seed)
-        with torch.no_grad():
-            body.weight.normal_(0.0, width**-0.5, generator=generator)
+        vectors = torch.randn(tokenizer.get_vocab_size(), width, generator=generator) * width**-0.5
+        body = nn.Embedding.from_pretrained(vectors, freeze=False)  # nn.Embedding() would draw from the global state
         return cls("learned", tokenizer, body, width, max_tokens, "learned", "full")
 
     @classmethod

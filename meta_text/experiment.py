@@ -265,16 +265,12 @@ def evaluate_saved(
     return _without_episodes(result) | context | {"privileges": ["label names"] if label_names else []}
 
 
+@torch.no_grad()
 def classify(model: MetaModel, support: dict[str, list[str]], texts: Sequence[str]) -> list[tuple[str, float]]:
     """Adapt to the given categories, then name the most probable one, with its probability, for each text."""
-    rows = [{"text": text, "label": label} for label, labelled in support.items() for text in labelled]
-    rows += [{"text": text, "label": next(iter(support))} for text in texts]
-    corpus = Corpus.from_rows(rows, name="given")
-    n_support = len(rows) - len(texts)
-    labels = corpus.labels[:n_support]
-    episode = Episode(
-        corpus.class_names, tuple(range(n_support)), labels, tuple(range(n_support, len(rows))), (0,) * len(texts)
-    )
-    batch = EmbeddedCorpus(corpus, model.embedding).batch([episode], label_names=False)
-    best = model.predict(batch)[0].max(-1)
-    return [(corpus.class_names[i], p) for p, i in zip(best.values.tolist(), best.indices.tolist(), strict=True)]
+    embedding, learner, names = model.embedding, model.learner, list(support)
+    given = [text for labelled in support.values() for text in labelled]
+    labels = torch.tensor([i for i, name in enumerate(names) for _ in support[name]], device=embedding.device)
+    task = learner.adapt(embedding(embedding.tokenize(given)), labels, len(names))
+    best = learner.logits(task, embedding(embedding.tokenize(texts))).softmax(-1).max(-1)
+    return [(names[i], p) for p, i in zip(best.values.tolist(), best.indices.tolist(), strict=True)]

@@ -7,6 +7,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
@@ -140,5 +141,5 @@ def _read_config(folder: Path) -> dict[str, Any]:
 
 def _learned_from(folder: Path, width: int, max_tokens: int) -> Embedding:
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    body = nn.Embedding(tokenizer.get_vocab_size(), width)
+    body = nn.Embedding.from_pretrained(torch.empty(tokenizer.get_vocab_size(), width), freeze=False)
     return Embedding("learned", tokenizer, body, width, max_tokens, "learned", "full")

@@ -297,3 +297,14 @@ def test_split_by_field_bad_input():
     mixed = Corpus.from_rows([*ROWS, {"text": "new", "label": "transfer", "domain": "shop"}], name="bank")
     with pytest.raises(CorpusError, match=r"class 'transfer' has 2 values of 'domain' \(bank, shop\); one is needed"):
         ClassSplit.by_field(mixed, "domain", 0)
+
+
+def test_a_dataset_may_name_its_out_of_scope_label():
+    import datasets
+
+    label = datasets.ClassLabel(names=["hello", "oos"])
+    features = datasets.Features({"text": datasets.Value("string"), "label": label})
+    dataset = datasets.Dataset.from_dict({"text": ["hi", "purple", "hey"], "label": [0, 1, 0]}, features=features)
+    corpus = Corpus.from_dataset(dataset, out_of_scope="oos")
+    assert corpus.out_of_scope == ("purple",)
+    assert corpus.class_names == ("hello",)
