@@ -178,3 +178,21 @@ def test_oracle_balanced_cross_entropy() -> None:
     each = [-logits[i].log_softmax(-1)[label] for i, label in enumerate(LABELS.tolist())]
     expected = (sum(each[:3]) / 3 + each[3] + sum(each[4:]) / 2) / 3
     torch.testing.assert_close(balanced_cross_entropy(logits, LABELS, 3), expected)
+
+
+@pytest.mark.parametrize("name", ["protonet", "meta_lstm", "meta_lstm_2017"])
+def test_features_may_stand_for_token_states(name: str) -> None:
+    learner, support, query = make(name), draw(6, 1), draw(4, 2)
+    assert not learner.needs_tokens
+    task = learner.adapt(learner.features(support), LABELS, 3)
+    expected = learner.logits(learner.adapt(support, LABELS, 3), query)
+    torch.testing.assert_close(learner.logits(task, learner.features(query)), expected)
+
+
+@pytest.mark.parametrize("name", ["protonet", "meta_lstm"])
+def test_a_class_may_have_a_name_and_no_text(name: str) -> None:
+    learner = make(name, label_names=True)
+    task = learner.adapt(draw(6, 1), LABELS, 4, draw(4, 3))
+    logits = learner.logits(task, draw(4, 3))
+    assert logits.isfinite().all()
+    assert logits[3].argmax() == 3

@@ -8,13 +8,13 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from meta_text.embedding import TokenStates
 from meta_text.encoder import MetaLSTM
 from meta_text.learners.inner_loop import TaskShape, UpdateRule, Weights, inner_loop
 from meta_text.learners.learner import (
     EmbeddedEpisode,
     Learner,
     TaskState,
+    Texts,
     balanced_cross_entropy,
     head_logits,
     prototype_head,
@@ -43,6 +43,7 @@ class GradientLearner(Learner):
     ) -> None:
         super().__init__(encoder, label_names=label_names)
         self.rule, self.inner_steps, self.adapts, self.first_order = rule, inner_steps, adapts, first_order
+        self.needs_tokens = adapts == "encoder"
         # first order has no path from the query loss to the scale of the support loss
         self.log_inner_scale = nn.Parameter(torch.zeros(()), requires_grad=not first_order) if own_inner_scale else None
         self.head_row = (
@@ -53,27 +54,27 @@ class GradientLearner(Learner):
         """Inner steps for a task with this many texts a class."""
         return self.inner_steps
 
-    def adapt(
-        self, support: TokenStates, labels: Int[Tensor, " S"], n_way: int, names: TokenStates | None = None
-    ) -> TaskState:
+    def adapt(self, support: Texts, labels: Int[Tensor, " S"], n_way: int, names: Texts | None = None) -> TaskState:
         return self._trajectory(support, labels, n_way, names)[-1]
 
-    def logits(self, task: TaskState, query: TokenStates) -> Float[Tensor, "Q N"]:
+    def logits(self, task: TaskState, query: Texts) -> Float[Tensor, "Q N"]:
         return head_logits(task["head"], self._features(task, query), self.log_scale.exp())
 
-    def _features(self, weights: Weights, tokens: TokenStates) -> Tensor:
+    def _features(self, weights: Weights, texts: Texts) -> Tensor:
         fast = {name.removeprefix("encoder."): w for name, w in weights.items() if name.startswith("encoder.")}
-        features: Tensor = functional_call(self.encoder, fast, (tokens,)) if fast else self.encoder(tokens)
+        if not fast:
+            return self.features(texts)
+        features: Tensor = functional_call(self.encoder, fast, (texts,))
         return features
 
     def _trajectory(
-        self, support: TokenStates, labels: Int[Tensor, " S"], n_way: int, names: TokenStates | None
+        self, support: Texts, labels: Int[Tensor, " S"], n_way: int, names: Texts | None
     ) -> list[TaskState]:
         if self.head_row is not None and names is not None:
             raise ValueError(
                 "class names need a head that starts at the prototypes; set learner.prototype_start = true or label_names = false"
             )
-        features_SD = self.encoder(support)
+        features_SD = self.features(support)
         if self.head_row is None:
             head_ND1 = prototype_head(self.prototypes(features_SD, labels, n_way, names))
         else:
@@ -96,7 +97,7 @@ class GradientLearner(Learner):
     def multi_step_loss(self, episode: EmbeddedEpisode) -> Float[Tensor, ""]:
         """Query loss after every step, the step-t term weighing t + 1 (Antoniou et al., ICLR 2019, sec. 4)."""
         trajectory = self._trajectory(episode.support, episode.support_labels, episode.n_way, episode.names)
-        shared = self.encoder(episode.query) if self.adapts == "head" else None
+        shared = self.features(episode.query) if self.adapts == "head" else None
         total, weights = torch.zeros_like(self.log_scale), 0
         for t, task in enumerate(trajectory):
             features = self._features(task, episode.query) if shared is None else shared

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from meta_text.embedding import TokenStates
 from meta_text.encoder import MetaLSTM
 
+Texts = TokenStates | Float[Tensor, "B D"]  # token states, or features that were computed before
 TaskState = dict[str, Tensor]  # whatever a learner knows about a task; here: "head" [N D+1] and fast weights
 
 
@@ -28,8 +29,11 @@ class EmbeddedEpisode(NamedTuple):
 class Learner(nn.Module, ABC):
     """Written for one task; a batch of equal-shaped tasks goes through `torch.vmap`.
 
-    The task is a returned value, never an attribute, so one learner serves many tasks at once.
+    The task is a returned value, never an attribute, so one learner serves many tasks at once. Where the
+    encoder stands still (`needs_tokens` is False), texts may also come as features.
     """
+
+    needs_tokens = False
 
     def __init__(self, encoder: MetaLSTM, *, label_names: bool = False) -> None:
         super().__init__()
@@ -40,13 +44,11 @@ class Learner(nn.Module, ABC):
         self.log_name_weight = nn.Parameter(torch.tensor(1.5).log(), requires_grad=label_names)
 
     @abstractmethod
-    def adapt(
-        self, support: TokenStates, labels: Int[Tensor, " S"], n_way: int, names: TokenStates | None = None
-    ) -> TaskState:
+    def adapt(self, support: Texts, labels: Int[Tensor, " S"], n_way: int, names: Texts | None = None) -> TaskState:
         """Learn one task from its support set; shots may differ from class to class."""
 
     @abstractmethod
-    def logits(self, task: TaskState, query: TokenStates) -> Float[Tensor, "Q N"]:
+    def logits(self, task: TaskState, query: Texts) -> Float[Tensor, "Q N"]:
         """Scores of each query text for each class."""
 
     def loss(self, episode: EmbeddedEpisode) -> Float[Tensor, ""]:
@@ -54,15 +56,22 @@ class Learner(nn.Module, ABC):
         task = self.adapt(episode.support, episode.support_labels, episode.n_way, episode.names)
         return F.cross_entropy(self.logits(task, episode.query), episode.query_labels)
 
+    def features(self, texts: Texts) -> Float[Tensor, "B D"]:
+        """One unit vector a text; features pass through."""
+        if isinstance(texts, Tensor):
+            return texts
+        encoded: Tensor = self.encoder(texts)
+        return encoded
+
     def prototypes(
-        self, features: Float[Tensor, "S D"], labels: Int[Tensor, " S"], n_way: int, names: TokenStates | None
+        self, features: Float[Tensor, "S D"], labels: Int[Tensor, " S"], n_way: int, names: Texts | None
     ) -> Float[Tensor, "N D"]:
         """Class means; a class name counts as exp(log_name_weight) further texts, so it fades as K grows."""
         member_SN = membership(labels, n_way)
         total_ND, count_N1 = member_SN.T @ features, member_SN.sum(0)[:, None]
         if names is not None:
             weight = self.log_name_weight.exp()
-            total_ND, count_N1 = total_ND + weight * self.encoder(names), count_N1 + weight
+            total_ND, count_N1 = total_ND + weight * self.features(names), count_N1 + weight
         return total_ND / count_N1
 
 
@@ -86,5 +95,5 @@ def head_logits(
 def balanced_cross_entropy(logits: Float[Tensor, "S N"], labels: Int[Tensor, " S"], n_way: int) -> Float[Tensor, ""]:
     """Each class weighs the same, however many texts it has."""
     member_SN = membership(labels, n_way)
-    weight_S = (member_SN / member_SN.sum(0) / n_way).sum(1)
+    weight_S = (member_SN / member_SN.sum(0).clamp_min(1) / n_way).sum(1)  # a class may have a name and no text
     return -(weight_S * (logits.log_softmax(-1) * member_SN).sum(-1)).sum()
