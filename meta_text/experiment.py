@@ -3,7 +3,7 @@
 import platform
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,14 @@ import numpy as np
 import torch
 
 from meta_text.baselines import logistic_regression
+from meta_text.calibration import calibrate_model
 from meta_text.config import ConfigError, LearnerConfig, Recipe
 from meta_text.corpus import ClassSplit, Corpus
 from meta_text.embedding import Embedding
 from meta_text.episode import Episode, EpisodeSampler, given_episodes
 from meta_text.evaluation import Predictor, answer_with, paired, run_episodes, score
-from meta_text.hub import load_model
 from meta_text.model import EmbeddedCorpus, MetaModel, build_embedding, build_model, open_split
+from meta_text.model_folder import load_model, save_model
 from meta_text.trainer import Trainer, TrainState
 
 BASELINES = ("nearest_prototype", "logistic_regression")
@@ -144,12 +145,19 @@ def run_recipe(
     started = time.perf_counter()
     bench = Bench.open(recipe, watcher, device)
     model, state = train(bench, out, resume=resume)
+    watcher.note("calibrating on the validation classes")
+    model.calibration = calibrate_model(model, bench.embedded, bench.split.validation)
+    if out is not None:
+        save_model(model, out / "model", {"training": asdict(state)})
     predict = answer_with(model, label_names=recipe.learner.label_names)
     results = []
     for shape in recipe.test_shapes():
         wanted = recipe.evaluate
         episodes = test_episodes(bench.corpus, bench.split.test, shape, wanted.episodes, wanted.seed)
         results.append(evaluate(predict, bench.embedded, episodes, recipe.learner.name, watcher))
+    model.results = [_without_episodes(result) for result in results]
+    if out is not None:
+        save_model(model, out / "model", {"training": asdict(state)})
     whole = {
         **_without_episodes(results[0]),
         **_context(recipe),
@@ -157,7 +165,7 @@ def run_recipe(
         "best_step": state.best_step,
         "train_seconds": round(state.seconds, 1),
         "total_seconds": round(time.perf_counter() - started, 1),
-        "results": [_without_episodes(result) for result in results],
+        "results": model.results,
     }
     return model, bench, whole
 

@@ -1,145 +1,177 @@
-"""Models on disk: config.json, model.safetensors, tokenizer.json. No pickle is written or read."""
+"""Finding models (package, folder, Hugging Face Hub), saving classifiers whole, publishing them in one commit."""
 
-import json
-import os
-import shutil
-import uuid
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from tokenizers import Tokenizer
-from torch import Tensor, nn
 
-from meta_text.config import parse_recipe
-from meta_text.embedding import Embedding
-from meta_text.model import MetaModel, build_embedding, build_model
+from meta_text.adaptation import Adaptation
+from meta_text.card import evaluation_results, model_card
+from meta_text.model import MetaModel
+from meta_text.model_folder import (
+    ModelFileError,
+    load_model,
+    replacing,
+    write_adaptation,
+    write_embedding,
+    write_model,
+)
 
-FORMAT_VERSION = 1
-
-
-class ModelFileError(ValueError):
-    """What a saved model lacks, with the file and the way out."""
-
-
-def model_tensors(model: MetaModel) -> dict[str, Tensor]:
-    """The learner's tensors, and the embedding's where training changed them."""
-    tensors = {f"learner.{name}": tensor for name, tensor in model.learner.state_dict().items()}
-    if model.embedding.trainable:
-        trained = {name for name, p in model.embedding.body.named_parameters() if p.requires_grad}
-        body = model.embedding.body.state_dict()
-        tensors |= {f"embedding.{name}": tensor for name, tensor in body.items() if name in trained}
-    return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
+DEFAULT = Path(__file__).parent / "default_model"
+REPO_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+WANTED = ["*.json", "*.jsonl", "*.safetensors", "*.txt", "*.md"]
 
 
-def load_tensors(model: MetaModel, tensors: dict[str, Tensor], source: Path) -> None:
-    """Put saved tensors in place. Raises ModelFileError unless names and shapes agree exactly."""
-    own = model_tensors(model)
-    missing, unknown = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
-    if missing or unknown:
+class HubError(ValueError):
+    """What the Hugging Face Hub refused, and the way out."""
+
+
+def find_folder(
+    name_or_path: str | Path,
+    revision: str | None = None,
+    cache_dir: str | Path | None = None,
+    token: str | bool | None = None,
+    local_files_only: bool = False,
+    force_download: bool = False,
+) -> Path:
+    """A model's folder: the package's own for "default", a path as it is, or one snapshot of a Hub repository.
+
+    A path never touches the network. Raises ModelFileError for a name that is neither, HubError from the Hub.
+    """
+    if str(name_or_path) == "default":
+        return DEFAULT
+    path = Path(name_or_path)
+    if path.is_dir():
+        return path
+    if not REPO_ID.fullmatch(str(name_or_path)):
         raise ModelFileError(
-            f"{source} does not fit its config.json: missing {missing[:3] or 'none'}, unknown {unknown[:3] or 'none'}; "
-            f"save the model again with this version"
+            f"no model at {name_or_path}: config.json is missing; a folder, a Hub name such as user/model, or 'default' is needed"
         )
-    for part, module in (("learner", model.learner), ("embedding", model.embedding.body)):
-        state = {name.removeprefix(f"{part}."): t for name, t in tensors.items() if name.startswith(f"{part}.")}
-        try:
-            module.load_state_dict(state, strict=False)  # names were compared above; frozen weights are not in the file
-        except RuntimeError as error:
-            raise ModelFileError(f"{source} does not fit its config.json: {error}") from None
+    from huggingface_hub import snapshot_download
+
+    with hub_errors(str(name_or_path)):
+        return Path(
+            snapshot_download(
+                str(name_or_path),
+                revision=revision,
+                cache_dir=cache_dir,
+                token=token,
+                local_files_only=local_files_only,
+                force_download=force_download,
+                allow_patterns=WANTED,
+            )
+        )
 
 
-def save_model(model: MetaModel, folder: str | Path, extra: dict[str, Any] | None = None) -> None:
-    """Write a model folder; a reader sees the old one or the new one, never half."""
-    folder = Path(folder)
-    with replacing(folder) as partial:
-        write_model(model, partial, extra)
+@contextmanager
+def hub_errors(repo_id: str) -> Iterator[None]:
+    """What the Hub's client raises, as HubError: what was found, what is needed, the way out."""
+    from huggingface_hub import errors
+
+    # the HTTP library under the client, whatever it is called: its errors are not OSErrors
+    network_error = cast(type[Exception], errors.HfHubHTTPError.__mro__[1])
+
+    try:
+        yield
+    except errors.GatedRepoError as error:
+        raise HubError(f"'{repo_id}' is gated; ask for access on its page, then pass token=") from error
+    except errors.RepositoryNotFoundError as error:
+        raise HubError(
+            f"the Hub has no repository '{repo_id}' for this token; check the name, or pass token= if it is private"
+        ) from error
+    except errors.RevisionNotFoundError as error:
+        raise HubError(f"'{repo_id}' has no such revision; name a branch, tag or commit that its page lists") from error
+    except errors.LocalEntryNotFoundError as error:
+        raise HubError(
+            f"'{repo_id}' is not on this machine and could not be fetched; check the connection, or local_files_only"
+        ) from error
+    except errors.HfHubHTTPError as error:
+        status = error.response.status_code
+        raise HubError(f"the Hub answered {status} for '{repo_id}': {_advice(status)}") from error
+    except (network_error, OSError, RuntimeError) as error:
+        raise HubError(
+            f"the connection to the Hub broke for '{repo_id}' ({error.__cause__ or error}); nothing was published, try again"
+        ) from error
 
 
-def write_model(model: MetaModel, folder: Path, extra: dict[str, Any] | None = None) -> None:
-    """The three files of a model, into an existing folder."""
-    config = {
-        "format_version": FORMAT_VERSION,
-        "library": "meta_text",
-        "recipe": model.recipe.as_dict(),
-        "embedding_weights_sha256": None if model.embedding.trainable else model.embedding.weights_hash(),
-        **(extra or {}),
+def _advice(status: int) -> str:
+    known = {
+        401: "no valid token was sent; log in with `hf auth login`, or pass token=",
+        403: "this token may not write there; use one with write permission, or your own namespace",
+        409: "somebody else is changing the repository; try again",
+        412: "the repository has changed in the meantime; try again",
+        429: "too many requests; wait some minutes",
     }
-    save_file(model_tensors(model), folder / "model.safetensors")
-    (folder / "tokenizer.json").write_text(model.embedding.tokenizer.to_str(), encoding="utf-8")
-    (folder / "config.json").write_text(json.dumps(config, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return known.get(
+        status, "a fault on its side; nothing was published, try again later" if status >= 500 else "refused"
+    )
 
 
-class replacing:  # noqa: N801  # a context manager, used like a function
-    """Yields a new folder beside `target` and renames it into place when the block succeeds."""
-
-    def __init__(self, target: Path) -> None:
-        self.target = target
-        self.partial = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.partial")
-
-    def __enter__(self) -> Path:
-        self.partial.mkdir(parents=True)
-        return self.partial
-
-    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        if kind is not None:
-            shutil.rmtree(self.partial)
-            return
-        old = self.target.with_name(f"{self.partial.name}.old")
-        if self.target.exists():
-            os.rename(self.target, old)
-        os.rename(self.partial, self.target)
-        shutil.rmtree(old, ignore_errors=True)
+@lru_cache(maxsize=4)
+def shared_model(name_or_path: str, device: str | None) -> MetaModel:
+    """The model of a folder on a device (None: CUDA if there is one), loaded once a process."""
+    return load_model(find_folder(name_or_path)).to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
-def load_model(folder: str | Path) -> MetaModel:
-    """Read a model folder, strictly. Raises ModelFileError with the file at fault; no network for a local embedding."""
-    folder = Path(folder)
-    config = _read_config(folder)
-    recipe = parse_recipe(config["recipe"])
-    if recipe.embedding.kind == "learned":
-        embedding = _learned_from(folder, recipe.embedding.width, recipe.embedding.max_tokens)
-    else:
-        embedding = build_embedding(recipe, [])
-    wanted = config.get("embedding_weights_sha256")
-    if wanted is not None and embedding.weights_hash() != wanted:
-        raise ModelFileError(
-            f"{folder} was trained on other weights of '{recipe.embedding.model}' (SHA-256 {wanted[:12]}...) than those found here "
-            f"({embedding.weights_hash()[:12]}...); install the same embedding"
+def save_classifier(
+    model: MetaModel,
+    adapted: Adaptation | None,
+    folder: str | Path,
+    *,
+    include_support: bool,
+    embed: bool,
+    repo_id: str | None = None,
+) -> None:
+    """A model folder with, if there are classes, their task, and a card. All or nothing."""
+    with replacing(Path(folder)) as partial:
+        write_model(model, partial)
+        stored = (
+            {}
+            if adapted is None
+            else {"classifier": write_adaptation(adapted, partial, include_support=include_support)}
         )
-    model = build_model(recipe, embedding)
-    path = folder / "model.safetensors"
-    try:
-        tensors = load_file(path)
-    except (SafetensorError, FileNotFoundError) as error:
-        raise ModelFileError(f"{path} cannot be read ({error}); copy the whole folder again") from None
-    load_tensors(model, tensors, path)
-    return model.eval()
+        write_model(model, partial, stored)
+        if embed:
+            write_embedding(model, partial)
+        (partial / "README.md").write_text(model_card(model, stored.get("classifier"), repo_id), encoding="utf-8")
+        for name, text in evaluation_results(model).items():
+            (partial / ".eval_results").mkdir(exist_ok=True)
+            (partial / ".eval_results" / name).write_text(text, encoding="utf-8")
 
 
-def _read_config(folder: Path) -> dict[str, Any]:
-    path = folder / "config.json"
-    if not path.exists():
-        raise ModelFileError(
-            f"no model at {folder}: config.json is missing; name a folder that `meta-text train --out` wrote"
-        )
-    try:
-        config: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    except json.JSONDecodeError as error:
-        raise ModelFileError(
-            f"{path} is not JSON ({error.msg}, line {error.lineno}); copy the whole folder again"
-        ) from None
-    version = config.get("format_version")
-    if version != FORMAT_VERSION:
-        raise ModelFileError(
-            f"{path} has format version {version!r}, this package reads {FORMAT_VERSION}; upgrade meta_text"
-        )
-    return config
+def push_classifier(
+    model: MetaModel,
+    adapted: Adaptation | None,
+    repo_id: str,
+    *,
+    include_support: bool = False,
+    embed: bool = False,
+    token: str | bool | None = None,
+    private: bool | None = None,
+    branch: str | None = None,
+    commit_message: str = "Upload a meta_text model",
+) -> str:
+    """Publish in one commit; returns its address. Raises HubError."""
+    from huggingface_hub import HfApi
 
-
-def _learned_from(folder: Path, width: int, max_tokens: int) -> Embedding:
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    body = nn.Embedding.from_pretrained(torch.empty(tokenizer.get_vocab_size(), width), freeze=False)
-    return Embedding("learned", tokenizer, body, width, max_tokens, "learned", "full")
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "model"
+        save_classifier(model, adapted, folder, include_support=include_support, embed=embed, repo_id=repo_id)
+        with hub_errors(repo_id):
+            api = HfApi(token=token)
+            full_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
+            if branch is not None:
+                api.create_branch(full_id, branch=branch, exist_ok=True)
+            commit = api.upload_folder(
+                repo_id=full_id,
+                folder_path=folder,
+                revision=branch,
+                commit_message=commit_message,
+                delete_patterns=[*WANTED, ".eval_results/*"],  # what an older upload left
+            )
+    return str(commit.commit_url)

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -65,19 +66,51 @@ class MetaModel(nn.Module):
         super().__init__()
         self.embedding, self.learner, self.recipe = embedding, learner, recipe
 
+        self.results: list[dict[str, Any]] = []  # of the tests after training
+        self.calibration: dict[str, Any] = {}  # "plain" and "names": what calibration.Calibration.as_dict gives
+
+    def __sklearn_clone__(self) -> "MetaModel":
+        """Clones of a classifier share the weights, which stand still."""
+        return self
+
+    @torch.no_grad()
+    def represent(self, texts: Sequence[str], batch_size: int = 64) -> tuple[list[Tensor], int]:
+        """Each text as a feature [D], or as token states [T E] where the learner moves the encoder.
+
+        Batches hold texts of like length. The second value counts texts too long to be read whole.
+        """
+        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+        found: list[Tensor] = [torch.empty(0)] * len(texts)
+        cut = 0
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
+            tokens, longer = self.embedding.read([texts[i] for i in rows])
+            cut += longer
+            if self.learner.needs_tokens:
+                parts = [states[mask] for states, mask in zip(tokens.states, tokens.mask, strict=True)]
+            else:
+                parts = list(self.learner.features(tokens))
+            for i, part in zip(rows, parts, strict=True):
+                found[i] = part
+        return found, cut
+
     def losses(self, batch: EmbeddedEpisode) -> Float[Tensor, " M"]:
         """The learner's loss on each of M tasks at once."""
         return over_tasks(self.learner.loss, batch)
 
     @torch.no_grad()
-    def predict(self, batch: EmbeddedEpisode) -> Float[Tensor, "M Q N"]:
-        """Class probabilities for the queries of M tasks, each after adapting to its support."""
+    def logits(self, batch: EmbeddedEpisode) -> Float[Tensor, "M Q N"]:
+        """Scores for the queries of M tasks, each after adapting to its support."""
 
         def answer(episode: EmbeddedEpisode) -> Tensor:
             task = self.learner.adapt(episode.support, episode.support_labels, episode.n_way, episode.names)
-            return self.learner.logits(task, episode.query).softmax(-1)
+            return self.learner.logits(task, episode.query)
 
         return over_tasks(answer, batch)
+
+    def predict(self, batch: EmbeddedEpisode) -> Float[Tensor, "M Q N"]:
+        """Class probabilities for the queries of M tasks, each after adapting to its support."""
+        return self.logits(batch).softmax(-1)
 
 
 def over_tasks(function: Callable[[EmbeddedEpisode], Tensor], batch: EmbeddedEpisode) -> Tensor:
@@ -108,7 +141,13 @@ def build_embedding(recipe: Recipe, training_texts: Sequence[str]) -> Embedding:
         )
     if wanted.kind == "static":
         return Embedding.static(wanted.model, max_tokens=wanted.max_tokens, train=wanted.train)
-    return Embedding.transformer(wanted.model, max_tokens=wanted.max_tokens, train=wanted.train, seed=recipe.train.seed)
+    return Embedding.transformer(
+        wanted.model,
+        max_tokens=wanted.max_tokens,
+        train=wanted.train,
+        revision=wanted.revision,
+        seed=recipe.train.seed,
+    )
 
 
 def build_model(recipe: Recipe, embedding: Embedding) -> MetaModel:

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from meta_text.corpus import ClassSplit
 from meta_text.episode import EpisodeSampler
-from meta_text.hub import ModelFileError, load_tensors, model_tensors, replacing, save_model, write_model
 from meta_text.model import EmbeddedCorpus, MetaModel
+from meta_text.model_folder import ModelFileError, load_tensors, model_tensors, replacing, write_model
 
 Progress = Callable[["TrainState"], None]
 VALIDATION_SEED = 10_007  # validation episodes are the same for every learner and seed of a recipe
@@ -83,7 +83,7 @@ class Trainer:
         return [{"params": parameters, "lr": rate} for rate, parameters in rates.items()]
 
     def run(self, *, resume: bool = False) -> TrainState:
-        """Train to the end or to early stop, and leave the best weights in the model (and in `out`)."""
+        """Train to the end or to early stop, and leave the best weights in the model."""
         if resume:
             self._restore()
         settings, started = self.recipe.train, time.perf_counter() - self.state.seconds
@@ -103,8 +103,6 @@ class Trainer:
             self.progress(self.state)
         load_tensors(self.model, self.best_tensors, self.out or Path("the best weights"))
         self.model.eval()
-        if self.out is not None:
-            save_model(self.model, self.out / "model", {"training": asdict(self.state)})
         return self.state
 
     def _step(self, step: int) -> float:

@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-BASELINES = ("nearest_prototype", "logistic_regression")
+BASELINES = ("nearest_prototype", "logistic_regression", "protonet")
 
 
 def pooled(parts: Iterable[dict[str, float]]) -> tuple[float, float]:
@@ -24,7 +24,16 @@ def pooled(parts: Iterable[dict[str, float]]) -> tuple[float, float]:
 
 def table(runs: Sequence[dict[str, Any]]) -> str:
     """A Markdown table: one row a learner and number of shots, splits pooled."""
-    head = ["shots", "learner", "accuracy", "macro-F1", "against prototype", "against logistic regression", "ECE"]
+    head = [
+        "shots",
+        "learner",
+        "accuracy",
+        "macro-F1",
+        "against prototype",
+        "against logistic regression",
+        "against protonet",
+        "ECE",
+    ]
     has_auroc = "auroc" in runs[0]["results"][0]
     head += (["AUROC"] if has_auroc else []) + ["training s", "ms a task"]
     lines = [" | ".join(head), " | ".join("---" for _ in head)]
@@ -60,8 +69,8 @@ def _find(rows: Sequence[dict[str, Any]], like: dict[str, Any]) -> dict[str, Any
 
 
 def _difference(runs: Sequence[dict[str, Any]], row: dict[str, Any], baseline: str) -> str:
-    if row["learner"] == baseline:
-        return ""
+    if row["learner"] in BASELINES[: BASELINES.index(baseline) + 1]:
+        return ""  # a pair is listed once, under the later of the two
     pairs = [[p for p in run["paired"] if p["against"] == baseline] for run in runs]
     return "{:+.2f} ± {:.2f}".format(*pooled(_find(rows, row)["accuracy"] for rows in pairs))
 

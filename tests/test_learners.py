@@ -177,7 +177,10 @@ def test_oracle_balanced_cross_entropy() -> None:
     logits = torch.randn(6, 3)
     each = [-logits[i].log_softmax(-1)[label] for i, label in enumerate(LABELS.tolist())]
     expected = (sum(each[:3]) / 3 + each[3] + sum(each[4:]) / 2) / 3
-    torch.testing.assert_close(balanced_cross_entropy(logits, LABELS, 3), expected)
+    torch.testing.assert_close(balanced_cross_entropy(logits, LABELS, 3, torch.ones(6)), expected)
+    weights = torch.tensor([2.0, 1, 1, 5, 1, 0])
+    expected = ((2 * each[0] + each[1] + each[2]) / 4 + each[3] + each[4]) / 3
+    torch.testing.assert_close(balanced_cross_entropy(logits, LABELS, 3, weights), expected)
 
 
 @pytest.mark.parametrize("name", ["protonet", "meta_lstm", "meta_lstm_2017"])

@@ -43,7 +43,7 @@ class GradientLearner(Learner):
     ) -> None:
         super().__init__(encoder, label_names=label_names)
         self.rule, self.inner_steps, self.adapts, self.first_order = rule, inner_steps, adapts, first_order
-        self.needs_tokens = adapts == "encoder"
+        self.needs_tokens, self.takes_names = adapts == "encoder", start == "prototypes"
         # first order has no path from the query loss to the scale of the support loss
         self.log_inner_scale = nn.Parameter(torch.zeros(()), requires_grad=not first_order) if own_inner_scale else None
         self.head_row = (
@@ -75,8 +75,9 @@ class GradientLearner(Learner):
                 "class names need a head that starts at the prototypes; set learner.prototype_start = true or label_names = false"
             )
         features_SD = self.features(support)
+        names_ND = None if names is None else self.features(names)
         if self.head_row is None:
-            head_ND1 = prototype_head(self.prototypes(features_SD, labels, n_way, names))
+            head_ND1 = prototype_head(self.prototypes(features_SD, labels, n_way, names_ND))
         else:
             head_ND1 = self.head_row.expand(n_way, -1)
         weights = {"head": head_ND1}
@@ -84,11 +85,19 @@ class GradientLearner(Learner):
             weights |= {f"encoder.{name}": weight for name, weight in self.encoder.named_parameters()}
 
         scale = (self.log_scale if self.log_inner_scale is None else self.log_inner_scale).exp()
+        # a name is a further text of its class, in the loss as in the prototypes
+        weights_S, all_labels = torch.ones_like(labels, dtype=features_SD.dtype), labels
+        if names is not None:
+            weights_S = torch.cat([weights_S, self.log_name_weight.exp().expand(n_way)])
+            all_labels = torch.cat([labels, torch.arange(n_way, device=labels.device)])
 
         def support_loss(fast: Weights) -> Tensor:
             # the features stand still unless the encoder moves
             moved_SD = features_SD if self.adapts == "head" else self._features(fast, support)
-            return balanced_cross_entropy(head_logits(fast["head"], moved_SD, scale), labels, n_way)
+            if names is not None:
+                moved_SD = torch.cat([moved_SD, names_ND if self.adapts == "head" else self._features(fast, names)])
+            logits_SN = head_logits(fast["head"], moved_SD, scale)
+            return balanced_cross_entropy(logits_SN, all_labels, n_way, weights_S)
 
         shots = labels.shape[0] / n_way
         shape = TaskShape(n_way, shots, self.steps_for(shots))

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from meta_text.embedding import TokenStates
 from meta_text.encoder import MetaLSTM
 
-Texts = TokenStates | Float[Tensor, "B D"]  # token states, or features that were computed before
+Texts = TokenStates | Float[Tensor, "_ D"]  # token states, or features that were computed before
 TaskState = dict[str, Tensor]  # whatever a learner knows about a task; here: "head" [N D+1] and fast weights
 
 
@@ -34,6 +34,7 @@ class Learner(nn.Module, ABC):
     """
 
     needs_tokens = False
+    takes_names = True  # False where the head's start has no place for class names
 
     def __init__(self, encoder: MetaLSTM, *, label_names: bool = False) -> None:
         super().__init__()
@@ -92,8 +93,10 @@ def head_logits(
     return scale * (features @ head[:, :-1].T + head[:, -1])
 
 
-def balanced_cross_entropy(logits: Float[Tensor, "S N"], labels: Int[Tensor, " S"], n_way: int) -> Float[Tensor, ""]:
-    """Each class weighs the same, however many texts it has."""
-    member_SN = membership(labels, n_way)
-    weight_S = (member_SN / member_SN.sum(0).clamp_min(1) / n_way).sum(1)  # a class may have a name and no text
-    return -(weight_S * (logits.log_softmax(-1) * member_SN).sum(-1)).sum()
+def balanced_cross_entropy(
+    logits: Float[Tensor, "S N"], labels: Int[Tensor, " S"], n_way: int, weights: Float[Tensor, " S"]
+) -> Float[Tensor, ""]:
+    """Each class weighs the same, however many texts it has; `weights` count within a class."""
+    member_SN = membership(labels, n_way) * weights[:, None]
+    weight_S = (member_SN / member_SN.sum(0) / n_way).sum(1)
+    return -(weight_S * logits.log_softmax(-1).gather(1, labels[:, None])[:, 0]).sum()

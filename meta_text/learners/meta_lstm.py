@@ -91,7 +91,7 @@ class GatedRule(nn.Module):
             _log_norm(start_RC),
             cosine_R,
             constant_R * (math.log(state.shape.n_way) / 4),
-            constant_R * (math.log(state.shape.shots) / 4),
+            constant_R * (math.log(max(state.shape.shots, 0.1)) / 4),
         ]
         return torch.stack(columns, dim=-1)
 

@@ -1,0 +1,124 @@
+"""A meta-trained model adapted to one set of classes: what `FewShotClassifier.fit` makes and `predict` asks."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from meta_text.calibration import Calibration, scope_score
+from meta_text.embedding import TokenStates
+from meta_text.learners.learner import TaskState, Texts
+from meta_text.model import MetaModel
+
+Label = Any  # str, int or bool
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """Classes in column order with their labelled texts, and the task learned from them.
+
+    The same classes and texts give the same task bit by bit, in whatever order they came.
+    """
+
+    model: MetaModel
+    calibration: Calibration
+    support: Mapping[Label, tuple[str, ...]]
+    names: tuple[str, ...] | None  # one text a class
+    task: TaskState
+    shots: float  # labelled texts a class, the mean
+    features: Mapping[str, Tensor] = field(default_factory=dict)  # of labelled texts and names
+    n_cut: int = 0
+
+    @classmethod
+    def learn(
+        cls,
+        model: MetaModel,
+        calibration: Calibration,
+        support: Mapping[Label, Sequence[str]],
+        names: Sequence[str] | None,
+        known: Mapping[str, Tensor] | None = None,
+    ) -> "Adaptation":
+        """Adapt to these classes; `known` features of some of the texts are not computed again."""
+        sorted_support = {label: tuple(sorted(texts)) for label, texts in support.items()}
+        wanted = [text for texts in sorted_support.values() for text in texts] + list(names or ())
+        known = known or {}
+        new = list(dict.fromkeys(text for text in wanted if text not in known))
+        found, cut = model.represent(new)
+        features = {text: known[text] for text in wanted if text in known} | dict(zip(new, found, strict=True))
+        task = _adapt(model, sorted_support, names, features)
+        shots = sum(map(len, sorted_support.values())) / len(sorted_support)
+        kept = None if names is None else tuple(names)
+        return cls(model, calibration, sorted_support, kept, task, shots, features, cut)
+
+    @property
+    def n_way(self) -> int:
+        return len(self.support)
+
+    def logits(self, texts: Sequence[str]) -> tuple[Float[Tensor, "Q N"], int]:
+        """Scores of texts, and how many of them were cut."""
+        if not texts:
+            return torch.zeros(0, self.n_way), 0
+        parts, cut = self.model.represent(texts)
+        return self.score(parts), cut
+
+    def score(self, parts: Sequence[Tensor], task: TaskState | None = None) -> Float[Tensor, "Q N"]:
+        """Scores of represented texts, by this task or by another of the same shape."""
+        return score(self.model, task or self.task, parts)
+
+    def probabilities(self, logits: Float[Tensor, "Q N"]) -> np.ndarray:
+        """Softmax at the temperature that the model learned for this shape of task; rows sum to 1."""
+        scaled = logits.double().numpy() / self.calibration.temperature_at(self.n_way, self.shots)
+        powers = np.exp(scaled - scaled.max(1, keepdims=True))
+        return np.asarray(powers / powers.sum(1, keepdims=True))
+
+    def is_known(self, logits: Float[Tensor, "Q N"], rate: float) -> np.ndarray:
+        """Which texts look enough like some class, at this rate of false rejects."""
+        return scope_score(logits).numpy() >= self.calibration.threshold_at(self.n_way, self.shots, rate)
+
+    def without(self, label: Label, text: str) -> "Adaptation":
+        """As if this labelled text had not been given."""
+        kept = list(self.support[label])
+        kept.remove(text)
+        support = {**self.support, label: tuple(kept)}
+        return replace(self, support=support, task=_adapt(self.model, support, self.names, self.features))
+
+
+@torch.no_grad()
+def score(model: MetaModel, task: TaskState, parts: Sequence[Tensor]) -> Float[Tensor, "Q N"]:
+    """Scores of represented texts, on the CPU."""
+    return model.learner.logits(task, _pack(parts, model.embedding.device)).float().cpu()
+
+
+@torch.no_grad()
+def _adapt(
+    model: MetaModel,
+    support: Mapping[Label, Sequence[str]],
+    names: Sequence[str] | None,
+    features: Mapping[str, Tensor],
+) -> TaskState:
+    device = model.embedding.device
+    parts = [features[text] for texts in support.values() for text in texts]
+    labels = [i for i, texts in enumerate(support.values()) for _ in texts]
+    name_parts = None if names is None else _pack([features[name] for name in names], device)
+    packed = _pack(parts, device) if parts else _none_of(name_parts)
+    return model.learner.adapt(packed, torch.tensor(labels, dtype=torch.long, device=device), len(support), name_parts)
+
+
+def _pack(parts: Sequence[Tensor], device: torch.device) -> Texts:
+    """Features [D] into [B D], or token states [T E] into a padded batch."""
+    if parts[0].ndim == 1:
+        return torch.stack(list(parts)).to(device)
+    lengths = torch.tensor([len(part) for part in parts], device=device)
+    states = pad_sequence(list(parts), batch_first=True).to(device)
+    return TokenStates(states, torch.arange(states.shape[1], device=device) < lengths[:, None])
+
+
+def _none_of(texts: Texts | None) -> Texts:
+    if texts is None:
+        raise ValueError("no labelled text and no class name; at least one of them is needed for each class")
+    return texts[:0] if isinstance(texts, Tensor) else TokenStates(texts.states[:0], texts.mask[:0])

@@ -1,0 +1,51 @@
+"""What users hand in: texts and labels, checked, with the position of what is wrong."""
+
+from typing import Any
+
+import numpy as np
+
+
+def check_texts(X: Any) -> list[str]:
+    """A list of non-empty strings. Raises ValueError or TypeError naming the first position that is none.
+
+    Lone surrogates, which no tokenizer takes, become question marks.
+    """
+    if isinstance(X, str):
+        raise ValueError(f"X is one string, {X[:30]!r}; a list of texts is needed, such as [{X[:30]!r}]")
+    if getattr(X, "ndim", 1) != 1:
+        raise ValueError(f"X has shape {X.shape}; a 1-dimensional sequence of texts is needed, such as table['text']")
+    texts = list(X)
+    for i, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise ValueError(f"X[{i}] is {text!r} ({type(text).__name__}); a string is needed")
+        if not text.strip():
+            raise ValueError(f"X[{i}] is empty; drop it or write a text")
+    return [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
+
+
+def check_labels(y: Any) -> list[Any]:
+    """Plain str, int or bool labels, one a text, all of one kind.
+
+    Raises ValueError for None, NaN, mixed kinds, and for several labels a text, which is not supported.
+    """
+    if isinstance(y, str) or y is None:
+        raise ValueError(f"y is {y!r}; a sequence of labels, one a text, is needed")
+    labels = [plain(label) for label in (y.tolist() if isinstance(y, np.ndarray) else y)]
+    kinds = {type(label) for label in labels}
+    for i, label in enumerate(labels):
+        if isinstance(label, list | tuple | set | frozenset | dict):
+            raise ValueError(
+                f"y[{i}] holds several labels ({label!r}); multi-label input is not supported: give one label a text, "
+                "or fit one classifier a label with y true or false"
+            )
+        if not isinstance(label, str | int):
+            raise ValueError(f"y[{i}] is {label!r} ({type(label).__name__}); str, int or bool labels are needed")
+    if len(kinds) > 1:
+        raise ValueError(f"y mixes {' and '.join(sorted(k.__name__ for k in kinds))} labels; use one kind, such as str")
+    return labels
+
+
+def plain(label: Any) -> Any:
+    """NumPy scalars as Python values, whole floats as int."""
+    label = label.item() if isinstance(label, np.generic) else label
+    return int(label) if isinstance(label, float) and label.is_integer() else label

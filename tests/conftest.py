@@ -1,0 +1,28 @@
+"""Settings of huggingface_hub, which reads them as it is imported, and the stand-in for the Hub."""
+
+import atexit
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator
+
+import pytest
+from loopback_hub import LoopbackHub
+
+for _name in ("HF_HUB_DISABLE_XET", "HF_HUB_DISABLE_TELEMETRY", "HF_HUB_DISABLE_PROGRESS_BARS"):
+    os.environ[_name] = "1"
+for _name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+    os.environ.pop(_name, None)
+if "HF_HOME" not in os.environ:
+    os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="hf-home-")
+    atexit.register(shutil.rmtree, os.environ["HF_HOME"], ignore_errors=True)
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackHub]:
+    """A running stand-in for the Hub; the client's uploads over LFS use an argument that its HTTP library deprecates."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    warnings.filterwarnings("ignore", "Use 'content=<...>'", DeprecationWarning)
+    with LoopbackHub() as running:
+        yield running

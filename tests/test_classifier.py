@@ -1,0 +1,280 @@
+"""FewShotClassifier from the outside: scikit-learn's ways, labels, growing, doubts, files."""
+
+import json
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+
+from meta_text import FewShotClassifier
+from meta_text.calibration import Calibration
+from meta_text.config import EmbeddingConfig, EncoderConfig, LearnerConfig, Recipe
+from meta_text.embedding import Embedding
+from meta_text.model import MetaModel, build_model
+from meta_text.model_folder import ModelFileError
+
+TEXTS = [
+    "red wine glass",
+    "a glass of red",
+    "dry white wine",
+    "flat tyre again",
+    "new tyre please",
+    "tyre pressure low",
+]
+LABELS = ["wine", "wine", "wine", "car", "car", "car"]
+CALIBRATION = {
+    "temperature": (0.1, 0.0, 0.0, 0.0),
+    "thresholds": [{"n_way": 2, "shots": 3.0, "quantiles": [-9.0, -8.0, -7.0, -6.0, -5.0]}],
+    "episodes": 1,
+}
+
+
+def small_model(learner: str = "meta_lstm", max_tokens: int = 16) -> MetaModel:
+    embedding = Embedding.learned(TEXTS, width=16, max_tokens=max_tokens)
+    recipe = Recipe(
+        embedding=EmbeddingConfig(kind="learned", width=16, max_tokens=max_tokens),
+        encoder=EncoderConfig(hidden=8),
+        learner=LearnerConfig(learner),
+    )
+    model = build_model(recipe, embedding).eval()
+    model.calibration = {"plain": CALIBRATION, "names": CALIBRATION}
+    return model
+
+
+MODEL = small_model()
+
+
+def fitted(**options: object) -> FewShotClassifier:
+    return FewShotClassifier(MODEL, **options).fit(TEXTS, LABELS)
+
+
+def test_fit_predict_score() -> None:
+    classifier = fitted()
+    assert classifier.classes_.tolist() == ["car", "wine"]
+    assert classifier.predict(["a red wine", "tyre"]).tolist() == ["wine", "car"]
+    assert classifier.score(TEXTS, LABELS) == 1.0
+    proba = classifier.predict_proba(["wine", "tyre", "unheard of"])
+    np.testing.assert_allclose(proba.sum(1), 1, atol=1e-12)
+
+
+@pytest.mark.parametrize("learner", ["protonet", "maml", "meta_lstm_2017", "meta_lstm"])
+def test_every_learner_serves(learner: str, tmp_path: Path) -> None:
+    classifier = FewShotClassifier(small_model(learner)).fit(TEXTS, LABELS)
+    classifier.save_pretrained(tmp_path / "saved", include_support=True)
+    again = FewShotClassifier.from_pretrained(tmp_path / "saved", device="cpu")
+    np.testing.assert_array_equal(again.predict_proba(TEXTS), classifier.predict_proba(TEXTS))
+    again.add_class("boat", ["sail and mast", "row the boat"])
+    assert again.predict(["sail the boat"]).tolist() == ["boat"]
+
+
+def test_unfitted_predict() -> None:
+    with pytest.raises(NotFittedError):
+        FewShotClassifier(MODEL).predict(["x"])
+
+
+def test_works_in_sklearn_tools() -> None:
+    classifier = FewShotClassifier(MODEL)
+    assert clone(classifier).get_params()["model"] is MODEL
+    assert cross_val_score(make_pipeline(classifier), TEXTS, LABELS, cv=3).shape == (3,)
+    search = GridSearchCV(classifier, {"label_names": [False, True]}, cv=3).fit(TEXTS, LABELS)
+    assert search.predict(["tyre"]).tolist() == ["car"]
+
+
+label_sets = st.one_of(
+    st.lists(st.text(min_size=1, max_size=6).filter(str.strip), min_size=2, max_size=4, unique=True),
+    st.lists(st.integers(-5, 99), min_size=2, max_size=4, unique=True),
+    st.just([False, True]),
+)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(labels=label_sets, data=st.data())
+def test_property_argmax_agrees_with_predict_before_and_after_a_round_trip(
+    labels: list, data: st.DataObject, tmp_path: Path
+) -> None:
+    y = [labels[i % len(labels)] for i in range(len(TEXTS))]
+    classifier = FewShotClassifier(MODEL).fit(TEXTS, y)
+    queries = data.draw(st.lists(st.text(min_size=1, max_size=30).filter(str.strip), min_size=1, max_size=4))
+    for chosen in (classifier, _round_trip(classifier, tmp_path)):
+        proba = chosen.predict_proba(queries)
+        assert chosen.classes_[proba.argmax(1)].tolist() == chosen.predict(queries).tolist()
+        np.testing.assert_allclose(proba.sum(1), 1, atol=1e-9)
+    np.testing.assert_array_equal(proba, classifier.predict_proba(queries))
+    assert type(chosen.classes_.tolist()[0]) is type(labels[0])
+
+
+def _round_trip(classifier: FewShotClassifier, folder: Path) -> FewShotClassifier:
+    classifier.save_pretrained(folder / "saved")
+    return FewShotClassifier.from_pretrained(folder / "saved", device="cpu")
+
+
+def test_order_of_texts_and_of_added_classes_does_not_matter() -> None:
+    more = {"boat": ["sail and mast", "row the boat"], "pet": ["feed the cat", "walk the dog"]}
+    first, second = fitted(), FewShotClassifier(MODEL).fit(TEXTS[::-1], LABELS[::-1])
+    for name in more:
+        first.add_class(name, more[name])
+    for name in reversed(more):
+        second.add_class(name, more[name][::-1])
+    asked = ["cat in a boat", "wine", "red dog"]
+    np.testing.assert_array_equal(first.predict_proba(asked), second.predict_proba(asked))
+    second.remove_class("pet")
+    second.remove_class("boat")
+    np.testing.assert_array_equal(second.predict_proba(asked), fitted().predict_proba(asked))
+
+
+def test_changes_are_reported() -> None:
+    classifier = fitted()
+    changes = classifier.add_class("bicycle", ["flat tyre again bicycle", "new tyre bicycle"])
+    assert [change.label for change in changes] == ["car", "wine"]
+    assert changes[0].probability_drop > changes[1].probability_drop
+    classifier.rename_class("bicycle", "bike")
+    classifier.add_examples(["bike chain"], ["bike"])
+    assert classifier.support_["bike"] == ["bike chain", "flat tyre again bicycle", "new tyre bicycle"]
+    classifier.remove_examples(["bike chain"])
+    assert len(classifier.support_["bike"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("act", "message"),
+    [
+        (lambda c: c.add_class("car", ["x"]), "class 'car' is there already"),
+        (lambda c: c.remove_class("boat"), "there is no class 'boat'; there are 'car', 'wine'"),
+        (lambda c: c.rename_class("car", "wine"), "choose another label"),
+        (lambda c: c.remove_examples(["nonsense"]), "never learned"),
+        (lambda c: c.remove_examples(TEXTS[:3]), "would have no text left"),
+        (lambda c: c.fit(TEXTS, LABELS[:2]), "6 texts and 2 labels"),
+        (lambda c: c.fit(["a", ""], ["x", "y"]), r"X\[1\] is empty"),
+        (lambda c: c.fit(["a", 3], ["x", "y"]), r"X\[1\] is 3 \(int\); a string is needed"),
+        (lambda c: c.fit("abc", ["x"]), "a list of texts is needed"),
+        (lambda c: c.fit(["a", "b"], ["x", 1]), "y mixes int and str labels"),
+        (lambda c: c.fit(["a", "b"], ["x", None]), r"y\[1\] is None"),
+        (lambda c: c.fit(["a", "b"], [["x", "z"], ["y"]]), "multi-label input is not supported"),
+        (lambda c: c.fit([], []), "no text and no described class"),
+        (lambda c: c.predict(["x"], reject=0.0), "reject=0.0"),
+        (lambda c: c.suggest(["x"], 2), "n=2 of 1 texts"),
+    ],
+)
+def test_bad_input(act: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        act(fitted())  # type: ignore[operator]
+
+
+def test_names_stand_in_for_texts() -> None:
+    names = {"wine": "red wine glass", "car": "flat tyre"}
+    classifier = FewShotClassifier(MODEL, label_names=names).fit([], [])
+    assert classifier.predict(["glass of wine", "a tyre"]).tolist() == ["wine", "car"]
+    classifier = FewShotClassifier(MODEL, label_names={**names, "boat": "sail and mast"}).fit(TEXTS, LABELS)
+    assert classifier.predict(["mast and sail"]).tolist() == ["boat"]
+    with pytest.raises(ValueError, match="no description of 'car'"):
+        FewShotClassifier(MODEL, label_names={"wine": "x"}).fit(TEXTS, LABELS)
+
+
+def test_reject_answers_none() -> None:
+    classifier = fitted()
+    answers = classifier.predict(["zzz qqq", "tyre pressure low"], reject=0.05)
+    assert answers.dtype == object
+    detail = classifier.predict_detail(["tyre pressure low"])[0]
+    assert detail["label"] == "car"
+    assert detail["nearest"]["text"] == "tyre pressure low"
+    assert detail["nearest"]["similarity"] == pytest.approx(1, abs=1e-5)
+    assert sum(detail["scores"].values()) == pytest.approx(1)
+
+
+def test_threshold_and_temperature() -> None:
+    calibration = Calibration.from_dict(CALIBRATION)
+    assert calibration.threshold_at(2, 3.0, 0.05) == pytest.approx(-7)
+    assert calibration.threshold_at(9, 9.0, 0.1) == pytest.approx(-6)
+    assert calibration.temperature_at(5, 1.0) == pytest.approx(np.exp(0.1))
+    with pytest.raises(ValueError, match="no thresholds"):
+        Calibration().threshold_at(2, 3.0, 0.05)
+
+
+def test_audit_finds_a_wrong_label() -> None:
+    labels = [*LABELS, "wine"]
+    audit = FewShotClassifier(MODEL).fit([*TEXTS, "tyre pressure is low again"], labels).audit()
+    assert audit.checked == 7
+    assert audit.doubts[0].text == "tyre pressure is low again"
+    assert audit.doubts[0].guess == "car"
+    with pytest.raises(ValueError, match="no class has two"):
+        FewShotClassifier(MODEL).fit(["a", "b"], ["x", "y"]).audit()
+
+
+def test_suggest_takes_different_texts() -> None:
+    pool = ["sail and mast", "sail and mast!", "feed the cat", "tyre pressure low"]
+    chosen = fitted().suggest(pool, 2)
+    assert len({i if i > 1 else 0 for i in chosen}) == 2
+
+
+@pytest.mark.parametrize("text", ["ワイン", "إطار", "🍷" * 50, "a\x00b\x07", "\ud800 lone", "wine " * 200_000])
+def test_any_text_is_read(text: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert np.isfinite(fitted().predict_proba([text])).all()
+
+
+def test_long_texts_are_read_in_windows_and_cut_ones_are_counted() -> None:
+    classifier = FewShotClassifier(small_model(max_tokens=8)).fit(TEXTS, LABELS)
+    late = "word " * 8 + "tyre " * 20
+    assert classifier.predict([late]).tolist() == ["car"]
+    with pytest.warns(UserWarning, match="1 of 1 texts are longer than the model reads"):
+        classifier.predict(["word " * 500])
+    with pytest.warns(UserWarning, match="1 labelled texts"):
+        classifier.add_examples(["wine " * 500], ["wine"])
+    assert classifier.n_cut_ == 1
+
+
+def test_saved_without_support_answers_and_refuses_to_change(tmp_path: Path) -> None:
+    classifier = _round_trip(fitted(), tmp_path)
+    assert not (tmp_path / "saved" / "support.jsonl").exists()
+    assert classifier.predict(["tyre"]).tolist() == ["car"]
+    with pytest.raises(ValueError, match="include_support=True"):
+        classifier.add_class("boat", ["sail"])
+
+
+def _spoil(folder: Path, what: str) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    if what == "pickle":
+        (folder / "pytorch_model.bin").write_bytes(b"x")
+    if what == "truncated":
+        data = (folder / "model.safetensors").read_bytes()
+        (folder / "model.safetensors").write_bytes(data[: len(data) // 2])
+    if what == "newer":
+        config["format_version"] = 99
+    if what == "classes":
+        config["classifier"]["labels"].append("boat")
+    if what == "task":
+        data = bytearray((folder / "task.safetensors").read_bytes())
+        data[-1] ^= 1
+        (folder / "task.safetensors").write_bytes(bytes(data))
+    if what == "key":
+        from safetensors.torch import load_file, save_file
+
+        tensors = load_file(folder / "model.safetensors")
+        tensors["learner.unknown"] = tensors.pop("learner.log_scale")
+        save_file(tensors, folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ("pickle", "pytorch_model.bin, a format that can run code"),
+        ("truncated", "cannot be read"),
+        ("newer", "format version 99, this package reads 1"),
+        ("classes", "lists 3 classes but task.safetensors holds 2"),
+        ("task", "not the file that config.json describes"),
+        ("key", "does not fit its config.json"),
+    ],
+)
+def test_spoiled_folders_are_refused(what: str, message: str, tmp_path: Path) -> None:
+    fitted().save_pretrained(tmp_path / what)
+    _spoil(tmp_path / what, what)
+    with pytest.raises(ModelFileError, match=message):
+        FewShotClassifier.from_pretrained(tmp_path / what, device="cpu")
