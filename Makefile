@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint results clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -20,6 +20,15 @@ lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# About two hours on two cores; needs META_TEXT_DATA.
+results: $(VENV)/installed
+	for corpus in banking77 clinc150; do for split in 1 2 3 4 5; do \
+		$(BIN)/meta-text compare recipes/$$corpus.toml --set corpus.split=$$split --json runs/$$corpus-$$split.json || exit 1; \
+	done; $(BIN)/python recipes/results.py runs/$$corpus-*.json; done
+	for corpus in csldcp arsc; do \
+		$(BIN)/meta-text compare recipes/$$corpus.toml --json runs/$$corpus-1.json || exit 1; \
+		$(BIN)/python recipes/results.py runs/$$corpus-1.json; done
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

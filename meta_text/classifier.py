@@ -88,6 +88,17 @@ class FewShotClassifier(
         known = self._adapted().is_known(logits, reject)
         return np.array([label if is_in else None for label, is_in in zip(found, known, strict=True)], dtype=object)
 
+    def answers(self, X: Any, reject: float | None = None) -> list[tuple[str, Label, float]]:
+        """(text, label, probability) of each text; the label is None where `reject` refuses it."""
+        adapted, texts = self._adapted(), check_texts(X)
+        logits = self._logits(texts)
+        known = np.ones(len(texts), bool) if reject is None else adapted.is_known(logits, reject)
+        labels = self.classes_.tolist()
+        return [
+            (text, labels[row.argmax()] if is_in else None, float(row.max()))
+            for text, row, is_in in zip(texts, adapted.probabilities(logits), known, strict=True)
+        ]
+
     def predict_detail(self, X: Any, reject: float = 0.05) -> list[dict[str, Any]]:
         """For each text: label, probability, all probabilities, `known` at this rate, the nearest labelled text, and why."""
         adapted, texts = self._adapted(), check_texts(X)

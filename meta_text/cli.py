@@ -115,10 +115,102 @@ def compare(
 
 
 @app.command()
+def fit(
+    model: str,
+    support_file: Path,
+    out: Annotated[Path, typer.Option(help="Folder for the classifier.")],
+    label_names: Annotated[bool, typer.Option("--label-names", help="Use class names as a prior.")] = False,
+    text: Annotated[str, typer.Option(help="Column of texts.")] = "text",
+    label: Annotated[str, typer.Option(help="Column of labels.")] = "label",
+    without_texts: Annotated[
+        bool, typer.Option("--without-texts", help="Do not keep the labelled texts: the classifier cannot be changed.")
+    ] = False,
+    device: Device = None,
+) -> None:
+    """Learn categories from a CSV, JSONL or Parquet file. MODEL is a folder, a Hub name, or `default`."""
+    from meta_text.classifier import FewShotClassifier
+    from meta_text.corpus import Corpus
+
+    if not support_file.is_file():
+        raise ValueError(f"no such file: {support_file}; a CSV, JSONL or Parquet file of labelled texts is needed")
+    corpus = Corpus.open(support_file, text=text, label=label)
+    classifier = FewShotClassifier.from_pretrained(model, device=device, label_names=label_names)
+    classifier.fit(corpus.texts, [corpus.class_names[i] for i in corpus.labels])
+    classifier.save_pretrained(out, include_support=not without_texts)
+    out_console.print(f"{corpus.describe()}; classifier in {out}")
+    if len(corpus.texts) > len(corpus.class_names) and len(corpus.texts) <= 1000:
+        found = classifier.audit()
+        out_console.print(
+            f"leave-one-out accuracy {100 * found.accuracy:.0f} ± {100 * found.ci95:.0f} % over {found.checked} texts"
+        )
+        for doubt in found.doubts[:5]:
+            line = (
+                f"mislabelled? {doubt.label!r}, rather {doubt.guess!r} ({100 * doubt.probability:.0f} %): {doubt.text}"
+            )
+            out_console.print(line, markup=False)
+
+
+@app.command()
+def predict(
+    folder: str,
+    texts: Annotated[list[str] | None, typer.Argument(help="Texts to classify.")] = None,
+    input_file: Annotated[
+        str | None, typer.Option("--input", metavar="FILE", help="CSV, JSONL or Parquet; - reads standard input.")
+    ] = None,
+    output_file: Annotated[
+        str, typer.Option("--output", metavar="FILE", help="CSV, JSONL or Parquet; - writes JSON lines.")
+    ] = "-",
+    text: Annotated[str, typer.Option(help="Column of texts.")] = "text",
+    reject: Annotated[
+        float | None, typer.Option(help="Answer null for texts like no class, at this false-reject rate.")
+    ] = None,
+    errors: Annotated[Path | None, typer.Option(help="File for rows that could not be read.")] = None,
+    device: Device = None,
+) -> None:
+    """Classify texts with a classifier that `fit` made: in order, one answer a row."""
+    from meta_text.classifier import FewShotClassifier
+    from meta_text.tables import predict_file
+
+    if bool(texts) == (input_file is not None):
+        raise ValueError("either TEXT arguments or --input FILE is needed, and not both")
+    classifier = FewShotClassifier.from_pretrained(folder, device=device)
+    if texts:
+        for one, label, probability in classifier.answers(texts, reject):
+            known = "none of these" if label is None else str(label)
+            typer.echo(f"{known}\t{100 * probability:.0f} %\t{one}")  # rich would expand the tabs
+        return
+    with watching(0) as watcher:
+        bad = predict_file(classifier, input_file or "-", output_file, text, reject, errors, watcher.classifying)
+    if bad:
+        where = f"; see {errors}" if errors else "; name a file with --errors to list them"
+        err_console.print(f"{bad} rows could not be read and have no label{where}")
+
+
+@app.command()
+def push(
+    folder: str,
+    repo_id: str,
+    private: Annotated[bool, typer.Option("--private")] = False,
+    embed: Annotated[bool, typer.Option("--embed", help="Publish the embedding's weights too.")] = False,
+    include_support: Annotated[
+        bool, typer.Option("--include-support", help="Publish the labelled texts too; they may be private.")
+    ] = False,
+) -> None:
+    """Publish a model or classifier on the Hugging Face Hub, in one commit."""
+    from meta_text.classifier import FewShotClassifier
+
+    classifier = FewShotClassifier.from_pretrained(folder)
+    out_console.print(
+        classifier.push_to_hub(repo_id, private=private or None, embed=embed, include_support=include_support)
+    )
+
+
+@app.command()
 def demo(folder: Annotated[Path, typer.Argument(help="Folder with recipes/ and data/.")] = Path()) -> None:
     """Meta-train on the small corpus, test on unseen categories, then learn three categories given on the spot."""
+    from meta_text.classifier import FewShotClassifier
     from meta_text.config import load_recipe
-    from meta_text.experiment import classify, run_recipe
+    from meta_text.experiment import run_recipe
 
     read = load_recipe(folder / "recipes" / "intent.toml")
     with watching(read.train.outer_steps) as watcher:
@@ -133,12 +225,16 @@ def demo(folder: Annotated[Path, typer.Argument(help="Folder with recipes/ and d
         "she keeps scratching at the empty dish",
         "the leaves are drooping",
         "lorry comes at six, bags to the kerb please",
+        "what is the capital of Peru",
     ]
+    labels = [label for label, texts in support.items() for _ in texts]
+    classifier = FewShotClassifier(model).fit([text for texts in support.values() for text in texts], labels)
     table = Table(
         "text", "category", "probability", title="Three new categories, three texts each, learned on the spot"
     )
-    for text, (category, probability) in zip(asked, classify(model, support, asked), strict=True):
-        table.add_row(text, category, f"{100 * probability:.0f} %")
+    for text, category, probability in classifier.answers(asked, reject=0.05):
+        known = "none of these" if category is None else category
+        table.add_row(text, known, f"{100 * probability:.0f} %" if category is not None else "")
     out_console.print(table)
 
 
@@ -156,7 +252,7 @@ def watching(outer_steps: int) -> Iterator["Watcher"]:
     with Progress(*columns, console=err_console, disable=not err_console.is_terminal, transient=True) as progress:
         bars: dict[str, Any] = {}
 
-        def bar(key: str, text: str, done: int, total: int) -> None:
+        def bar(key: str, text: str, done: int, total: int | None) -> None:
             if key not in bars:
                 bars[key] = progress.add_task(text, total=total)
             progress.update(bars[key], description=text, completed=done, total=total)
@@ -167,6 +263,7 @@ def watching(outer_steps: int) -> Iterator["Watcher"]:
             training=lambda name, s: bar(
                 name, f"{name}: loss {s.loss:.3f}, validation accuracy {100 * s.validation:.1f} %", s.step, outer_steps
             ),
+            classifying=lambda done: bar("classify", f"classified {done} texts", done, None),
             testing=lambda name, done, total: bar(f"test {name}", f"testing {name}", done, total),
         )
 

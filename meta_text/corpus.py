@@ -214,13 +214,16 @@ class Corpus:
         return replace(corpus, class_splits=splits)
 
     @classmethod
-    def open(cls, name_or_path: str | Path) -> "Corpus":
-        """A known name (META_TEXT_DATA/<name> first, then the Hub), a folder, or a CSV/JSONL/Parquet file."""
+    def open(cls, name_or_path: str | Path, **columns: str) -> "Corpus":
+        """A known name (META_TEXT_DATA/<name> first, then the Hub), a folder, or a CSV/JSONL/Parquet file.
+
+        `columns` (text=, label=) name the columns of a file.
+        """
         path = Path(name_or_path)
         if path.is_dir():
             return cls.from_folder(path)
         if path.is_file():
-            return cls._from_file(path)
+            return cls._from_file(path, **columns)
         name = str(name_or_path)
         root = os.environ.get("META_TEXT_DATA")
         if root and (Path(root) / name).is_dir():

@@ -32,6 +32,7 @@ class Watcher:
     note: Callable[[str], None] = lambda line: None
     encoding: Callable[[int, int], None] | None = None
     training: Callable[[str, TrainState], None] = lambda learner, state: None
+    classifying: Callable[[int], None] = lambda done: None
     testing: Callable[[str, int, int], None] = lambda learner, done, total: None
 
 
@@ -271,14 +272,3 @@ def evaluate_saved(
     result = evaluate(answer_with(model, label_names=label_names), embedded, drawn, recipe.learner.name, watcher)
     context = _context(recipe) | {"corpus": corpus.name, "classes": classes, "seed": seed}
     return _without_episodes(result) | context | {"privileges": ["label names"] if label_names else []}
-
-
-@torch.no_grad()
-def classify(model: MetaModel, support: dict[str, list[str]], texts: Sequence[str]) -> list[tuple[str, float]]:
-    """Adapt to the given categories, then name the most probable one, with its probability, for each text."""
-    embedding, learner, names = model.embedding, model.learner, list(support)
-    given = [text for labelled in support.values() for text in labelled]
-    labels = torch.tensor([i for i, name in enumerate(names) for _ in support[name]], device=embedding.device)
-    task = learner.adapt(embedding(embedding.tokenize(given)), labels, len(names))
-    best = learner.logits(task, embedding(embedding.tokenize(texts))).softmax(-1).max(-1)
-    return [(names[i], p) for p, i in zip(best.values.tolist(), best.indices.tolist(), strict=True)]

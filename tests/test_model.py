@@ -20,13 +20,12 @@ from meta_text.corpus import ClassSplit, Corpus
 from meta_text.embedding import Embedding
 from meta_text.episode import EpisodeSampler
 from meta_text.evaluation import answer_with, run_episodes
-from meta_text.experiment import classify, used_part
+from meta_text.experiment import used_part
 from meta_text.learners import LEARNERS
 from meta_text.model import EmbeddedCorpus, MetaModel, build_embedding, build_model
 from meta_text.trainer import Trainer
 
 RECIPE = Recipe(embedding=EmbeddingConfig(kind="learned", width=16), encoder=EncoderConfig(hidden=8))
-WORDS = {"red": "crimson scarlet ruby", "cold": "ice frost snow", "loud": "bang roar shout", "soft": "wool silk fur"}
 
 
 def colours(classes: int = 12, texts: int = 12) -> Corpus:
@@ -112,16 +111,6 @@ def test_used_part_drops_what_no_episode_draws() -> None:
     part = used_part(corpus, split, 2, 0)
     assert [len(part.rows_of(name)) for name in names] == [2, 2, 6, 6]
     assert {part.texts[row] for row in part.rows_of(names[0])} < {corpus.texts[row] for row in corpus.rows_of(names[0])}
-
-
-def test_classify_names_given_categories() -> None:
-    model = build_model(
-        replace(RECIPE, learner=LearnerConfig("protonet")), Embedding.learned(list(WORDS.values()), width=16)
-    )
-    support = {label: words.split() for label, words in WORDS.items()}
-    answers = classify(model, support, ["scarlet ruby", "roar"])
-    assert [label for label, _ in answers] == ["red", "loud"]
-    assert all(0 < probability <= 1 for _, probability in answers)
 
 
 ROOT = Path(__file__).parent.parent

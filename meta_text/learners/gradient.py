@@ -91,13 +91,15 @@ class GradientLearner(Learner):
             weights_S = torch.cat([weights_S, self.log_name_weight.exp().expand(n_way)])
             all_labels = torch.cat([labels, torch.arange(n_way, device=labels.device)])
 
+        def moved(fast: Weights) -> Tensor:
+            """Features of support texts and names; they stand still unless the encoder moves."""
+            if self.adapts == "head":
+                return features_SD if names_ND is None else torch.cat([features_SD, names_ND])
+            again_SD = self._features(fast, support)
+            return again_SD if names is None else torch.cat([again_SD, self._features(fast, names)])
+
         def support_loss(fast: Weights) -> Tensor:
-            # the features stand still unless the encoder moves
-            moved_SD = features_SD if self.adapts == "head" else self._features(fast, support)
-            if names is not None:
-                moved_SD = torch.cat([moved_SD, names_ND if self.adapts == "head" else self._features(fast, names)])
-            logits_SN = head_logits(fast["head"], moved_SD, scale)
-            return balanced_cross_entropy(logits_SN, all_labels, n_way, weights_S)
+            return balanced_cross_entropy(head_logits(fast["head"], moved(fast), scale), all_labels, n_way, weights_S)
 
         shots = labels.shape[0] / n_way
         shape = TaskShape(n_way, shots, self.steps_for(shots))
