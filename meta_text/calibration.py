@@ -26,20 +26,11 @@ SEED = 20_011
 
 
 @dataclass(frozen=True)
-class ShapeThresholds:
-    """In-scope score quantiles at RATES, seen at one (N, K)."""
-
-    n_way: int
-    shots: float
-    quantiles: tuple[float, ...]
-
-
-@dataclass(frozen=True)
 class Calibration:
     """Temperature weights and reject thresholds of one model, used either with or without label names."""
 
     temperature: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
-    thresholds: tuple[ShapeThresholds, ...] = ()
+    thresholds: tuple[tuple[float, ...], ...] = ()  # for each of RATES, weights of [1, ln N, 1/(1+K), ln(1+K)]
     episodes: int = 0
 
     def temperature_at(self, n_way: int, shots: float) -> float:
@@ -49,8 +40,8 @@ class Calibration:
     def threshold_at(self, n_way: int, shots: float, rate: float) -> float:
         """The score below which a text is "none of these", so that `rate` of the texts that belong are rejected.
 
-        Between the stored shapes and rates the value is interpolated; beyond them the nearest is taken.
-        Raises ValueError for a model without thresholds or a rate outside (0, 0.5].
+        Between the stored rates it is interpolated. Raises ValueError for a model without thresholds or a
+        rate outside (0, 0.5].
         """
         if not 0 < rate <= 0.5:
             raise ValueError(f"reject={rate}; a false-reject rate above 0 and up to 0.5 is needed, such as 0.05")
@@ -58,10 +49,7 @@ class Calibration:
             raise ValueError(
                 "this model has no thresholds for 'none of these'; train it with a validation part, or leave reject out"
             )
-        here = np.array(_position(n_way, shots))
-        near = [1 / (1e-6 + np.square(np.array(_position(s.n_way, s.shots)) - here).sum()) for s in self.thresholds]
-        quantiles = np.average([s.quantiles for s in self.thresholds], axis=0, weights=near)
-        return float(np.interp(rate, RATES, quantiles))
+        return float(np.interp(rate, RATES, np.array(self.thresholds) @ _threshold_terms(n_way, shots)))
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -74,9 +62,8 @@ class Calibration:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Calibration":
-        shapes = tuple(ShapeThresholds(s["n_way"], s["shots"], tuple(s["quantiles"])) for s in values["thresholds"])
         a, b, c, d = values["temperature"]
-        return cls((a, b, c, d), shapes, values["episodes"])
+        return cls((a, b, c, d), tuple(map(tuple, values["thresholds"])), values["episodes"])
 
 
 def scope_score(logits_QN: Float[Tensor, "Q N"]) -> Float[Tensor, " Q"]:
@@ -98,10 +85,10 @@ def calibrate(
         logits.append(torch.cat(found))
         labels.append(torch.tensor([y for episode in drawn for y in episode.query_labels]))
         shapes.append((n_way, k_shot))
-    thresholds = tuple(
-        ShapeThresholds(n_way, float(k_shot), tuple(np.quantile(scope_score(scores).numpy(), RATES).tolist()))
-        for (n_way, k_shot), scores in zip(shapes, logits, strict=True)
-    )
+    quantiles_SR = np.array([np.quantile(scope_score(scores).numpy(), RATES) for scores in logits])
+    terms_S4 = np.array([_threshold_terms(n_way, shots) for n_way, shots in shapes])
+    weights_4R = np.linalg.lstsq(terms_S4, quantiles_SR, rcond=None)[0]
+    thresholds = tuple(tuple(weights.tolist()) for weights in weights_4R.T)
     return Calibration(_fit_temperature(logits, labels, shapes), thresholds, episodes * len(shapes))
 
 
@@ -181,5 +168,6 @@ def _shape_terms(n_way: int, shots: float) -> tuple[float, float, float, float]:
     return 1.0, ways, texts, ways * texts
 
 
-def _position(n_way: int, shots: float) -> tuple[float, float]:
-    return math.log(n_way), math.log1p(shots)
+def _threshold_terms(n_way: int, shots: float) -> tuple[float, float, float, float]:
+    """The bias of a prototype falls as 1/K, so the highest logit does not follow a logarithm alone."""
+    return 1.0, math.log(n_way), 1 / (1 + shots), math.log1p(shots)

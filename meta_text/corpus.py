@@ -192,7 +192,8 @@ class Corpus:
         """A folder of *.jsonl, *.jsonl.gz, *.csv or *.parquet files, with class_splits/*.json or domains.json.
 
         With a domains.json ({"train_domains": [...], "test_domains": [...], optionally "validation_domains"})
-        every value of the row fields `domain` (and `threshold`, if there) is a task of its own.
+        every value of the row fields `domain` (and `threshold`, if there) is a task of its own. The field
+        `file` says which file a row came from.
         """
         folder = Path(path)
         kinds = (".jsonl", ".jsonl.gz", ".csv", ".parquet")
@@ -206,7 +207,7 @@ class Corpus:
         if domains.exists():
             first = next(read_rows(files[0]), {})
             group = tuple(key for key in ("domain", "threshold") if key in first)
-        rows = (row for file in files for row in read_rows(file))
+        rows = ({"file": file.name.split(".")[0], **row} for file in files for row in read_rows(file))
         corpus = cls.from_rows(rows, name=name or folder.name, group=group, bad_rows=bad_rows)
         splits = {f.stem: ClassSplit.from_file(f) for f in sorted(folder.glob("class_splits/*.json"))}
         if domains.exists():

@@ -50,7 +50,7 @@ def expect_rows(corpus: Corpus) -> None:
     assert corpus.texts == tuple(row["text"] for row in ROWS)
     assert [corpus.class_names[label] for label in corpus.labels] == [row["label"] for row in ROWS]
     assert corpus.class_names == ("card_late", "card_lost", "transfer")
-    assert corpus.fields == {"domain": ("bank",) * 4}
+    assert corpus.fields["domain"] == ("bank",) * 4
     assert corpus.rows_of("card_lost") == [0, 2]
 
 
