@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from meta_text.corpus import Corpus, CorpusError
+from meta_text.corpus import Corpus
+from meta_text.rows import CorpusError
 
 Range = int | tuple[int, int]
 

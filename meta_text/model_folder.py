@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from meta_text.adaptation import Adaptation
 from meta_text.calibration import Calibration
 from meta_text.config import parse_recipe
-from meta_text.corpus import read_rows
 from meta_text.embedding import Embedding, find_model
 from meta_text.model import MetaModel, build_embedding, build_model
+from meta_text.rows import read_rows
 
 FORMAT_VERSION = 1
 TASK, SUPPORT, EMBEDDING = "task.safetensors", "support.jsonl", "embedding"

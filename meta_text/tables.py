@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from meta_text.classifier import FewShotClassifier
-from meta_text.corpus import CorpusError, read_rows
+from meta_text.rows import CorpusError, read_rows
 
 STDIN = "-"
 CHUNK_ROWS = 2048  # in memory together, sorted by length for the model

@@ -11,7 +11,7 @@ from test_classifier import LABELS, MODEL, TEXTS
 
 from meta_text.classifier import FewShotClassifier
 from meta_text.cli import main
-from meta_text.corpus import CorpusError, read_rows
+from meta_text.rows import CorpusError, read_rows
 from meta_text.tables import input_rows, predict_file
 
 GOOD = ["a red wine", "flat tyre", "more wine", "tyre pressure"]
