@@ -84,7 +84,7 @@ def calibrate(
         ]
         logits.append(torch.cat(found))
         labels.append(torch.tensor([y for episode in drawn for y in episode.query_labels]))
-        shapes.append((n_way, k_shot))
+        shapes.append((n_way, float(k_shot)))
     quantiles_SR = np.array([np.quantile(scope_score(scores).numpy(), RATES) for scores in logits])
     terms_S4 = np.array([_threshold_terms(n_way, shots) for n_way, shots in shapes])
     weights_4R = np.linalg.lstsq(terms_S4, quantiles_SR, rcond=None)[0]
@@ -140,7 +140,7 @@ def _grid(corpus: Corpus, class_names: Sequence[str], episodes: int) -> list[tup
 
 
 def _fit_temperature(
-    logits: Sequence[Tensor], labels: Sequence[Tensor], shapes: Sequence[tuple[int, int]]
+    logits: Sequence[Tensor], labels: Sequence[Tensor], shapes: Sequence[tuple[int, float]]
 ) -> tuple[float, float, float, float]:
     """The weights with the least negative log-likelihood, each shape counting the same."""
     terms = [torch.tensor(_shape_terms(n_way, shots), dtype=torch.float64) for n_way, shots in shapes]
