@@ -78,12 +78,9 @@ def calibrate(
     """Fit temperature and thresholds to episodes of held-out classes, `episodes` for each of several shapes."""
     logits, labels, shapes = [], [], []
     for n_way, k_shot, drawn in _grid(embedded.corpus, class_names, episodes):
-        found = [
-            model.logits(embedded.batch(batch, label_names=label_names)).flatten(0, 1).cpu()
-            for batch in batches(drawn, max(1, 100 // n_way))
-        ]
-        logits.append(torch.cat(found))
-        labels.append(torch.tensor([y for episode in drawn for y in episode.query_labels]))
+        found, wanted = _answers(model, embedded, drawn, label_names)
+        logits.append(found)
+        labels.append(wanted)
         shapes.append((n_way, float(k_shot)))
     quantiles_SR = np.array([np.quantile(scope_score(scores).numpy(), RATES) for scores in logits])
     terms_S4 = np.array([_threshold_terms(n_way, shots) for n_way, shots in shapes])
@@ -113,13 +110,21 @@ def _choose_name_weight(model: MetaModel, embedded: EmbeddedCorpus, class_names:
     for weight in NAME_WEIGHTS:
         model.learner.log_name_weight.fill_(math.log(weight))
         losses[weight] = sum(
-            F.cross_entropy(
-                model.logits(embedded.batch([episode], label_names=True))[0].cpu(), torch.tensor(episode.query_labels)
-            ).item()
+            F.cross_entropy(*_answers(model, embedded, drawn, label_names=True), reduction="sum").item()
             for _, _, drawn in grid
-            for episode in drawn
         )
     model.learner.log_name_weight.fill_(math.log(min(losses, key=lambda weight: losses[weight])))
+
+
+def _answers(
+    model: MetaModel, embedded: EmbeddedCorpus, drawn: Sequence[Episode], label_names: bool
+) -> tuple[Tensor, Tensor]:
+    """(all queries, N) logits and the classes wanted; a batch holds about a hundred classes."""
+    found = [
+        model.logits(embedded.batch(batch, label_names=label_names)).flatten(0, 1).cpu()
+        for batch in batches(drawn, max(1, 100 // drawn[0].n_way))
+    ]
+    return torch.cat(found), torch.tensor([y for episode in drawn for y in episode.query_labels])
 
 
 def _grid(corpus: Corpus, class_names: Sequence[str], episodes: int) -> list[tuple[int, int, list[Episode]]]:
