@@ -25,7 +25,6 @@ _HOME = {
     "Trainer": "trainer",
     "load_model": "model_folder",
     "load_recipe": "config",
-    "save_model": "model_folder",
 }
 __all__ = [*_HOME, "__version__"]
 

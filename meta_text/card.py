@@ -1,7 +1,9 @@
 """The model card and the evaluation files that stand beside a published model."""
 
+import hashlib
 import json
 import platform
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,7 +21,18 @@ LICENCES = {  # of corpora that recipes name
 }
 
 
-def model_card(model: MetaModel, classifier: dict[str, Any] | None, repo_id: str | None) -> str:
+def write_card(
+    model: MetaModel, folder: Path, classifier: dict[str, Any] | None = None, repo_id: str | None = None
+) -> None:
+    """README.md and .eval_results/ beside the files of a model that was written to `folder`."""
+    digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    (folder / "README.md").write_text(model_card(model, classifier, repo_id, digest), encoding="utf-8")
+    for name, text in evaluation_results(model).items():
+        (folder / ".eval_results").mkdir(exist_ok=True)
+        (folder / ".eval_results" / name).write_text(text, encoding="utf-8")
+
+
+def model_card(model: MetaModel, classifier: dict[str, Any] | None, repo_id: str | None, digest: str) -> str:
     """README.md: front matter with model-index, what it is, how to use it, data and licences, results."""
     recipe, title = model.recipe, (repo_id or "meta_text model").split("/")[-1]
     corpus = recipe.corpus.name or (recipe.corpus.path or "").rstrip("/").rsplit("/", 1)[-1]
@@ -52,7 +65,8 @@ def model_card(model: MetaModel, classifier: dict[str, Any] | None, repo_id: str
             f"class split {recipe.corpus.split}, seed {recipe.train.seed}, over token states of "
             f"`{recipe.embedding.model if recipe.embedding.kind != 'learned' else 'an embedding learned from the same texts'}`. "
             f"Chosen by validation classes; test classes were not looked at. torch {torch.__version__}, "
-            f"Python {platform.python_version()}. The whole recipe is in `config.json`.",
+            f"Python {platform.python_version()}. The whole recipe is in `config.json`; "
+            f"`model.safetensors` has SHA-256 `{digest}`.",
             "",
             "## Results on classes never seen in training",
             "",

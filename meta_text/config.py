@@ -118,8 +118,11 @@ class Recipe:
     compare: CompareConfig = field(default_factory=CompareConfig)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
-        return asdict(self)
+        """Plain values, for JSON; a corpus path is cut to its last part, for it may be published with a model."""
+        values = asdict(self)
+        if self.corpus.path is not None:
+            values["corpus"]["path"] = Path(self.corpus.path).name
+        return values
 
     def test_shapes(self) -> list[dict[str, int]]:
         """n_way, k_shot and n_query of each final test."""

@@ -12,13 +12,14 @@ import torch
 
 from meta_text.baselines import logistic_regression
 from meta_text.calibration import calibrate_model
+from meta_text.card import write_card
 from meta_text.config import ConfigError, LearnerConfig, Recipe
 from meta_text.corpus import ClassSplit, Corpus
 from meta_text.embedding import Embedding
 from meta_text.episode import Episode, EpisodeSampler, given_episodes
 from meta_text.evaluation import Predictor, answer_with, paired, run_episodes, score
 from meta_text.model import EmbeddedCorpus, MetaModel, build_embedding, build_model, open_split
-from meta_text.model_folder import load_model, save_model
+from meta_text.model_folder import load_model, replacing, write_model
 from meta_text.trainer import Trainer, TrainState
 
 BASELINES = ("nearest_prototype", "logistic_regression")
@@ -148,8 +149,7 @@ def run_recipe(
     model, state = train(bench, out, resume=resume)
     watcher.note("calibrating on the validation classes")
     model.calibration = calibrate_model(model, bench.embedded, bench.split.validation)
-    if out is not None:
-        save_model(model, out / "model", {"training": asdict(state)})
+    _save(model, out, state)
     predict = answer_with(model, label_names=recipe.learner.label_names)
     results = []
     for shape in recipe.test_shapes():
@@ -157,8 +157,7 @@ def run_recipe(
         episodes = test_episodes(bench.corpus, bench.split.test, shape, wanted.episodes, wanted.seed)
         results.append(evaluate(predict, bench.embedded, episodes, recipe.learner.name, watcher))
     model.results = [_without_episodes(result) for result in results]
-    if out is not None:
-        save_model(model, out / "model", {"training": asdict(state)})
+    _save(model, out, state)
     whole = {
         **_without_episodes(results[0]),
         **_context(recipe),
@@ -169,6 +168,14 @@ def run_recipe(
         "results": model.results,
     }
     return model, bench, whole
+
+
+def _save(model: MetaModel, out: Path | None, state: TrainState) -> None:
+    """The model with its card, in `out`/model."""
+    if out is not None:
+        with replacing(out / "model") as folder:
+            write_model(model, folder, {"training": asdict(state)})
+            write_card(model, folder)
 
 
 def compare(recipe: Recipe, learners: Sequence[str], watcher: Watcher, device: str | None = None) -> dict[str, Any]:
@@ -194,7 +201,8 @@ def compare(recipe: Recipe, learners: Sequence[str], watcher: Watcher, device: s
     for name in learners:
         at = replace(bench.renewed(), recipe=recipe.with_learner(name))
         model, state = train(at)
-        test(name, answer_with(model, label_names=names), at, state.seconds, state)
+        predict = answer_with(model, label_names=at.recipe.learner.label_names)
+        test(name, predict, at, state.seconds, state)
     return {
         "results": [_without_episodes(row) for row in results],
         "paired": _paired_rows(results),

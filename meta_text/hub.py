@@ -11,7 +11,7 @@ from typing import cast
 import torch
 
 from meta_text.adaptation import Adaptation
-from meta_text.card import evaluation_results, model_card
+from meta_text.card import write_card
 from meta_text.model import MetaModel
 from meta_text.model_folder import (
     ModelFileError,
@@ -129,19 +129,13 @@ def save_classifier(
 ) -> None:
     """A model folder with, if there are classes, their task, and a card. All or nothing."""
     with replacing(Path(folder)) as partial:
-        write_model(model, partial)
-        stored = (
-            {}
-            if adapted is None
-            else {"classifier": write_adaptation(adapted, partial, include_support=include_support)}
-        )
+        stored = {}
+        if adapted is not None:
+            stored["classifier"] = write_adaptation(adapted, partial, include_support=include_support)
         write_model(model, partial, stored)
         if embed:
             write_embedding(model, partial)
-        (partial / "README.md").write_text(model_card(model, stored.get("classifier"), repo_id), encoding="utf-8")
-        for name, text in evaluation_results(model).items():
-            (partial / ".eval_results").mkdir(exist_ok=True)
-            (partial / ".eval_results" / name).write_text(text, encoding="utf-8")
+        write_card(model, partial, stored.get("classifier"), repo_id)
 
 
 def push_classifier(

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from meta_text.adaptation import Adaptation
 from meta_text.calibration import Calibration
-from meta_text.config import parse_recipe
+from meta_text.config import Recipe, parse_recipe
 from meta_text.embedding import Embedding, find_model
 from meta_text.model import MetaModel, build_embedding, build_model
 from meta_text.rows import read_rows
@@ -56,13 +56,6 @@ def load_tensors(model: MetaModel, tensors: dict[str, Tensor], source: Path) -> 
             module.load_state_dict(state, strict=False)  # names were compared above; frozen weights are not in the file
         except RuntimeError as error:
             raise ModelFileError(f"{source} does not fit its config.json: {error}") from None
-
-
-def save_model(model: MetaModel, folder: str | Path, extra: dict[str, Any] | None = None) -> None:
-    """Write a model folder; a reader sees the old one or the new one, never half."""
-    folder = Path(folder)
-    with replacing(folder) as partial:
-        write_model(model, partial, extra)
 
 
 def write_model(model: MetaModel, folder: Path, extra: dict[str, Any] | None = None) -> None:
@@ -109,12 +102,7 @@ def load_model(folder: str | Path) -> MetaModel:
     config = read_config(folder)
     refuse_pickles(folder)
     recipe = parse_recipe(config["recipe"])
-    if (folder / EMBEDDING).is_dir():
-        recipe = replace(recipe, embedding=replace(recipe.embedding, model=str(folder / EMBEDDING), revision=None))
-    if recipe.embedding.kind == "learned":
-        embedding = _learned_from(folder, recipe.embedding.width, recipe.embedding.max_tokens)
-    else:
-        embedding = build_embedding(recipe, [])
+    embedding = _embedding_of(folder, recipe)
     wanted = config.get("embedding_weights_sha256")
     if wanted is not None and embedding.weights_hash() != wanted:
         raise ModelFileError(
@@ -225,7 +213,13 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def _learned_from(folder: Path, width: int, max_tokens: int) -> Embedding:
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    body = nn.Embedding.from_pretrained(torch.empty(tokenizer.get_vocab_size(), width), freeze=False)
-    return Embedding("learned", tokenizer, body, width, max_tokens, "learned", "full")
+def _embedding_of(folder: Path, recipe: Recipe) -> Embedding:
+    """The embedding from the folder's own files where they are, else by its name in the recipe."""
+    wanted = recipe.embedding
+    if wanted.kind == "learned":
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        body = nn.Embedding.from_pretrained(torch.empty(tokenizer.get_vocab_size(), wanted.width), freeze=False)
+        return Embedding("learned", tokenizer, body, wanted.width, wanted.max_tokens, "learned", "full")
+    if (folder / EMBEDDING).is_dir():
+        wanted = replace(wanted, model=str(folder / EMBEDDING), revision=None)
+    return build_embedding(replace(recipe, embedding=wanted), [])

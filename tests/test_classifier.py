@@ -182,6 +182,28 @@ def test_names_stand_in_for_texts() -> None:
         FewShotClassifier(MODEL, label_names={"wine": "x"}).fit(TEXTS, LABELS)
 
 
+def test_pandas_numpy_and_class_label_are_taken() -> None:
+    import pandas as pd
+    from datasets import ClassLabel
+
+    table = pd.DataFrame({"text": TEXTS, "label": pd.Categorical(LABELS)})
+    expected = fitted().predict_proba(TEXTS)
+    for X, y in [
+        (table["text"], table["label"]),
+        (table["text"].to_numpy(), np.array(LABELS)),
+        (tuple(TEXTS), iter(LABELS)),
+    ]:
+        classifier = FewShotClassifier(MODEL).fit(X, y)
+        assert classifier.classes_.tolist() == ["car", "wine"]
+        np.testing.assert_array_equal(classifier.predict_proba(X), expected)
+    names = ClassLabel(names=["flat_tyre", "red_wine"])
+    ints = [names.str2int("red_wine" if label == "wine" else "flat_tyre") for label in LABELS]
+    classifier = FewShotClassifier(MODEL, label_names=names).fit(TEXTS, ints)
+    assert classifier.predict(["tyre", "wine"]).tolist() == [0, 1]
+    with pytest.raises(ValueError, match="1-dimensional sequence of texts"):
+        FewShotClassifier(MODEL).fit(table, LABELS)
+
+
 def test_reject_answers_none() -> None:
     classifier = fitted()
     answers = classifier.predict(["zzz qqq", "tyre pressure low"], reject=0.05)
