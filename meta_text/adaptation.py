@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from meta_text.calibration import Calibration, scope_score
+from meta_text.calibration import Calibration
 from meta_text.embedding import TokenStates
 from meta_text.learners.learner import TaskState, Texts
 from meta_text.model import MetaModel
@@ -59,16 +59,12 @@ class Adaptation:
     def n_way(self) -> int:
         return len(self.support)
 
-    def logits(self, texts: Sequence[str]) -> tuple[Float[Tensor, "Q N"], int]:
-        """Scores of texts, and how many of them were cut."""
-        if not texts:
-            return torch.zeros(0, self.n_way), 0
-        parts, cut = self.model.represent(texts)
-        return self.score(parts), cut
-
-    def score(self, parts: Sequence[Tensor], task: TaskState | None = None) -> Float[Tensor, "Q N"]:
-        """Scores of represented texts, by this task or by another of the same shape."""
-        return score(self.model, task or self.task, parts)
+    @torch.no_grad()
+    def score(self, parts: Sequence[Tensor]) -> Float[Tensor, "Q N"]:
+        """Scores of represented texts, on the CPU."""
+        if not parts:
+            return torch.zeros(0, self.n_way)
+        return self.model.learner.logits(self.task, _pack(parts, self.model.embedding.device)).float().cpu()
 
     def probabilities(self, logits: Float[Tensor, "Q N"]) -> np.ndarray:
         """Softmax at the temperature that the model learned for this shape of task; rows sum to 1."""
@@ -76,9 +72,17 @@ class Adaptation:
         powers = np.exp(scaled - scaled.max(1, keepdims=True))
         return np.asarray(powers / powers.sum(1, keepdims=True))
 
-    def is_known(self, logits: Float[Tensor, "Q N"], rate: float) -> np.ndarray:
-        """Which texts look enough like some class, at this rate of false rejects."""
-        return scope_score(logits).numpy() >= self.calibration.threshold_at(self.n_way, self.shots, rate)
+    @torch.no_grad()
+    def likeness(self, parts: Sequence[Tensor]) -> np.ndarray:
+        """How like its nearest class each represented text is: 1 - its squared distance to the prototype."""
+        if not parts:
+            return np.zeros(0, np.float32)
+        packed = _pack(parts, self.model.embedding.device)
+        return self.model.learner.likeness(self.task["prototypes"], packed).float().cpu().numpy()
+
+    def is_known(self, parts: Sequence[Tensor], rate: float) -> np.ndarray:
+        """Which represented texts are enough like some class, at this rate of false rejects."""
+        return self.likeness(parts) >= self.calibration.threshold_at(self.n_way, self.shots, rate)
 
     def without(self, label: Label, text: str) -> "Adaptation":
         """As if this labelled text had not been given."""
@@ -86,12 +90,6 @@ class Adaptation:
         kept.remove(text)
         support = {**self.support, label: tuple(kept)}
         return replace(self, support=support, task=_adapt(self.model, support, self.names, self.features))
-
-
-@torch.no_grad()
-def score(model: MetaModel, task: TaskState, parts: Sequence[Tensor]) -> Float[Tensor, "Q N"]:
-    """Scores of represented texts, on the CPU."""
-    return model.learner.logits(task, _pack(parts, model.embedding.device)).float().cpu()
 
 
 @torch.no_grad()
@@ -106,7 +104,9 @@ def _adapt(
     labels = [i for i, texts in enumerate(support.values()) for _ in texts]
     name_parts = None if names is None else _pack([features[name] for name in names], device)
     packed = _pack(parts, device) if parts else _none_of(name_parts)
-    return model.learner.adapt(packed, torch.tensor(labels, dtype=torch.long, device=device), len(support), name_parts)
+    given = torch.tensor(labels, dtype=torch.long, device=device)
+    prototypes = model.learner.prototypes(model.learner.features(packed), given, len(support), name_parts)
+    return {**model.learner.adapt(packed, given, len(support), name_parts), "prototypes": prototypes}
 
 
 def _pack(parts: Sequence[Tensor], device: torch.device) -> Texts:

@@ -80,7 +80,7 @@ def detail(adaptation: Adaptation, labels: Sequence[Label], texts: Sequence[str]
         return []
     parts, _ = adaptation.model.represent(texts)
     logits = adaptation.score(parts)
-    known = adaptation.is_known(logits, rate)
+    known = adaptation.is_known(parts, rate)
     nearest = _nearest(adaptation, parts)
     details = []
     for row, is_known, near in zip(adaptation.probabilities(logits), known, nearest, strict=True):

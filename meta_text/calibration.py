@@ -2,22 +2,22 @@
 
 One temperature for every number of classes N and texts a class K: ln T = w . [1, ln N, ln(1+K), ln N ln(1+K)],
 fitted to episodes of classes that neither training nor the user has seen (after Guo et al., ICML 2017, who fit
-one T on labels of the task itself). The threshold is a quantile of the score of texts that do belong to a class.
+one T on labels of the task itself). The threshold is a quantile of the likeness of texts that do belong to a class.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
 from meta_text.corpus import Corpus
 from meta_text.episode import Episode, EpisodeSampler, batches
+from meta_text.learners import EmbeddedEpisode
 from meta_text.model import EmbeddedCorpus, MetaModel
 
 RATES = (0.01, 0.02, 0.05, 0.1, 0.2)  # false-reject rates whose thresholds are stored
@@ -38,7 +38,7 @@ class Calibration:
         return math.exp(float(np.dot(self.temperature, _shape_terms(n_way, shots))))
 
     def threshold_at(self, n_way: int, shots: float, rate: float) -> float:
-        """The score below which a text is "none of these", so that `rate` of the texts that belong are rejected.
+        """The likeness below which a text is "none of these", so that `rate` of the texts that belong are rejected.
 
         Between the stored rates it is interpolated. Raises ValueError for a model without thresholds or a
         rate outside (0, 0.5].
@@ -66,23 +66,19 @@ class Calibration:
         return cls((a, b, c, d), tuple(map(tuple, values["thresholds"])), values["episodes"])
 
 
-def scope_score(logits_QN: Float[Tensor, "Q N"]) -> Float[Tensor, " Q"]:
-    """How much a text looks like any of the classes: the highest logit, untempered."""
-    return logits_QN.max(-1).values
-
-
 @torch.no_grad()
 def calibrate(
     model: MetaModel, embedded: EmbeddedCorpus, class_names: Sequence[str], *, label_names: bool, episodes: int = 40
 ) -> Calibration:
     """Fit temperature and thresholds to episodes of held-out classes, `episodes` for each of several shapes."""
-    logits, labels, shapes = [], [], []
+    logits, likeness, labels, shapes = [], [], [], []
     for n_way, k_shot, drawn in _grid(embedded.corpus, class_names, episodes):
-        found, wanted = _answers(model, embedded, drawn, label_names)
+        found, wanted = _answers(model.logits, embedded, drawn, label_names)
+        likeness.append(_answers(model.likeness, embedded, drawn, label_names)[0].numpy())
         logits.append(found)
         labels.append(wanted)
         shapes.append((n_way, float(k_shot)))
-    quantiles_SR = np.array([np.quantile(scope_score(scores).numpy(), RATES) for scores in logits])
+    quantiles_SR = np.array([np.quantile(found, RATES) for found in likeness])
     terms_S4 = np.array([_threshold_terms(n_way, shots) for n_way, shots in shapes])
     weights_4R = np.linalg.lstsq(terms_S4, quantiles_SR, rcond=None)[0]
     thresholds = tuple(tuple(weights.tolist()) for weights in weights_4R.T)
@@ -110,18 +106,18 @@ def _choose_name_weight(model: MetaModel, embedded: EmbeddedCorpus, class_names:
     for weight in NAME_WEIGHTS:
         model.learner.log_name_weight.fill_(math.log(weight))
         losses[weight] = sum(
-            F.cross_entropy(*_answers(model, embedded, drawn, label_names=True), reduction="sum").item()
+            F.cross_entropy(*_answers(model.logits, embedded, drawn, label_names=True), reduction="sum").item()
             for _, _, drawn in grid
         )
     model.learner.log_name_weight.fill_(math.log(min(losses, key=lambda weight: losses[weight])))
 
 
 def _answers(
-    model: MetaModel, embedded: EmbeddedCorpus, drawn: Sequence[Episode], label_names: bool
+    ask: Callable[[EmbeddedEpisode], Tensor], embedded: EmbeddedCorpus, drawn: Sequence[Episode], label_names: bool
 ) -> tuple[Tensor, Tensor]:
-    """(all queries, N) logits and the classes wanted; a batch holds about a hundred classes."""
+    """What is asked of all queries, and the classes wanted; a batch holds about a hundred classes."""
     found = [
-        model.logits(embedded.batch(batch, label_names=label_names)).flatten(0, 1).cpu()
+        ask(embedded.batch(batch, label_names=label_names)).flatten(0, 1).cpu()
         for batch in batches(drawn, max(1, 100 // drawn[0].n_way))
     ]
     return torch.cat(found), torch.tensor([y for episode in drawn for y in episode.query_labels])
@@ -174,5 +170,5 @@ def _shape_terms(n_way: int, shots: float) -> tuple[float, float, float, float]:
 
 
 def _threshold_terms(n_way: int, shots: float) -> tuple[float, float, float, float]:
-    """The bias of a prototype falls as 1/K, so the highest logit does not follow a logarithm alone."""
+    """A prototype's squared length falls as 1/K, so likeness does not follow a logarithm alone."""
     return 1.0, math.log(n_way), 1 / (1 + shots), math.log1p(shots)

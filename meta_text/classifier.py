@@ -10,6 +10,7 @@ import numpy as np
 from huggingface_hub import PyTorchModelHubMixin
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
 
 from meta_text import audit as auditing
 from meta_text import hub
@@ -74,29 +75,31 @@ class FewShotClassifier(
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Calibrated probabilities [len(X), len(classes_)], columns as in classes_, rows summing to 1."""
-        return self._adapted().probabilities(self._logits(X))
+        adapted = self._adapted()
+        return adapted.probabilities(adapted.score(self._represent(check_texts(X))))
 
     def predict(self, X: Any, reject: float | None = None) -> np.ndarray:
         """The most probable label of each text; with reject=0.05, None where a text looks like no class.
 
         `reject` is the share of texts that do belong to a class which may be refused by mistake.
         """
-        logits = self._logits(X)
-        found = self.classes_[self._adapted().probabilities(logits).argmax(1)]
+        adapted = self._adapted()
+        parts = self._represent(check_texts(X))
+        found = self.classes_[adapted.probabilities(adapted.score(parts)).argmax(1)]
         if reject is None:
             return np.asarray(found)
-        known = self._adapted().is_known(logits, reject)
+        known = adapted.is_known(parts, reject)
         return np.array([label if is_in else None for label, is_in in zip(found, known, strict=True)], dtype=object)
 
     def answers(self, X: Any, reject: float | None = None) -> list[tuple[str, Label, float]]:
         """(text, label, probability) of each text; the label is None where `reject` refuses it."""
         adapted, texts = self._adapted(), check_texts(X)
-        logits = self._logits(texts)
-        known = np.ones(len(texts), bool) if reject is None else adapted.is_known(logits, reject)
+        parts = self._represent(texts)
+        known = np.ones(len(texts), bool) if reject is None else adapted.is_known(parts, reject)
         labels = self.classes_.tolist()
         return [
             (text, labels[row.argmax()] if is_in else None, float(row.max()))
-            for text, row, is_in in zip(texts, adapted.probabilities(logits), known, strict=True)
+            for text, row, is_in in zip(texts, adapted.probabilities(adapted.score(parts)), known, strict=True)
         ]
 
     def predict_detail(self, X: Any, reject: float = 0.05) -> list[dict[str, Any]]:
@@ -267,12 +270,13 @@ class FewShotClassifier(
         adapted: Adaptation = self.adaptation_
         return adapted
 
-    def _logits(self, X: Any) -> Any:
-        adapted = self._adapted()
-        logits, cut = adapted.logits(check_texts(X))
+    def _represent(self, texts: Sequence[str]) -> list[Tensor]:
+        parts, cut = self.meta_model.represent(texts)
         if cut:
-            warnings.warn(f"{cut} of {len(X)} texts are longer than the model reads; their ends were cut", stacklevel=3)
-        return logits
+            warnings.warn(
+                f"{cut} of {len(texts)} texts are longer than the model reads; their ends were cut", stacklevel=3
+            )
+        return parts
 
     def _described(self) -> dict[Label, str]:
         """Descriptions by label, where label_names gives them."""

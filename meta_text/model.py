@@ -108,6 +108,17 @@ class MetaModel(nn.Module):
 
         return over_tasks(answer, batch)
 
+    @torch.no_grad()
+    def likeness(self, batch: EmbeddedEpisode) -> Float[Tensor, "M Q"]:
+        """How like its nearest class each query of M tasks is (see Learner.likeness)."""
+
+        def answer(episode: EmbeddedEpisode) -> Tensor:
+            features = self.learner.features(episode.support)
+            prototypes = self.learner.prototypes(features, episode.support_labels, episode.n_way, episode.names)
+            return self.learner.likeness(prototypes, episode.query)
+
+        return over_tasks(answer, batch)
+
     def predict(self, batch: EmbeddedEpisode) -> Float[Tensor, "M Q N"]:
         """Class probabilities for the queries of M tasks, each after adapting to its support."""
         return self.logits(batch).softmax(-1)

@@ -11,7 +11,6 @@ from sklearn.metrics import roc_auc_score
 
 from meta_text import Corpus, FewShotClassifier
 from meta_text.adaptation import Adaptation
-from meta_text.calibration import scope_score
 from meta_text.evaluation import ExpectedCalibrationError
 
 
@@ -63,12 +62,11 @@ def unknown(model: str, draws: int = 5) -> None:
     auroc, recall, refused, accuracy = [], [], [], []
     for seed in range(draws):
         adapted = FewShotClassifier(model).fit(*draw(corpus, "train", 10, seed)).adaptation_
-        logits_in, logits_out = adapted.score(inside), adapted.score(outside)
-        scores = np.concatenate([scope_score(logits_in), scope_score(logits_out)])
+        scores = np.concatenate([adapted.likeness(inside), adapted.likeness(outside)])
         auroc.append(roc_auc_score([1] * len(inside) + [0] * len(outside), scores))
-        recall.append(1 - adapted.is_known(logits_out, 0.05).mean())
-        refused.append(1 - adapted.is_known(logits_in, 0.05).mean())
-        accuracy.append(float((logits_in.argmax(1).numpy() == [corpus.labels[row] for row in rows]).mean()))
+        recall.append(1 - adapted.is_known(outside, 0.05).mean())
+        refused.append(1 - adapted.is_known(inside, 0.05).mean())
+        accuracy.append(float((adapted.score(inside).argmax(1).numpy() == [corpus.labels[row] for row in rows]).mean()))
     print(
         f"CLINC150 150-way 10 labels: accuracy {100 * fmean(accuracy):.1f}, out of scope AUROC {fmean(auroc):.3f}, "
         f"at a stated false-reject rate of 5 %: really {100 * fmean(refused):.1f} %, catching {100 * fmean(recall):.1f} %"

@@ -32,11 +32,11 @@ LABELS = ["wine", "wine", "wine", "car", "car", "car"]
 CALIBRATION = {
     "temperature": (0.1, 0.0, 0.0, 0.0),
     "thresholds": [
-        [-9.0, 0.0, 0.0, 0.0],
-        [-8.0, 0.0, 0.0, 0.0],
-        [-7.0, 1.0, 2.0, 0.0],
-        [-6.0, 0.0, 0.0, 0.0],
-        [-5.0, 0.0, 0.0, 0.0],
+        [-0.9, 0.0, 0.0, 0.0],
+        [-0.8, 0.0, 0.0, 0.0],
+        [-0.7, 1.0, 2.0, 0.0],
+        [-0.6, 0.0, 0.0, 0.0],
+        [-0.5, 0.0, 0.0, 0.0],
     ],
     "episodes": 1,
 }
@@ -217,9 +217,9 @@ def test_reject_answers_none() -> None:
 
 def test_threshold_and_temperature() -> None:
     calibration = Calibration.from_dict(CALIBRATION)
-    assert calibration.threshold_at(2, 3.0, 0.05) == pytest.approx(-7 + np.log(2) + 2 / 4)
-    assert calibration.threshold_at(9, 9.0, 0.1) == pytest.approx(-6)
-    assert calibration.threshold_at(9, 9.0, 0.15) == pytest.approx(-5.5)
+    assert calibration.threshold_at(2, 3.0, 0.05) == pytest.approx(-0.7 + np.log(2) + 2 / 4)
+    assert calibration.threshold_at(9, 9.0, 0.1) == pytest.approx(-0.6)
+    assert calibration.threshold_at(9, 9.0, 0.15) == pytest.approx(-0.55)
     assert calibration.temperature_at(5, 1.0) == pytest.approx(np.exp(0.1))
     with pytest.raises(ValueError, match="no thresholds"):
         Calibration().threshold_at(2, 3.0, 0.05)

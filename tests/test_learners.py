@@ -11,7 +11,7 @@ from meta_text.learners import LEARNERS, EmbeddedEpisode, Learner
 from meta_text.learners.inner_loop import TaskShape
 from meta_text.learners.learner import balanced_cross_entropy
 from meta_text.learners.maml import Maml
-from meta_text.learners.meta_lstm import FORGET_BIAS, GatedRule, MetaLSTMLearner
+from meta_text.learners.meta_lstm import BIAS_FEATURE, FORGET_BIAS, GatedRule, MetaLSTMLearner
 from meta_text.learners.meta_lstm_2017 import CoordinateRule, preprocess
 from meta_text.learners.protonet import ProtoNet
 from meta_text.model import over_tasks
@@ -121,12 +121,28 @@ def test_oracle_maml_outer_gradient_by_finite_differences() -> None:
 def test_oracle_gated_rule_with_zero_gates() -> None:
     rule = GatedRule(0.1)
     start, grad = torch.randn(3, 4), torch.randn(3, 4)
-    state = rule.start({"head": start}, TaskShape(3, 1.0, 2))
+    state = rule.start({"head": start}, TaskShape(3, 1.0, 2, 2.0))
     first, state = rule.step(0, {"head": start}, {"head": grad}, torch.tensor(1.0), state)
     second, _ = rule.step(1, first, {"head": grad}, torch.tensor(0.5), state)
     forget = 1 / (1 + math.exp(-FORGET_BIAS))
-    torch.testing.assert_close(first["head"], start - 3 * 0.1 * grad)  # three classes share the mean loss
-    torch.testing.assert_close(second["head"], start - forget * 0.3 * grad - 0.3 * grad)
+    size = 3 * 0.1 / 2**2  # three classes share the mean loss, whose curvature goes with the scale squared
+    torch.testing.assert_close(first["head"], start - size * grad)
+    torch.testing.assert_close(second["head"], start - forget * size * grad - size * (1 + 0.5) * grad)
+
+
+def test_oracle_inner_coordinates_are_those_of_centred_features() -> None:
+    learner, features, centre = make("meta_lstm"), torch.randn(5, 6), torch.randn(6)
+    assert isinstance(learner, MetaLSTMLearner)
+    head = torch.randn(3, 7)
+    inner = learner.to_inner(head, centre)
+    torch.testing.assert_close(learner.from_inner(inner, centre), head)
+    expected = features @ head[:, :-1].T + head[:, -1]
+    torch.testing.assert_close((features - centre) @ inner[:, :-1].T + BIAS_FEATURE * inner[:, -1], expected)
+
+
+def test_inner_scale_grows_with_the_shots() -> None:
+    learner = MetaLSTMLearner(MetaLSTM(6, 4))
+    assert [learner.inner_scale(k).item() for k in (0.0, 1.0, 4.0, 9.0)] == pytest.approx([1, 1, 2, 3])
 
 
 def test_preprocess_values() -> None:

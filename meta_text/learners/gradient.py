@@ -39,13 +39,10 @@ class GradientLearner(Learner):
         start: Literal["prototypes", "learned"],
         first_order: bool,
         label_names: bool,
-        own_inner_scale: bool = False,
     ) -> None:
         super().__init__(encoder, label_names=label_names)
         self.rule, self.inner_steps, self.adapts, self.first_order = rule, inner_steps, adapts, first_order
         self.needs_tokens, self.takes_names = adapts == "encoder", start == "prototypes"
-        # first order has no path from the query loss to the scale of the support loss
-        self.log_inner_scale = nn.Parameter(torch.zeros(()), requires_grad=not first_order) if own_inner_scale else None
         self.head_row = (
             nn.Parameter(torch.empty(encoder.width + 1).uniform_(-0.01, 0.01)) if start == "learned" else None
         )
@@ -53,6 +50,18 @@ class GradientLearner(Learner):
     def steps_for(self, shots: float) -> int:
         """Inner steps for a task with this many texts a class."""
         return self.inner_steps
+
+    def inner_scale(self, shots: float) -> Float[Tensor, ""]:
+        """Sharpness of the support loss; that of the answers unless a learner has its own."""
+        return self.log_scale.exp()
+
+    def to_inner(self, head: Tensor, centre: Float[Tensor, " D"]) -> Tensor:
+        """The head in the coordinates that the inner loop steps in; `centre` is the mean of the prototypes."""
+        return head
+
+    def from_inner(self, head: Tensor, centre: Float[Tensor, " D"]) -> Tensor:
+        """The inverse of `to_inner`."""
+        return head
 
     def adapt(self, support: Texts, labels: Int[Tensor, " S"], n_way: int, names: Texts | None = None) -> TaskState:
         return self._trajectory(support, labels, n_way, names)[-1]
@@ -76,15 +85,15 @@ class GradientLearner(Learner):
             )
         features_SD = self.features(support)
         names_ND = None if names is None else self.features(names)
-        if self.head_row is None:
-            head_ND1 = prototype_head(self.prototypes(features_SD, labels, n_way, names_ND))
-        else:
-            head_ND1 = self.head_row.expand(n_way, -1)
+        prototypes_ND = self.prototypes(features_SD, labels, n_way, names_ND)
+        centre_D = prototypes_ND.mean(0)
+        head_ND1 = prototype_head(prototypes_ND) if self.head_row is None else self.head_row.expand(n_way, -1)
         weights = {"head": head_ND1}
         if self.adapts == "encoder":
             weights |= {f"encoder.{name}": weight for name, weight in self.encoder.named_parameters()}
 
-        scale = (self.log_scale if self.log_inner_scale is None else self.log_inner_scale).exp()
+        shots = labels.shape[0] / n_way
+        scale = self.inner_scale(shots)
         # a name is a further text of its class, in the loss as in the prototypes
         weights_S, all_labels = torch.ones_like(labels, dtype=features_SD.dtype), labels
         if names is not None:
@@ -99,11 +108,13 @@ class GradientLearner(Learner):
             return again_SD if names is None else torch.cat([again_SD, self._features(fast, names)])
 
         def support_loss(fast: Weights) -> Tensor:
-            return balanced_cross_entropy(head_logits(fast["head"], moved(fast), scale), all_labels, n_way, weights_S)
+            logits = head_logits(self.from_inner(fast["head"], centre_D), moved(fast), scale)
+            return balanced_cross_entropy(logits, all_labels, n_way, weights_S)
 
-        shots = labels.shape[0] / n_way
-        shape = TaskShape(n_way, shots, self.steps_for(shots))
-        return inner_loop(weights, support_loss, self.rule, shape, self.first_order)
+        shape = TaskShape(n_way, shots, self.steps_for(shots), scale)
+        inside = {**weights, "head": self.to_inner(head_ND1, centre_D)}
+        steps = inner_loop(inside, support_loss, self.rule, shape, self.first_order)[1:]
+        return [weights, *({**step, "head": self.from_inner(step["head"], centre_D)} for step in steps)]
 
     def multi_step_loss(self, episode: EmbeddedEpisode) -> Float[Tensor, ""]:
         """Query loss after every step, the step-t term weighing t + 1 (Antoniou et al., ICLR 2019, sec. 4)."""

@@ -20,6 +20,7 @@ class TaskShape:
     n_way: int
     shots: float  # texts a class, the mean where uneven
     steps: int
+    scale: Tensor | float = 1.0  # sharpness of the support loss's logits; its curvature goes with the square
 
 
 @runtime_checkable

@@ -68,12 +68,20 @@ class Learner(nn.Module, ABC):
         self, features: Float[Tensor, "S D"], labels: Int[Tensor, " S"], n_way: int, names: Texts | None
     ) -> Float[Tensor, "N D"]:
         """Class means; a class name counts as exp(log_name_weight) further texts, so it fades as K grows."""
-        member_SN = membership(labels, n_way)
+        member_SN = membership(labels, n_way).to(features.dtype)
         total_ND, count_N1 = member_SN.T @ features, member_SN.sum(0)[:, None]
         if names is not None:
             weight = self.log_name_weight.exp()
             total_ND, count_N1 = total_ND + weight * self.features(names), count_N1 + weight
         return total_ND / count_N1
+
+    def likeness(self, prototypes: Float[Tensor, "N D"], query: Texts) -> Float[Tensor, " Q"]:
+        """How like its nearest class a text is: 1 - its squared distance to that prototype, before any step.
+
+        Steps sharpen the borders between classes; what belongs to none of them is told by distance.
+        """
+        nearest = 2 * self.features(query) @ prototypes.T - prototypes.square().sum(-1)
+        return nearest.max(-1).values
 
 
 def membership(labels: Int[Tensor, " S"], n_way: int) -> Float[Tensor, "S N"]:

@@ -1,9 +1,10 @@
 """The Meta-LSTM: a learned start at the prototypes and a learned update rule whose gates see the task.
 
 After Ravi & Larochelle (ICLR 2017): the adapted weights are a cell state,
-theta_t = theta_0 + f_t * (theta_{t-1} - theta_0) - i_t * g_t. Unlike the paper's form it forgets towards
-the start, shares its gates over tensors and rows (so N is free and class order only permutes), reads
-scale-free statistics instead of single coordinates, and keeps the second order.
+theta_t = theta_0 + f_t * (theta_{t-1} - theta_0) - i_t * v_t, with v_t = m_t * v_{t-1} + g_t. Unlike the
+paper's form it forgets towards the start, has a momentum gate m_t (v_t = g_t in the paper), shares its gates
+over tensors and rows (so N is free and class order only permutes), reads scale-free statistics instead of
+single coordinates, and keeps the second order.
 """
 
 import math
@@ -20,56 +21,63 @@ from meta_text.learners.inner_loop import TaskShape, Weights
 from meta_text.learners.learner import EmbeddedEpisode
 
 FORGET_BIAS = 5.0  # sigmoid(5) = 0.993: keep nearly all of the distance walked
+ENCODER_LR = 1e-3  # where step sizes of encoder tensors start
+BIAS_FEATURE = 0.1**0.5  # what the head's bias is multiplied with in the inner loop, so it moves ten times less
 N_STATISTICS = 9
 
 
 class GateState(NamedTuple):
     shape: TaskShape
     start: Weights
+    velocity: Weights
     previous_grads: Weights | None
     previous_loss: Tensor | None
     hidden: dict[str, tuple[Tensor, ...]]
 
 
 class GatedRule(nn.Module):
-    """An LSTM emits a forget gate and a step size for every row of every adapted tensor.
+    """An LSTM emits a forget gate, a step size and a momentum for every row of every adapted tensor.
 
     Rows: a class of the head, an output unit of an encoder matrix, a whole bias vector. Step sizes start at
-    `inner_lr` for the head and a hundredth of it for encoder tensors; gate outputs start at zero, so the
-    untrained rule is gradient descent with a slight pull back to the start.
+    `inner_lr` for the head, over the squared scale of the support loss, which its curvature goes with. Gate
+    outputs start at zero, so the untrained rule is gradient descent with momentum 0.5 and a slight pull back
+    to the start.
     """
 
     def __init__(self, inner_lr: float, adapts: Adapts = "head", hidden: int = 20) -> None:
         super().__init__()
         self.cell = LSTMCell(N_STATISTICS, hidden)
-        self.to_gates = nn.Linear(hidden, 2)
+        self.to_gates = nn.Linear(hidden, 3)
         nn.init.zeros_(self.to_gates.weight)
         nn.init.zeros_(self.to_gates.bias)
         self.log_lr_head = nn.Parameter(torch.tensor(math.log(inner_lr)))
-        self.log_lr_encoder = nn.Parameter(torch.tensor(math.log(inner_lr / 100)), requires_grad=adapts == "encoder")
+        self.log_lr_encoder = nn.Parameter(torch.tensor(math.log(ENCODER_LR)), requires_grad=adapts == "encoder")
 
     def start(self, weights: Weights, shape: TaskShape) -> GateState:
         hidden = {name: self.cell.start(_rows(weight)[:, None]) for name, weight in weights.items()}
-        return GateState(shape, weights, None, None, hidden)
+        still = {name: torch.zeros_like(weight) for name, weight in weights.items()}
+        return GateState(shape, weights, still, None, None, hidden)
 
     def step(
         self, t: int, weights: Weights, grads: Weights, loss: Tensor, state: GateState
     ) -> tuple[Weights, GateState]:
         moved: Weights = {}
+        velocity: Weights = {}
         hidden: dict[str, tuple[Tensor, ...]] = {}
         for name, weight in weights.items():
             statistics_RF = self._statistics(t, name, weight, grads[name], loss, state)
             hidden[name] = self.cell.step(self.cell.project(statistics_RF), state.hidden[name])
-            gates_R2 = self.to_gates(hidden[name][0])
+            forget_R1, step_R1, momentum_R1 = self.to_gates(hidden[name][0]).split(1, dim=-1)
             log_lr = self.log_lr_head if name == "head" else self.log_lr_encoder
-            forget_R1 = (gates_R2[:, :1] + FORGET_BIAS).sigmoid()
-            step_R1 = (gates_R2[:, 1:] + log_lr).exp()
-            start_RC = _rows(state.start[name])
+            forget_R1, momentum_R1 = (forget_R1 + FORGET_BIAS).sigmoid(), momentum_R1.sigmoid()
             # the support loss is a mean over classes; a head row should not move less because N is large
             sharing = state.shape.n_way if name == "head" else 1
-            row_RC = start_RC + forget_R1 * (_rows(weight) - start_RC) - step_R1 * sharing * _rows(grads[name])
-            moved[name] = row_RC.view(weight.shape)
-        return moved, GateState(state.shape, state.start, grads, loss, hidden)
+            step_R1 = (step_R1 + log_lr).exp() * sharing / state.shape.scale**2
+            start_RC = _rows(state.start[name])
+            velocity_RC = momentum_R1 * _rows(state.velocity[name]) + _rows(grads[name])
+            row_RC = start_RC + forget_R1 * (_rows(weight) - start_RC) - step_R1 * velocity_RC
+            moved[name], velocity[name] = row_RC.view(weight.shape), velocity_RC.view(weight.shape)
+        return moved, GateState(state.shape, state.start, velocity, grads, loss, hidden)
 
     def _statistics(
         self, t: int, name: str, weight: Tensor, grad: Tensor, loss: Tensor, state: GateState
@@ -108,8 +116,10 @@ def _log_norm(rows_RC: Tensor) -> Tensor:
 class MetaLSTMLearner(GradientLearner):
     """The default learner. With zero steps it is ProtoNet exactly; the rule can be learned only to improve on that.
 
-    The support loss has a scale of its own, flat at the start: at the sharp scale of the answers a support
-    text is already certain of its own prototype, and one shot gives no gradient at all.
+    The support loss has a scale of its own, learned as e^a K^b and at first the root of K: at the sharp scale
+    of the answers a support text is already certain of its own prototype, and one shot gives no gradient at
+    all; with more shots what counts is the texts near the border. The steps are taken on centred features,
+    for the mean that all texts share (long in sentence embeddings) makes descent ill-conditioned.
     """
 
     def __init__(
@@ -117,22 +127,34 @@ class MetaLSTMLearner(GradientLearner):
         encoder: MetaLSTM,
         *,
         inner_steps: int = 5,
-        inner_lr: float = 0.1,
+        inner_lr: float = 8.0,
         adapts: Adapts = "head",
         first_order: bool = False,
         label_names: bool = False,
     ) -> None:
-        rule = GatedRule(inner_lr, adapts)
         super().__init__(
             encoder,
-            rule,
+            GatedRule(inner_lr, adapts),
             inner_steps=inner_steps,
             adapts=adapts,
             start="prototypes",
             first_order=first_order,
             label_names=label_names,
-            own_inner_scale=True,
         )
+        # first order has no path from the query loss to the scale of the support loss, but step sizes see it
+        self.log_inner_scale = nn.Parameter(torch.zeros(()))
+        self.shots_power = nn.Parameter(torch.tensor(0.5))
+
+    def inner_scale(self, shots: float) -> Float[Tensor, ""]:
+        return (self.log_inner_scale + self.shots_power * math.log(max(shots, 1.0))).exp()
+
+    def to_inner(self, head: Tensor, centre: Float[Tensor, " D"]) -> Tensor:
+        weight_ND, bias_N = head[:, :-1], head[:, -1]
+        return torch.cat([weight_ND, ((bias_N + weight_ND @ centre) / BIAS_FEATURE)[:, None]], dim=-1)
+
+    def from_inner(self, head: Tensor, centre: Float[Tensor, " D"]) -> Tensor:
+        weight_ND, bias_N = head[:, :-1], head[:, -1]
+        return torch.cat([weight_ND, (BIAS_FEATURE * bias_N - weight_ND @ centre)[:, None]], dim=-1)
 
     def loss(self, episode: EmbeddedEpisode) -> Float[Tensor, ""]:
         return self.multi_step_loss(episode)
