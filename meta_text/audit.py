@@ -23,10 +23,14 @@ class Doubt:
 
 @dataclass(frozen=True)
 class Audit:
-    """Leave-one-out over the labelled texts. `accuracy` is a fraction of `checked` texts, with its 95 % half-width."""
+    """Leave-one-out over the labelled texts. `accuracy` is a fraction of `checked` texts, between `low` and `high`.
+
+    low and high are Wilson's 95 % interval (JASA 1927), which does not close to nothing when all are right.
+    """
 
     accuracy: float
-    ci95: float
+    low: float
+    high: float
     checked: int
     skipped: int  # the only text of a class without a name: nothing is left to judge it by
     doubts: tuple[Doubt, ...]  # probably mislabelled, the most certain first
@@ -49,8 +53,15 @@ def audit(adaptation: Adaptation) -> Audit:
     if not right:
         raise ValueError("no class has two labelled texts; give more, or class names, to audit them")
     accuracy = float(np.mean(right))
-    width = 1.96 * (accuracy * (1 - accuracy) / len(right)) ** 0.5
-    return Audit(accuracy, width, len(right), skipped, tuple(sorted(doubts, key=lambda d: -d.probability)))
+    low, high = _wilson(accuracy, len(right))
+    return Audit(accuracy, low, high, len(right), skipped, tuple(sorted(doubts, key=lambda d: -d.probability)))
+
+
+def _wilson(share: float, count: int, z: float = 1.96) -> tuple[float, float]:
+    """95 % interval of a share of `count` trials."""
+    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
+    half = z / (1 + z * z / count) * (share * (1 - share) / count + z * z / (4 * count * count)) ** 0.5
+    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def suggest(adaptation: Adaptation, texts: Sequence[str], n: int) -> list[int]:

@@ -132,7 +132,8 @@ def fit(
     from meta_text.corpus import Corpus
 
     if not support_file.is_file():
-        raise ValueError(f"no such file: {support_file}; a CSV, JSONL or Parquet file of labelled texts is needed")
+        what = "is a folder" if support_file.is_dir() else "does not exist"
+        raise ValueError(f"{support_file} {what}; a CSV, JSONL or Parquet file of labelled texts is needed")
     corpus = Corpus.open(support_file, text=text, label=label)
     classifier = FewShotClassifier.from_pretrained(model, device=device, label_names=label_names)
     classifier.fit(corpus.texts, [corpus.class_names[i] for i in corpus.labels])
@@ -141,7 +142,8 @@ def fit(
     if len(corpus.texts) > len(corpus.class_names) and len(corpus.texts) <= 1000:
         found = classifier.audit()
         out_console.print(
-            f"leave-one-out accuracy {100 * found.accuracy:.0f} ± {100 * found.ci95:.0f} % over {found.checked} texts"
+            f"leave-one-out accuracy {100 * found.accuracy:.0f} % over {found.checked} texts "
+            f"(95 % interval {100 * found.low:.0f} to {100 * found.high:.0f} %)"
         )
         for doubt in found.doubts[:5]:
             line = (
@@ -176,8 +178,8 @@ def predict(
     classifier = FewShotClassifier.from_pretrained(folder, device=device)
     if texts:
         for one, label, probability in classifier.answers(texts, reject):
-            known = "none of these" if label is None else str(label)
-            typer.echo(f"{known}\t{100 * probability:.0f} %\t{one}")  # rich would expand the tabs
+            answer = "none of these\t" if label is None else f"{label}\t{100 * probability:.0f} %"
+            typer.echo(f"{answer}\t{one}")  # rich would expand the tabs
         return
     with watching(0) as watcher:
         bad = predict_file(classifier, input_file or "-", output_file, text, reject, errors, watcher.classifying)

@@ -48,6 +48,10 @@ def find_folder(
     path = Path(name_or_path)
     if path.is_dir():
         return path
+    if path.exists():
+        raise ModelFileError(
+            f"{path} is a file; a folder that `meta-text fit` or `train` wrote, a Hub name, or 'default' is needed"
+        )
     if not REPO_ID.fullmatch(str(name_or_path)):
         raise ModelFileError(
             f"no model at {name_or_path}: config.json is missing; a folder, a Hub name such as user/model, or 'default' is needed"
@@ -88,7 +92,7 @@ def hub_errors(repo_id: str) -> Iterator[None]:
         raise HubError(f"'{repo_id}' has no such revision; name a branch, tag or commit that its page lists") from error
     except errors.LocalEntryNotFoundError as error:
         raise HubError(
-            f"'{repo_id}' is not on this machine and could not be fetched; check the connection, or local_files_only"
+            f"'{repo_id}' is no folder here, and the Hub could not be asked; check the name, the connection, or local_files_only"
         ) from error
     except errors.HfHubHTTPError as error:
         status = error.response.status_code

@@ -32,10 +32,11 @@ class RowChecker:
         for column in (self.text, self.label, *self.group):
             if column not in row:
                 found = ", ".join(map(str, row)) or "nothing"
-                raise CorpusError(
-                    f"{self.name}, row {number}: no column '{column}' (found: {found}); "
-                    f"rename the column or say text=... and label=..."
-                )
+                odd = next((mark for mark in (";", "\t") if len(row) == 1 and mark in found), None)
+                way_out = "rename the column, or name it (--text, --label of `meta-text fit`; text=, label= in Python)"
+                if odd:
+                    way_out = f"the columns seem to be separated by {odd!r}; save the file with commas"
+                raise CorpusError(f"{self.name}, row {number}: no column '{column}' (found: {found}); {way_out}")
         text, label = row[self.text], row[self.label]
         if not isinstance(text, str) or not text.strip():
             return self._bad(number, "empty text", f"{self.text} is {text!r} where a non-empty string is needed")

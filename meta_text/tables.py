@@ -27,7 +27,7 @@ class InputRow(NamedTuple):
 def input_rows(source: str, column: str = "text") -> Iterator[InputRow]:
     """Rows of a CSV, JSONL(.gz) or Parquet file, or of standard input ("-": JSON objects, or one text a line).
 
-    A line that is not JSON or not UTF-8 is a row with a problem, so the others are still answered.
+    A blank line of a CSV is no row. A line that is not JSON or not UTF-8 is a row with a problem, so the others are still answered.
     Raises CorpusError for a missing file, an unknown kind, or a table without the column.
     """
     if source == STDIN:

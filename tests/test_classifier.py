@@ -229,10 +229,20 @@ def test_audit_finds_a_wrong_label() -> None:
     labels = [*LABELS, "wine"]
     audit = FewShotClassifier(MODEL).fit([*TEXTS, "tyre pressure is low again"], labels).audit()
     assert audit.checked == 7
+    assert audit.low < audit.accuracy < audit.high
     assert audit.doubts[0].text == "tyre pressure is low again"
     assert audit.doubts[0].guess == "car"
     with pytest.raises(ValueError, match="no class has two"):
         FewShotClassifier(MODEL).fit(["a", "b"], ["x", "y"]).audit()
+
+
+def test_oracle_audit_interval_against_the_root_of_its_equation() -> None:
+    """Wilson's bounds p solve (share - p)^2 = z^2 p (1 - p) / n."""
+    audit = fitted().audit()
+    z, n = 1.96, audit.checked
+    for bound in (audit.low, audit.high):
+        assert (audit.accuracy - bound) ** 2 == pytest.approx(z * z * bound * (1 - bound) / n)
+    assert audit.low < 0.7
 
 
 def test_suggest_takes_different_texts() -> None:

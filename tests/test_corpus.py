@@ -309,3 +309,10 @@ def test_a_dataset_may_name_its_out_of_scope_label():
     corpus = Corpus.from_dataset(dataset, out_of_scope="oos")
     assert corpus.out_of_scope == ("purple",)
     assert corpus.class_names == ("hello",)
+
+
+@pytest.mark.parametrize(("mark", "shown"), [(";", "';'"), ("\t", r"'\\t'")])
+def test_a_csv_with_another_separator_is_told(tmp_path, mark, shown):
+    (tmp_path / "x.csv").write_text(f"text{mark}label\na b{mark}y\n")
+    with pytest.raises(CorpusError, match=f"seem to be separated by {shown}; save the file with commas"):
+        Corpus.from_csv(tmp_path / "x.csv")

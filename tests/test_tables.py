@@ -81,4 +81,10 @@ def test_fit_and_predict_from_the_command_line(
     assert [json.loads(line)["label"] for line in capsys.readouterr().out.splitlines()] == ["wine", "car"]
     assert run(monkeypatch, "predict", out) == 2
     assert "either TEXT arguments or --input" in capsys.readouterr().err
-    assert run(monkeypatch, "fit", str(tmp_path / "model"), "nowhere.csv", "--out", out) == 2
+    for wrong, message in [("nowhere.csv", "does not exist; a CSV"), (str(tmp_path), "is a folder; a CSV")]:
+        assert run(monkeypatch, "fit", str(tmp_path / "model"), wrong, "--out", out) == 2
+        assert message in capsys.readouterr().err
+    assert run(monkeypatch, "predict", str(tmp_path / "mine.csv"), "x") == 2
+    assert "mine.csv is a file; a folder that `meta-text fit`" in capsys.readouterr().err
+    assert run(monkeypatch, "predict", out, "zzz qqq", "--reject", "0.05") == 0
+    assert capsys.readouterr().out == "none of these\t\tzzz qqq\n"
