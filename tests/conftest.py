@@ -1,4 +1,4 @@
-"""Settings of huggingface_hub, which reads them as it is imported, and the stand-in for the Hub."""
+"""Settings that libraries read as they are imported, and the stand-in for the Hub."""
 
 import atexit
 import os
@@ -12,6 +12,8 @@ from loopback_hub import LoopbackHub
 
 for _name in ("HF_HUB_DISABLE_XET", "HF_HUB_DISABLE_TELEMETRY", "HF_HUB_DISABLE_PROGRESS_BARS"):
     os.environ[_name] = "1"
+# models in tests are small: threads cost more than they bring, tenfold where other work shares the cores
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 for _name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
     os.environ.pop(_name, None)
 if "HF_HOME" not in os.environ:
