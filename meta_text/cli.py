@@ -94,11 +94,16 @@ def compare(
     learners: Annotated[str | None, typer.Option(help="Comma-separated names; default: [compare] learners.")] = None,
     sets: Sets = None,
     json_file: JsonFile = None,
+    figure: Annotated[Path | None, typer.Option(help="Draw the accuracies, as PNG, SVG or PDF.")] = None,
     device: Device = None,
 ) -> None:
     """Train several learners by one recipe and test them, and untrained baselines, on identical episodes."""
     from meta_text.config import load_recipe
     from meta_text.experiment import compare as run_compare
+    from meta_text.explain import check_figure, plot_comparison
+
+    if figure is not None:
+        check_figure(figure)  # before the hours, not after
 
     read = load_recipe(recipe, sets or ())
     names = tuple(learners.split(",")) if learners else read.compare.learners
@@ -112,6 +117,8 @@ def compare(
         )
     out_console.print(table)
     _write_json(json_file, result)
+    if figure is not None:
+        plot_comparison(result, figure)
 
 
 @app.command()

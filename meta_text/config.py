@@ -69,6 +69,7 @@ class LearnerConfig:
     adapts: Literal["head", "encoder"] | None = None
     prototype_start: bool | None = None
     label_names: bool = False
+    candidates: tuple[str, ...] = ("protonet", "ridge", "meta_lstm")  # of name = "auto"; the earlier wins a tie
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -126,7 +126,8 @@ class MetaLSTM(nn.Module):
         self.backward_cell = make(width, hidden) if bidirectional else None
         self.out = nn.Parameter(torch.zeros(width, hidden * (2 if bidirectional else 1)))
 
-    def forward(self, tokens: TokenStates) -> Float[Tensor, "B E"]:
+    def forward(self, tokens: TokenStates, residual: bool = True) -> Float[Tensor, "B _"]:
+        """Unit features; with residual=False the pooled LSTM states alone, [B H] or [B 2H]."""
         x_BTE, mask_BT = tokens
         sentence_BE = F.normalize(masked_mean(x_BTE, mask_BT), dim=-1)
         # token states of a sentence encoder have norms near sqrt(E) * 0.3; the LSTM sees unit-variance-like input
@@ -134,8 +135,10 @@ class MetaLSTM(nn.Module):
         pooled = [self._pool(run_cell(self.forward_cell, x_BTE, mask_BT), mask_BT, -1)]
         if self.backward_cell is not None:
             pooled.append(self._pool(run_cell(self.backward_cell, x_BTE, mask_BT, reverse=True), mask_BT, 0))
-        residual_BE = F.linear(torch.cat(pooled, dim=-1), self.out)
-        return F.normalize(sentence_BE + residual_BE, dim=-1)
+        pooled_BH = torch.cat(pooled, dim=-1)
+        if not residual:
+            return pooled_BH
+        return F.normalize(sentence_BE + F.linear(pooled_BH, self.out), dim=-1)
 
     def _pool(self, h_BTH: Tensor, mask_BT: Bool[Tensor, "B T"], end: int) -> Tensor:
         if self.pooling == "mean":

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from meta_text.baselines import logistic_regression
+from meta_text.baselines import BASELINES
 from meta_text.calibration import calibrate_model
 from meta_text.card import write_card
 from meta_text.config import ConfigError, LearnerConfig, Recipe
@@ -22,7 +22,7 @@ from meta_text.model import EmbeddedCorpus, MetaModel, build_embedding, build_mo
 from meta_text.model_folder import load_model, replacing, write_model
 from meta_text.trainer import Trainer, TrainState
 
-BASELINES = ("nearest_prototype", "logistic_regression")
+REFERENCES = ("nearest_prototype", "logistic_regression", "protonet")  # what differences are given against
 BATCH_QUERIES = 2500  # queries adapted to and answered together, so that long test files fit in memory
 
 
@@ -95,14 +95,37 @@ def embed(
     return embedding, EmbeddedCorpus(corpus, embedding, progress=watcher.encoding)
 
 
-def train(bench: Bench, out: Path | None = None, *, resume: bool = False) -> tuple[MetaModel, TrainState]:
-    """Meta-train the recipe's learner; the model that comes back is the best by validation accuracy."""
+def train(bench: Bench, out: Path | None = None, *, resume: bool = False) -> tuple[Bench, MetaModel, TrainState]:
+    """Meta-train the recipe's learner; the model that comes back is the best by validation accuracy.
+
+    The bench that comes back is that of the model: `auto` changes the recipe to the learner it chose.
+    """
     recipe = bench.recipe
-    model = build_model(recipe, bench.embedding).to(bench.embedding.device)
+    if recipe.learner.name == "auto":
+        return _train_best(bench, out, resume=resume)
+    model = build_model(recipe, bench.embedding, len(bench.corpus.class_names)).to(bench.embedding.device)
     trainer = Trainer(
         model, bench.embedded, bench.split, out, progress=lambda s: bench.watcher.training(recipe.learner.name, s)
     )
-    return model, trainer.run(resume=resume)
+    return bench, model, trainer.run(resume=resume)
+
+
+def _train_best(bench: Bench, out: Path | None, *, resume: bool) -> tuple[Bench, MetaModel, TrainState]:
+    """Train every candidate and keep the one with the best validation accuracy; seconds are those of all."""
+    names, best, seconds = bench.recipe.learner.candidates, None, 0.0
+    if not names or "auto" in names:
+        raise ConfigError(f"[learner] candidates = {list(names)}; names of learners to choose from are needed")
+    for name in names:
+        folder = None if out is None else out / name
+        goes_on = resume and folder is not None and (folder / "checkpoint").exists()
+        at = replace(bench.renewed(), recipe=bench.recipe.with_learner(name))
+        found = train(at, folder, resume=goes_on)
+        seconds += found[2].seconds
+        if best is None or found[2].best > best[2].best:
+            best = found
+    assert best is not None
+    bench.watcher.note(f"auto: {best[0].recipe.learner.name}, {100 * best[2].best:.1f} % on the validation classes")
+    return best[0], best[1], replace(best[2], seconds=seconds)
 
 
 def test_episodes(
@@ -146,7 +169,8 @@ def run_recipe(
     """Train and test; the result is the first test's, with all of them under "results"."""
     started = time.perf_counter()
     bench = Bench.open(recipe, watcher, device)
-    model, state = train(bench, out, resume=resume)
+    bench, model, state = train(bench, out, resume=resume)
+    recipe = bench.recipe
     watcher.note("calibrating on the validation classes")
     model.calibration = calibrate_model(model, bench.embedded, bench.split.validation)
     _save(model, out, state)
@@ -179,7 +203,7 @@ def _save(model: MetaModel, out: Path | None, state: TrainState) -> None:
 
 
 def compare(recipe: Recipe, learners: Sequence[str], watcher: Watcher, device: str | None = None) -> dict[str, Any]:
-    """Train each learner by the same recipe and test all on identical episodes, beside two untrained baselines."""
+    """Train each learner by the same recipe and test all on identical episodes, beside what needs no training."""
     started = time.perf_counter()
     bench = Bench.open(recipe, watcher, device)
     wanted, names = recipe.evaluate, recipe.learner.label_names
@@ -196,11 +220,10 @@ def compare(recipe: Recipe, learners: Sequence[str], watcher: Watcher, device: s
             results.append(row)
 
     untrained = build_model(_untrained_protonet(recipe), bench.embedding).to(bench.embedding.device)
-    test("nearest_prototype", answer_with(untrained, label_names=names), bench, 0.0, None)
-    test("logistic_regression", logistic_regression, bench, 0.0, None)
+    for name, baseline in {**BASELINES, "nearest_prototype": answer_with(untrained, label_names=names)}.items():
+        test(name, baseline, bench, 0.0, None)
     for name in learners:
-        at = replace(bench.renewed(), recipe=recipe.with_learner(name))
-        model, state = train(at)
+        at, model, state = train(replace(bench.renewed(), recipe=recipe.with_learner(name)))
         predict = answer_with(model, label_names=at.recipe.learner.label_names)
         test(name, predict, at, state.seconds, state)
     return {
@@ -216,10 +239,10 @@ def _untrained_protonet(recipe: Recipe) -> Recipe:
 
 
 def _paired_rows(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What comes later against both baselines and protonet, on the same episodes, in accuracy and macro-F1."""
+    """What comes later against REFERENCES, on the same episodes, in accuracy and macro-F1."""
     rows = []
     for i, theirs in enumerate(results):
-        if theirs["learner"] not in (*BASELINES, "protonet"):
+        if theirs["learner"] not in REFERENCES:
             continue
         for ours in results[i + 1 :]:
             if ours["k_shot"] == theirs["k_shot"] and ours["learner"] != theirs["learner"]:

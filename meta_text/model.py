@@ -53,6 +53,9 @@ class EmbeddedCorpus:
             query_labels=torch.tensor([e.query_labels for e in episodes], device=self.device),
             n_way=episodes[0].n_way,
             names=TokenStates(states[:, ends[1] :], mask[:, ends[1] :]) if label_names else None,
+            classes=torch.tensor(
+                [list(map(self.corpus.class_index, e.class_names)) for e in episodes], device=self.device
+            ),
         )
 
     def _name_rows(self, episode: Episode) -> list[int]:
@@ -127,15 +130,15 @@ class MetaModel(nn.Module):
 def over_tasks(function: Callable[[EmbeddedEpisode], Tensor], batch: EmbeddedEpisode) -> Tensor:
     """vmap a function of one task over the leading axis of a batch; n_way stays a plain number."""
 
-    def one(
-        support: TokenStates, labels: Tensor, query: TokenStates, query_labels: Tensor, names: TokenStates | None
-    ) -> Tensor:
-        return function(EmbeddedEpisode(support, labels, query, query_labels, batch.n_way, names))
+    stacked = [part for part in batch if isinstance(part, TokenStates | Tensor)]
 
-    axes = (0, 0, 0, 0, None if batch.names is None else 0)
-    result: Tensor = torch.vmap(one, in_dims=axes)(
-        batch.support, batch.support_labels, batch.query, batch.query_labels, batch.names
-    )
+    def one(*parts: TokenStates | Tensor) -> Tensor:
+        given = iter(parts)
+        parts_or_numbers: Any = (next(given) if isinstance(p, TokenStates | Tensor) else p for p in batch)
+        return function(EmbeddedEpisode(*parts_or_numbers))
+
+    # what a learner draws at random is the same for all tasks
+    result: Tensor = torch.vmap(one, randomness="same")(*stacked)
     return result
 
 
@@ -161,14 +164,16 @@ def build_embedding(recipe: Recipe, training_texts: Sequence[str]) -> Embedding:
     )
 
 
-def build_model(recipe: Recipe, embedding: Embedding) -> MetaModel:
+def build_model(recipe: Recipe, embedding: Embedding, n_classes: int = 0) -> MetaModel:
     """A fresh learner on an embedding, drawn from the recipe's seed; the global random state is left alone.
+
+    n_classes: of the corpus; only joint training has a use for it.
 
     Raises ConfigError for an unknown learner or an option that this learner does not have.
     """
     wanted, shape = recipe.learner, recipe.encoder
     if wanted.name not in LEARNERS:
-        raise ConfigError(f"no learner '{wanted.name}'; there are {', '.join(LEARNERS)}")
+        raise ConfigError(f"no learner '{wanted.name}'; there are {', '.join(LEARNERS)} and auto")
     kind = LEARNERS[wanted.name]
     accepted = inspect.signature(kind).parameters
     given = {
@@ -178,8 +183,10 @@ def build_model(recipe: Recipe, embedding: Embedding) -> MetaModel:
     }
     for key in given:
         if key not in accepted:
-            has = ", ".join(name for name in accepted if name != "encoder") or "none"
+            has = ", ".join(name for name in accepted if name not in ("encoder", "n_classes")) or "none"
             raise ConfigError(f"learner '{wanted.name}' has no option '{key}' (it has: {has}); leave it out")
+    if "n_classes" in accepted:
+        given["n_classes"] = n_classes
     with torch.random.fork_rng():
         torch.manual_seed(recipe.train.seed)
         encoder = MetaLSTM(embedding.width, shape.hidden, shape.cell, shape.bidirectional, shape.pooling)

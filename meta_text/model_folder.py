@@ -109,9 +109,9 @@ def load_model(folder: str | Path) -> MetaModel:
             f"{folder} was trained on other weights of '{recipe.embedding.model}' (SHA-256 {wanted[:12]}...) than those found here "
             f"({embedding.weights_hash()[:12]}...); install the same embedding"
         )
-    model = build_model(recipe, embedding)
     path = folder / "model.safetensors"
     tensors = _read_tensors(path)
+    model = build_model(recipe, embedding, n_classes=len(tensors.get("learner.joint_head", ())))
     load_tensors(model, tensors, path)
     model.calibration, model.results = config["calibration"], config["results"]
     return model.eval()

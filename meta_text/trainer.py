@@ -55,7 +55,7 @@ class Trainer:
         settings = self.recipe.train
         self.accelerator = Accelerator(cpu=self.embedded.device.type == "cpu")
         self.named = [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
-        self.optimizer = self.accelerator.prepare(torch.optim.Adam(self._groups()))
+        self.optimizer = self.accelerator.prepare(torch.optim.Adam(self._groups() or [{"params": []}]))
         corpus, episode = self.embedded.corpus, self.recipe.episode
         shape: dict[str, Any] = {
             "n_way": episode.n_way,
@@ -87,14 +87,15 @@ class Trainer:
         if resume:
             self._restore()
         settings, started = self.recipe.train, time.perf_counter() - self.state.seconds
+        steps = settings.outer_steps if self.named else 0  # some learners have nothing to meta-learn
         if self.state.step == 0 and settings.outer_steps > 0:
             self._validate()  # the untrained model is a candidate too
             self._log()
             self.progress(self.state)
-        while self.state.step < settings.outer_steps and self.state.stale < settings.patience:
+        while self.state.step < steps and self.state.stale < settings.patience:
             loss = self._step(self.state.step)
             self.state = replace(self.state, step=self.state.step + 1, loss=loss, seconds=time.perf_counter() - started)
-            if self.state.step % settings.validate_every == 0 or self.state.step == settings.outer_steps:
+            if self.state.step % settings.validate_every == 0 or self.state.step == steps:
                 self._validate()
                 self._log()
                 self._checkpoint()
@@ -108,8 +109,11 @@ class Trainer:
     def _step(self, step: int) -> float:
         self.model.train()
         size = self.recipe.train.episodes_per_step
-        batch = self.embedded.batch(self.sampler.take(step * size, size), label_names=self.recipe.learner.label_names)
-        loss = self.model.losses(batch).mean()
+        with torch.random.fork_rng():  # dropout and random search are functions of (seed, step), as episodes are
+            torch.manual_seed(self.recipe.train.seed * 1_000_003 + step)
+            episodes = self.sampler.take(step * size, size)
+            batch = self.embedded.batch(episodes, label_names=self.recipe.learner.label_names)
+            loss = self.model.losses(batch).mean()
         if not torch.isfinite(loss):
             raise ValueError(
                 f"the loss is {loss.item()} at outer step {step}; lower train.outer_lr or learner.inner_lr"

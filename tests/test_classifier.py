@@ -17,6 +17,7 @@ from meta_text import FewShotClassifier
 from meta_text.calibration import Calibration
 from meta_text.config import EmbeddingConfig, EncoderConfig, LearnerConfig, Recipe
 from meta_text.embedding import Embedding
+from meta_text.learners import LEARNERS
 from meta_text.model import MetaModel, build_model
 from meta_text.model_folder import ModelFileError
 
@@ -70,7 +71,7 @@ def test_fit_predict_score() -> None:
     np.testing.assert_allclose(proba.sum(1), 1, atol=1e-12)
 
 
-@pytest.mark.parametrize("learner", ["protonet", "maml", "meta_lstm_2017", "meta_lstm"])
+@pytest.mark.parametrize("learner", LEARNERS)
 def test_every_learner_serves(learner: str, tmp_path: Path) -> None:
     classifier = FewShotClassifier(small_model(learner)).fit(TEXTS, LABELS)
     classifier.save_pretrained(tmp_path / "saved", include_support=True)

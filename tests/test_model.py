@@ -51,7 +51,7 @@ def trained(learner: str, cell: str = "lstm", steps: int = 3) -> MetaModel:
         train=TrainConfig(outer_steps=steps, validate_every=steps, validation_episodes=5, outer_lr=1e-2),
     )
     embedding = build_embedding(recipe, corpus.texts)
-    model = build_model(recipe, embedding)
+    model = build_model(recipe, embedding, len(names))
     split = ClassSplit(names[:6], names[6:9], names[9:])
     Trainer(model, EmbeddedCorpus(corpus, embedding), split).run()
     return model
@@ -86,7 +86,7 @@ def test_learns_new_classes_of_a_made_up_language() -> None:
 
 def test_unknown_learner_and_option_are_named() -> None:
     embedding = Embedding.learned(["a b"], width=4)
-    with pytest.raises(ConfigError, match="no learner 'maml2'; there are protonet, maml"):
+    with pytest.raises(ConfigError, match="no learner 'maml2'; there are scratch_lstm, finetune"):
         build_model(replace(RECIPE, learner=LearnerConfig("maml2")), embedding)
     with pytest.raises(ConfigError, match="learner 'protonet' has no option 'inner_steps'"):
         build_model(replace(RECIPE, learner=LearnerConfig("protonet", inner_steps=2)), embedding)

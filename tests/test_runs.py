@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,10 @@ from safetensors.torch import load_file
 from sklearn.metrics import f1_score
 
 from meta_text.cli import main
+from meta_text.config import ConfigError, load_recipe
 from meta_text.evaluation import Answers, score
+from meta_text.experiment import Watcher, run_recipe
+from meta_text.model_folder import load_model
 
 ROOT = Path(__file__).parent.parent
 SMALL = [
@@ -51,9 +55,56 @@ def test_train_evaluate_compare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     options = ["--corpus", str(ROOT / "data" / "intents"), "--episodes", "10", "--json", str(result)]
     assert run(monkeypatch, "evaluate", f"{out}/model", *options) == 0
     assert json.loads(result.read_text())["accuracy"] == trained["accuracy"]
-    assert run(monkeypatch, *command("compare", recipe, "--learners", "meta_lstm", "--json", str(result))) == 0
+
+
+def test_compare_prints_the_ladder_and_draws_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe, result, figure = str(ROOT / "recipes" / "intent.toml"), tmp_path / "result.json", tmp_path / "ladder.png"
+    words = command("compare", recipe, "--learners", "scratch_lstm,auto", "--json", str(result))
+    chosen = ["--set", "learner.candidates=['protonet', 'ridge']", "--figure", str(figure)]
+    assert run(monkeypatch, *words, *chosen) == 0
     compared = json.loads(result.read_text())
-    assert {row["learner"] for row in compared["results"]} == {"nearest_prototype", "logistic_regression", "meta_lstm"}
+    ladder = [row["learner"] for row in compared["results"] if row["k_shot"] == 1]
+    assert ladder == [
+        "chance",
+        "tfidf_logistic_regression",
+        "ridge_regression",
+        "logistic_regression",
+        "nearest_prototype",
+        "scratch_lstm",
+        "auto",
+    ]
+    by_name = {row["learner"]: row for row in compared["results"] if row["k_shot"] == 5}
+    assert 0.1 < by_name["chance"]["accuracy"]["mean"] < 0.3 < by_name["tfidf_logistic_regression"]["accuracy"]["mean"]
+    assert figure.read_bytes().startswith(b"\x89PNG")
+    assert "auto: " in capsys.readouterr().err
+
+
+def test_a_figure_that_cannot_be_drawn_is_refused_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = str(ROOT / "recipes" / "intent.toml")
+    assert run(monkeypatch, "compare", recipe, "--figure", str(tmp_path / "ladder.txt")) == 2
+    assert "ends in '.txt'; a figure is a file in .png, .svg, .pdf" in capsys.readouterr().err
+
+
+def test_auto_keeps_the_best_on_validation_and_resumes(tmp_path: Path) -> None:
+    recipe = load_recipe(ROOT / "recipes" / "intent.toml", [*SMALL, "learner.name='auto'"])
+    _, bench, first = run_recipe(recipe, Watcher(), tmp_path)
+    scores = {}
+    for name in recipe.learner.candidates:
+        history = [json.loads(line) for line in (tmp_path / name / "history.jsonl").read_text().splitlines()]
+        scores[name] = max(state["best"] for state in history)
+    assert first["validation_accuracy"] == max(scores.values())
+    chosen = load_model(tmp_path / "model").recipe.learner.name
+    assert scores[chosen] == max(scores.values())
+    assert bench.recipe.learner.name == chosen == first["learner"]
+    _, _, second = run_recipe(recipe, Watcher(), tmp_path, resume=True)
+    assert second["accuracy"] == first["accuracy"]
+    for wrong in ([], ["auto"]):
+        with pytest.raises(ConfigError, match="names of learners to choose from are needed"):
+            run_recipe(replace(recipe, learner=replace(recipe.learner, candidates=tuple(wrong))), Watcher(), None)
 
 
 def test_resume_after_sigkill_is_bitwise(tmp_path: Path) -> None:

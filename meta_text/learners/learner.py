@@ -16,7 +16,10 @@ TaskState = dict[str, Tensor]  # whatever a learner knows about a task; here: "h
 
 
 class EmbeddedEpisode(NamedTuple):
-    """An episode as a learner sees it. Labels run from 0 to n_way - 1; names, if used, are one text a class."""
+    """An episode as a learner sees it. Labels run from 0 to n_way - 1; names, if used, are one text a class.
+
+    classes: where each label stands among the corpus's classes, for joint training.
+    """
 
     support: TokenStates
     support_labels: Int[Tensor, " S"]
@@ -24,6 +27,7 @@ class EmbeddedEpisode(NamedTuple):
     query_labels: Int[Tensor, " Q"]
     n_way: int
     names: TokenStates | None = None
+    classes: Int[Tensor, " N"] | None = None
 
 
 class Learner(nn.Module, ABC):

@@ -1,4 +1,8 @@
-"""Model-agnostic meta-learning (Finn et al., ICML 2017), with a prototype head as an option."""
+"""Model-agnostic meta-learning (Finn et al., ICML 2017) and its close relatives.
+
+ANIL (Raghu et al., ICLR 2020) adapts the head alone. Proto-MAML (Triantafillou et al., ICLR 2020, sec. 3)
+starts the head at the prototypes.
+"""
 
 from torch import Tensor, nn
 
@@ -41,6 +45,39 @@ class Maml(GradientLearner):
             inner_steps=inner_steps,
             adapts=adapts,
             start="prototypes" if prototype_start else "learned",
+            first_order=first_order,
+            label_names=label_names,
+        )
+
+
+class Anil(Maml):
+    """MAML with an encoder that stands still inside a task."""
+
+    def __init__(
+        self, encoder: MetaLSTM, *, inner_steps: int = 5, inner_lr: float = 0.1, first_order: bool = False
+    ) -> None:
+        super().__init__(encoder, inner_steps=inner_steps, inner_lr=inner_lr, adapts="head", first_order=first_order)
+
+
+class ProtoMaml(Maml):
+    """MAML whose head starts at the prototypes of the task."""
+
+    def __init__(
+        self,
+        encoder: MetaLSTM,
+        *,
+        inner_steps: int = 5,
+        inner_lr: float = 0.1,
+        adapts: Adapts = "encoder",
+        first_order: bool = False,
+        label_names: bool = False,
+    ) -> None:
+        super().__init__(
+            encoder,
+            inner_steps=inner_steps,
+            inner_lr=inner_lr,
+            adapts=adapts,
+            prototype_start=True,
             first_order=first_order,
             label_names=label_names,
         )

@@ -1,0 +1,46 @@
+"""Figures. matplotlib is the extra `explain`, imported where it is used."""
+
+import importlib.util
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+FORMATS = (".png", ".svg", ".pdf")
+
+
+def check_figure(path: Path) -> None:
+    """Raises ValueError if a figure cannot be drawn to this path, and says how it could be."""
+    if path.suffix.lower() not in FORMATS:
+        raise ValueError(f"{path} ends in '{path.suffix}'; a figure is a file in {', '.join(FORMATS)}")
+    if importlib.util.find_spec("matplotlib") is None:
+        raise ValueError("figures need matplotlib; pip install 'meta_text[explain]'")
+
+
+def plot_comparison(result: Mapping[str, Any], path: Path) -> None:
+    """The ladder of `compare` as a figure: accuracy of each learner with its 95 % interval, one panel a number of shots.
+
+    Raises ValueError where matplotlib is missing.
+    """
+    check_figure(path)
+    from matplotlib.figure import Figure
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = result["results"]
+    shots = sorted({row["k_shot"] for row in rows})
+    names = list(dict.fromkeys(row["learner"] for row in rows))
+    figure = Figure(figsize=(1.5 + 4.2 * len(shots), 1.2 + 0.32 * len(names)), layout="constrained")
+    panels = figure.subplots(1, len(shots), sharey=True, squeeze=False)[0]
+    for panel, k_shot in zip(panels, shots, strict=True):
+        for row in (row for row in rows if row["k_shot"] == k_shot):
+            place, accuracy = names.index(row["learner"]), row["accuracy"]
+            ours = row["learner"].startswith("meta_lstm") and row["learner"] != "meta_lstm_2017"
+            colour = "tab:red" if ours else "tab:grey" if row["best_step"] is None else "tab:blue"
+            mean, width = 100 * accuracy["mean"], 100 * accuracy["ci95"]
+            panel.errorbar(mean, place, xerr=width, fmt="o", color=colour, capsize=3)
+            panel.annotate(f"{mean:.1f}", (mean, place), xytext=(0, 5), textcoords="offset points", ha="center", size=7)
+        panel.set(title=f"{rows[0]['n_way']}-way, {k_shot} shot{'s' if k_shot > 1 else ''}", xlabel="accuracy, %")
+        panel.set_yticks(range(len(names)), names)
+        panel.grid(axis="x", alpha=0.3)
+    panels[0].invert_yaxis()
+    figure.suptitle(f"{result['corpus']}, identical episodes, 95 % intervals; grey: nothing trained")
+    figure.savefig(path, dpi=150)

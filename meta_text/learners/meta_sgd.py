@@ -1,0 +1,54 @@
+"""Meta-SGD (Li et al., 2017): the start and a step size for every coordinate are learned."""
+
+import torch
+from torch import Tensor, nn
+
+from meta_text.encoder import MetaLSTM
+from meta_text.learners.gradient import Adapts, GradientLearner
+from meta_text.learners.inner_loop import TaskShape, Weights
+
+
+class CoordinateSteps(nn.Module):
+    """theta_t = theta_{t-1} - alpha * g_t, elementwise (eq. 2). Class rows of the head share theirs, so N is free."""
+
+    def __init__(self, encoder: MetaLSTM, inner_lr: float, adapts: Adapts) -> None:
+        super().__init__()
+        shapes = {"head": torch.Size([encoder.width + 1])}
+        if adapts == "encoder":
+            shapes |= {f"encoder.{name}": weight.shape for name, weight in encoder.named_parameters()}
+        self.steps = nn.ParameterDict({_key(name): torch.full(shape, inner_lr) for name, shape in shapes.items()})
+
+    def start(self, weights: Weights, shape: TaskShape) -> None:
+        return None
+
+    def step(self, t: int, weights: Weights, grads: Weights, loss: Tensor, state: None) -> tuple[Weights, None]:
+        return {name: weight - self.steps[_key(name)] * grads[name] for name, weight in weights.items()}, None
+
+
+def _key(name: str) -> str:
+    return name.replace(".", "_")  # names of parameters must not hold dots
+
+
+class MetaSgd(GradientLearner):
+    """As MAML, with CoordinateSteps; one inner step unless told, as in the paper."""
+
+    def __init__(
+        self,
+        encoder: MetaLSTM,
+        *,
+        inner_steps: int = 1,
+        inner_lr: float = 0.1,
+        adapts: Adapts = "encoder",
+        prototype_start: bool = False,
+        first_order: bool = False,
+        label_names: bool = False,
+    ) -> None:
+        super().__init__(
+            encoder,
+            CoordinateSteps(encoder, inner_lr, adapts),
+            inner_steps=inner_steps,
+            adapts=adapts,
+            start="prototypes" if prototype_start else "learned",
+            first_order=first_order,
+            label_names=label_names,
+        )

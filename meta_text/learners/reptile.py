@@ -1,0 +1,35 @@
+"""Reptile (Nichol et al., 2018): move the start towards the weights that each task ends with."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from meta_text.encoder import MetaLSTM
+from meta_text.learners.inner_loop import TaskShape, Weights, inner_loop
+from meta_text.learners.learner import EmbeddedEpisode, balanced_cross_entropy, head_logits
+from meta_text.learners.maml import Maml
+
+
+class Reptile(Maml):
+    """Trained without a query loss: support and query texts together are what the task is fitted to."""
+
+    def __init__(self, encoder: MetaLSTM, *, inner_steps: int = 5, inner_lr: float = 0.1) -> None:
+        super().__init__(encoder, inner_steps=inner_steps, inner_lr=inner_lr, first_order=True)
+        self.log_scale.requires_grad_(False)  # no path from the adapted weights; the head's length does its work
+
+    def loss(self, episode: EmbeddedEpisode) -> Float[Tensor, ""]:
+        """Half the squared way from start to end, the end held fixed: its gradient is theta - theta_T (alg. 2)."""
+        assert self.head_row is not None  # start = "learned"
+        labels = torch.cat([episode.support_labels, episode.query_labels])
+        start: Weights = {f"encoder.{name}": weight for name, weight in self.encoder.named_parameters()}
+        start["head"] = self.head_row.expand(episode.n_way, -1)
+
+        def fit(fast: Weights) -> Tensor:
+            features = torch.cat([self._features(fast, texts) for texts in (episode.support, episode.query)])
+            logits = head_logits(fast["head"], features, self.log_scale.exp())
+            return balanced_cross_entropy(logits, labels, episode.n_way, torch.ones_like(logits[:, 0]))
+
+        shape = TaskShape(episode.n_way, len(labels) / episode.n_way, self.inner_steps)
+        end = inner_loop(start, fit, self.rule, shape, first_order=True)[-1]
+        ways = [(start[name] - end[name].detach()).square().sum() for name in start]
+        return torch.stack(ways).sum() / 2
