@@ -33,6 +33,7 @@ class Adaptation:
     shots: float  # labelled texts a class, the mean
     features: Mapping[str, Tensor] = field(default_factory=dict)  # of labelled texts and names
     n_cut: int = 0
+    corrections: tuple[float, ...] = ()  # of the thresholds for "none of these", from this task's own texts
 
     @classmethod
     def learn(
@@ -53,7 +54,9 @@ class Adaptation:
         task = _adapt(model, sorted_support, names, features)
         shots = sum(map(len, sorted_support.values())) / len(sorted_support)
         kept = None if names is None else tuple(names)
-        return cls(model, calibration, sorted_support, kept, task, shots, features, cut)
+        likeness = _likeness_without_itself(model, sorted_support, task["prototypes"], names is not None, features)
+        corrections = calibration.corrections(len(sorted_support), shots, likeness)
+        return cls(model, calibration, sorted_support, kept, task, shots, features, cut, corrections)
 
     @property
     def n_way(self) -> int:
@@ -82,7 +85,7 @@ class Adaptation:
 
     def is_known(self, parts: Sequence[Tensor], rate: float) -> np.ndarray:
         """Which represented texts are enough like some class, at this rate of false rejects."""
-        return self.likeness(parts) >= self.calibration.threshold_at(self.n_way, self.shots, rate)
+        return self.likeness(parts) >= self.calibration.threshold_at(self.n_way, self.shots, rate, self.corrections)
 
     def without(self, label: Label, text: str) -> "Adaptation":
         """As if this labelled text had not been given."""
@@ -107,6 +110,28 @@ def _adapt(
     given = torch.tensor(labels, dtype=torch.long, device=device)
     prototypes = model.learner.prototypes(model.learner.features(packed), given, len(support), name_parts)
     return {**model.learner.adapt(packed, given, len(support), name_parts), "prototypes": prototypes}
+
+
+@torch.no_grad()
+def _likeness_without_itself(
+    model: MetaModel,
+    support: Mapping[Label, Sequence[str]],
+    prototypes: Float[Tensor, "N D"],
+    named: bool,
+    features: Mapping[str, Tensor],
+) -> np.ndarray:
+    """What `likeness` would say of each labelled text, had it not been given; texts alone in their class are left out."""
+    given = [(text, i) for i, texts in enumerate(support.values()) for text in texts if len(texts) > 1]
+    if not given:
+        return np.zeros(0, np.float32)
+    x_SD = model.learner.features(_pack([features[text] for text, _ in given], prototypes.device))
+    labels = torch.tensor([i for _, i in given], device=prototypes.device)
+    counts = torch.tensor([float(len(texts)) for texts in support.values()], device=prototypes.device)
+    count_S1 = (counts + (model.learner.log_name_weight.exp() if named else 0.0))[labels, None]
+    own_SD = (count_S1 * prototypes[labels] - x_SD) / (count_S1 - 1)
+    near_SN = 2 * x_SD @ prototypes.T - prototypes.square().sum(-1)
+    near_SN[torch.arange(len(labels)), labels] = 2 * (x_SD * own_SD).sum(-1) - own_SD.square().sum(-1)
+    return near_SN.amax(-1).float().cpu().numpy()
 
 
 def _pack(parts: Sequence[Tensor], device: torch.device) -> Texts:

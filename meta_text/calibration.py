@@ -21,6 +21,8 @@ from meta_text.learners import EmbeddedEpisode
 from meta_text.model import EmbeddedCorpus, MetaModel
 
 RATES = (0.01, 0.02, 0.05, 0.1, 0.2)  # false-reject rates whose thresholds are stored
+LEAST_SHOTS = 5  # texts a class from which on a task's own texts correct the thresholds
+PRIOR_TEXTS = 50  # how many texts the held-out classes count for beside them
 NAME_WEIGHTS = (0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0)  # labelled texts that a class name may count for
 SEED = 20_011
 
@@ -37,7 +39,7 @@ class Calibration:
         """What logits are divided by for a task of n_way classes with `shots` texts each on average."""
         return math.exp(float(np.dot(self.temperature, _shape_terms(n_way, shots))))
 
-    def threshold_at(self, n_way: int, shots: float, rate: float) -> float:
+    def threshold_at(self, n_way: int, shots: float, rate: float, corrections: Sequence[float] = ()) -> float:
         """The likeness below which a text is "none of these", so that `rate` of the texts that belong are rejected.
 
         Between the stored rates it is interpolated. Raises ValueError for a model without thresholds or a
@@ -49,7 +51,21 @@ class Calibration:
             raise ValueError(
                 "this model has no thresholds for 'none of these'; train it with a validation part, or leave reject out"
             )
-        return float(np.interp(rate, RATES, np.array(self.thresholds) @ _threshold_terms(n_way, shots)))
+        at_rates = np.array(self.thresholds) @ _threshold_terms(n_way, shots)
+        return float(np.interp(rate, RATES, at_rates + np.array(corrections) if corrections else at_rates))
+
+    def corrections(self, n_way: int, shots: float, likeness: np.ndarray) -> tuple[float, ...]:
+        """What to add to the thresholds at RATES, learned from a task's own texts.
+
+        likeness: of the support texts of one task, each without itself in its prototype. Where categories lie
+        closer or further apart than those the thresholds were learned on, theirs differ from what was to be
+        expected of shots - 1 texts. Fewer than five shots say too little: no correction then.
+        """
+        if not self.thresholds or shots < LEAST_SHOTS:
+            return ()
+        expected = np.array(self.thresholds) @ _threshold_terms(n_way, shots - 1)
+        weight = len(likeness) / (len(likeness) + PRIOR_TEXTS)
+        return tuple((weight * (np.quantile(likeness, RATES) - expected)).tolist())
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -136,7 +136,13 @@ def write_adaptation(adapted: Adaptation, folder: Path, *, include_support: bool
         ]
         (folder / SUPPORT).write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
     labels = list(adapted.support)
-    return {"labels": labels, "names": adapted.names, "shots": adapted.shots, "task_sha256": _sha256(folder / TASK)}
+    return {
+        "labels": labels,
+        "names": adapted.names,
+        "shots": adapted.shots,
+        "corrections": adapted.corrections,
+        "task_sha256": _sha256(folder / TASK),
+    }
 
 
 def load_adaptation(folder: Path, model: MetaModel) -> Adaptation | None:
@@ -164,7 +170,8 @@ def load_adaptation(folder: Path, model: MetaModel) -> Adaptation | None:
         features = dict(zip(unique, model.represent(unique)[0], strict=True))
     calibration = Calibration.of(model.calibration, names is not None)
     kept = None if names is None else tuple(names)
-    return Adaptation(model, calibration, support, kept, task, shots, features)
+    corrections = tuple(stored.get("corrections", ()))  # not in the first folders of format version 1
+    return Adaptation(model, calibration, support, kept, task, shots, features, corrections=corrections)
 
 
 def write_embedding(model: MetaModel, folder: Path) -> None:

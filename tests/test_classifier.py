@@ -14,6 +14,7 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 
 from meta_text import FewShotClassifier
+from meta_text.adaptation import _likeness_without_itself
 from meta_text.calibration import Calibration
 from meta_text.config import EmbeddingConfig, EncoderConfig, LearnerConfig, Recipe
 from meta_text.embedding import Embedding
@@ -203,6 +204,37 @@ def test_pandas_numpy_and_class_label_are_taken() -> None:
     assert classifier.predict(["tyre", "wine"]).tolist() == [0, 1]
     with pytest.raises(ValueError, match="1-dimensional sequence of texts"):
         FewShotClassifier(MODEL).fit(table, LABELS)
+
+
+def test_oracle_likeness_without_itself_is_that_of_a_task_without_the_text() -> None:
+    for names in (False, True):
+        adapted = FewShotClassifier(small_model(), label_names=names).fit(TEXTS, LABELS).adaptation_
+        expected = []
+        for label, texts in adapted.support.items():
+            for text in texts if len(texts) > 1 else ():
+                expected.append(adapted.without(label, text).likeness([adapted.features[text]])[0])
+        found = _likeness_without_itself(
+            adapted.model, adapted.support, adapted.task["prototypes"], names, adapted.features
+        )
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_a_tasks_own_texts_correct_the_thresholds(tmp_path: Path) -> None:
+    calibration = Calibration(thresholds=((0.5, 0.0, 0.0, 0.0),) * 5)
+    assert calibration.corrections(3, 4.0, np.zeros(12)) == ()
+    assert Calibration().corrections(3, 9.0, np.zeros(12)) == ()
+    # fifty texts that are all like 0.3 where 0.5 was expected count as much as the held-out classes
+    corrections = calibration.corrections(3, 9.0, np.full(50, 0.3))
+    assert corrections == pytest.approx([-0.1] * 5)
+    assert calibration.threshold_at(3, 9.0, 0.05, corrections) == pytest.approx(0.4)
+    model = small_model()
+    model.calibration = {"plain": calibration.as_dict()}
+    texts, labels = [f"{text} {word}" for text in TEXTS for word in ("a", "b", "c", "d", "e")], np.repeat(LABELS, 5)
+    classifier = FewShotClassifier(model).fit(texts, labels)
+    assert len(classifier.adaptation_.corrections) == 5
+    classifier.save_pretrained(tmp_path / "saved")
+    again = FewShotClassifier.from_pretrained(tmp_path / "saved")
+    assert again.adaptation_.corrections == classifier.adaptation_.corrections
 
 
 def test_reject_answers_none() -> None:
