@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from sklearn.metrics import accuracy_score, precision_recall_fscore_support, roc_auc_score
 
+from meta_text.calibration import Calibration
 from meta_text.episode import Episode, batches
 from meta_text.model import EmbeddedCorpus, MetaModel
 
@@ -99,10 +100,12 @@ Predictor = Callable[[EmbeddedCorpus, Sequence[Episode]], list[np.ndarray]]
 
 
 def answer_with(model: MetaModel, *, label_names: bool) -> Predictor:
-    """A model as a function from equal-shaped episodes to probabilities."""
+    """A model as a function from equal-shaped episodes to probabilities, calibrated if the model is."""
 
     def predict(embedded: EmbeddedCorpus, episodes: Sequence[Episode]) -> list[np.ndarray]:
-        return list(model.predict(embedded.batch(episodes, label_names=label_names)).cpu().numpy())
+        first, calibration = episodes[0], Calibration.of(model.calibration, label_names)
+        temperature = calibration.temperature_at(first.n_way, len(first.support) / first.n_way)
+        return list(model.predict(embedded.batch(episodes, label_names=label_names), temperature).cpu().numpy())
 
     return predict
 

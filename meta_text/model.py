@@ -122,9 +122,9 @@ class MetaModel(nn.Module):
 
         return over_tasks(answer, batch)
 
-    def predict(self, batch: EmbeddedEpisode) -> Float[Tensor, "M Q N"]:
+    def predict(self, batch: EmbeddedEpisode, temperature: float = 1.0) -> Float[Tensor, "M Q N"]:
         """Class probabilities for the queries of M tasks, each after adapting to its support."""
-        return self.logits(batch).softmax(-1)
+        return (self.logits(batch) / temperature).softmax(-1)
 
 
 def over_tasks(function: Callable[[EmbeddedEpisode], Tensor], batch: EmbeddedEpisode) -> Tensor:

@@ -13,10 +13,12 @@ import pytest
 from safetensors.torch import load_file
 from sklearn.metrics import f1_score
 
+from meta_text.calibration import Calibration
 from meta_text.cli import main
 from meta_text.config import ConfigError, load_recipe
-from meta_text.evaluation import Answers, score
-from meta_text.experiment import Watcher, run_recipe
+from meta_text.evaluation import Answers, answer_with, score
+from meta_text.experiment import Watcher, evaluate, run_recipe
+from meta_text.experiment import test_episodes as draw_test_episodes
 from meta_text.model_folder import load_model
 
 ROOT = Path(__file__).parent.parent
@@ -163,3 +165,19 @@ def test_oracle_scores_against_sklearn_and_a_loop() -> None:
         inside = [(c, right) for c, right in flat if b / 15 < c <= (b + 1) / 15]
         gap += abs(sum(right for _, right in inside) - sum(c for c, _ in inside)) / len(flat)
     assert found["ece"] == pytest.approx(gap)
+
+
+def test_a_trained_models_test_uses_its_calibration() -> None:
+    """As FewShotClassifier does: the same answers, other probabilities."""
+    recipe = load_recipe(ROOT / "recipes" / "intent.toml", [*SMALL, "train.outer_steps=0"])
+    model, bench, first = run_recipe(recipe, Watcher(), None)
+    shape = recipe.test_shapes()[0]
+    episodes = draw_test_episodes(bench.corpus, bench.split.test, shape, 10, 0)
+    predict = answer_with(model, label_names=False)
+    calibrated = predict(bench.embedded, episodes)[0]
+    assert evaluate(predict, bench.embedded, episodes, "meta_lstm", Watcher())["ece"] == first["ece"]
+    temperature = Calibration.of(model.calibration, False).temperature_at(shape["n_way"], shape["k_shot"])
+    model.calibration = {}
+    raw = predict(bench.embedded, episodes)[0]
+    powers = raw.astype(float) ** (1 / temperature)
+    np.testing.assert_allclose(calibrated, powers / powers.sum(-1, keepdims=True), atol=1e-5)
