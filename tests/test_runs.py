@@ -176,7 +176,7 @@ def test_a_trained_models_test_uses_its_calibration() -> None:
     predict = answer_with(model, label_names=False)
     calibrated = predict(bench.embedded, episodes)[0]
     assert evaluate(predict, bench.embedded, episodes, "meta_lstm", Watcher())["ece"] == first["ece"]
-    temperature = Calibration.of(model.calibration, False).temperature_at(shape["n_way"], shape["k_shot"])
+    temperature = Calibration.of(model.calibration, False).temperature_at(shape["n_way"], float(shape["k_shot"]))
     model.calibration = {}
     raw = predict(bench.embedded, episodes)[0]
     powers = raw.astype(float) ** (1 / temperature)
