@@ -1,7 +1,8 @@
 """Embedding and learner together: what is trained, saved and evaluated."""
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +19,29 @@ from meta_text.learners import LEARNERS, EmbeddedEpisode, Learner
 
 
 class EmbeddedCorpus:
-    """A corpus, and its class names, bound to an embedding: episodes in, stacked token states out."""
+    """A corpus, and its class names, bound to an embedding: episodes in, stacked token states out.
+
+    rows: those that will be asked for, if not all; the others are not encoded.
+    """
 
     def __init__(
         self,
         corpus: Corpus,
         embedding: Embedding,
         *,
+        rows: Iterable[int] | None = None,
         cache: Path | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
         self.corpus = corpus
-        names = [corpus.label_text(name) for name in corpus.class_names]
-        self.bound = embedding.bind([*corpus.texts, *names], cache=cache, progress=progress)
+        texts = [*corpus.texts, *(corpus.label_text(name) for name in corpus.class_names)]
+        wanted = None if rows is None else [*rows, *range(len(corpus.texts), len(texts))]
+        self.bound = embedding.bind(texts, rows=wanted, cache=cache, progress=progress)
         self.device = embedding.device
+
+    def holding(self, episodes: Sequence[Episode]) -> AbstractContextManager[None]:
+        """While the embedding stands still: the texts and names of these episodes are encoded once."""
+        return self.bound.holding(row for e in episodes for row in (*e.support, *e.query, *self._name_rows(e)))
 
     def batch(self, episodes: Sequence[Episode], *, label_names: bool) -> EmbeddedEpisode:
         """Equal-shaped episodes as one EmbeddedEpisode with a leading axis over tasks."""
@@ -160,6 +170,7 @@ def build_embedding(recipe: Recipe, training_texts: Sequence[str]) -> Embedding:
         max_tokens=wanted.max_tokens,
         train=wanted.train,
         revision=wanted.revision,
+        rank=wanted.rank,
         seed=recipe.train.seed,
     )
 
@@ -181,6 +192,8 @@ def build_model(recipe: Recipe, embedding: Embedding, n_classes: int = 0) -> Met
         for key in ("inner_steps", "inner_lr", "first_order", "adapts", "prototype_start", "label_names")
         if (value := getattr(wanted, key)) not in (None, False)
     }
+    if "label_names" in given:
+        given["label_names"] = True  # "both" is a matter of training
     for key in given:
         if key not in accepted:
             has = ", ".join(name for name in accepted if name not in ("encoder", "n_classes")) or "none"

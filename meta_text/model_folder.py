@@ -34,10 +34,8 @@ class ModelFileError(ValueError):
 def model_tensors(model: MetaModel) -> dict[str, Tensor]:
     """The learner's tensors, and the embedding's where training changed them."""
     tensors = {f"learner.{name}": tensor for name, tensor in model.learner.state_dict().items()}
-    if model.embedding.trainable:
-        trained = {name for name, p in model.embedding.body.named_parameters() if p.requires_grad}
-        body = model.embedding.body.state_dict()
-        tensors |= {f"embedding.{name}": tensor for name, tensor in body.items() if name in trained}
+    body = model.embedding.body.state_dict() if model.embedding.trained else {}
+    tensors |= {f"embedding.{name}": tensor for name, tensor in body.items() if name in model.embedding.trained}
     return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
 
 
@@ -66,7 +64,7 @@ def write_model(model: MetaModel, folder: Path, extra: dict[str, Any] | None = N
         "recipe": model.recipe.as_dict(),
         "calibration": model.calibration,
         "results": model.results,
-        "embedding_weights_sha256": None if model.embedding.trainable else model.embedding.weights_hash(),
+        "embedding_weights_sha256": None if model.embedding.trained else model.embedding.weights_hash(),
         **(extra or {}),
     }
     save_file(model_tensors(model), folder / "model.safetensors")
@@ -114,6 +112,7 @@ def load_model(folder: str | Path) -> MetaModel:
     model = build_model(recipe, embedding, n_classes=len(tensors.get("learner.joint_head", ())))
     load_tensors(model, tensors, path)
     model.calibration, model.results = config["calibration"], config["results"]
+    model.embedding.settle()
     return model.eval()
 
 
