@@ -16,6 +16,7 @@ from meta_text.embedding import Embedding, TokenStates
 from meta_text.encoder import MetaLSTM
 from meta_text.episode import Episode
 from meta_text.learners import LEARNERS, EmbeddedEpisode, Learner
+from meta_text.learners.learner import Texts
 
 
 class EmbeddedCorpus:
@@ -50,26 +51,56 @@ class EmbeddedCorpus:
         unique = list(dict.fromkeys(flat))
         place = {row: i for i, row in enumerate(unique)}
         index = torch.tensor([place[row] for row in flat], device=self.device)
-        tokens = self.bound(unique)
-        # index_select: the backward of plain indexing adds atomically, so two runs would differ in the last bit
-        states = tokens.states.index_select(0, index).unflatten(0, (len(episodes), -1))
-        mask = tokens.mask[index].unflatten(0, (len(episodes), -1))
-        n_support, n_query = len(episodes[0].support), len(episodes[0].query)
-        ends = n_support, n_support + n_query
+        texts = self.represent(unique)
+
+        def each(stacked: Tensor) -> Tensor:
+            # index_select: the backward of plain indexing adds atomically, so two runs would differ in the last bit
+            picked: Tensor = stacked.index_select(0, index).unflatten(0, (len(episodes), -1))
+            return picked
+
+        stacked = each(texts) if isinstance(texts, Tensor) else TokenStates(each(texts.states), each(texts.mask))
+
+        def part(start: int, end: int | None) -> TokenStates | Tensor:
+            if isinstance(stacked, Tensor):
+                return stacked[:, start:end]
+            return TokenStates(stacked.states[:, start:end], stacked.mask[:, start:end])
+
+        n_support = len(episodes[0].support)
+        n_asked = n_support + len(episodes[0].query)
         return EmbeddedEpisode(
-            support=TokenStates(states[:, : ends[0]], mask[:, : ends[0]]),
+            support=part(0, n_support),
             support_labels=torch.tensor([e.support_labels for e in episodes], device=self.device),
-            query=TokenStates(states[:, ends[0] : ends[1]], mask[:, ends[0] : ends[1]]),
+            query=part(n_support, n_asked),
             query_labels=torch.tensor([e.query_labels for e in episodes], device=self.device),
             n_way=episodes[0].n_way,
-            names=TokenStates(states[:, ends[1] :], mask[:, ends[1] :]) if label_names else None,
+            names=part(n_asked, None) if label_names else None,
             classes=torch.tensor(
                 [list(map(self.corpus.class_index, e.class_names)) for e in episodes], device=self.device
             ),
         )
 
+    def represent(self, rows: Sequence[int]) -> Texts:
+        """What a learner reads of these rows: token states [B T E]."""
+        return self.bound(rows)
+
     def _name_rows(self, episode: Episode) -> list[int]:
         return [len(self.corpus.texts) + self.corpus.class_index(name) for name in episode.class_names]
+
+
+class FeatureCorpus(EmbeddedCorpus):
+    """The same corpus as features [B D], where embedding and encoder stand still: each text is encoded once."""
+
+    def __init__(self, embedded: EmbeddedCorpus, learner: Learner) -> None:
+        self.corpus, self.bound, self.device, self.learner = embedded.corpus, embedded.bound, embedded.device, learner
+        self.known: dict[int, Tensor] = {}
+
+    @torch.no_grad()
+    def represent(self, rows: Sequence[int]) -> Texts:
+        """Features [B D] of these rows."""
+        missing = [row for row in rows if row not in self.known]
+        if missing:
+            self.known.update(zip(missing, self.learner.features(self.bound(missing)), strict=True))
+        return torch.stack([self.known[row] for row in rows])
 
 
 class MetaModel(nn.Module):
@@ -106,6 +137,10 @@ class MetaModel(nn.Module):
             for i, part in zip(rows, parts, strict=True):
                 found[i] = part
         return found, cut
+
+    def standing_still(self, embedded: EmbeddedCorpus) -> EmbeddedCorpus:
+        """A corpus for answers while nothing is trained: as features, unless the learner moves the encoder."""
+        return embedded if self.learner.needs_tokens else FeatureCorpus(embedded, self.learner)
 
     def losses(self, batch: EmbeddedEpisode) -> Float[Tensor, " M"]:
         """The learner's loss on each of M tasks at once."""
