@@ -106,6 +106,9 @@ class EvaluateConfig:
     n_query: int | None = None
     episodes: int = 600
     seed: int = 0
+    unseen: tuple[
+        str, ...
+    ] = ()  # further corpora that `train` tests on, all their classes; nothing of them is trained on
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -135,6 +138,7 @@ class Recipe:
         if self.corpus.path is not None:
             values["corpus"]["path"] = Path(self.corpus.path).name
         values["corpus"]["also"] = tuple(Path(name).name for name in self.corpus.also)
+        values["evaluate"]["unseen"] = tuple(Path(name).name for name in self.evaluate.unseen)
         return values
 
     def test_shapes(self) -> list[dict[str, int]]:
@@ -172,8 +176,9 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     corpus = tables.get("corpus")
     if isinstance(corpus, dict) and isinstance(corpus.get("path"), str):
         corpus["path"] = str((path.parent / corpus["path"]).resolve())
-    if isinstance(corpus, dict) and isinstance(corpus.get("also"), list):
-        corpus["also"] = [_beside(path, name) for name in corpus["also"]]
+    for table, key in (("corpus", "also"), ("evaluate", "unseen")):
+        if isinstance(tables.get(table), dict) and isinstance(tables[table].get(key), list):
+            tables[table][key] = [_beside(path, name) for name in tables[table][key]]
     for override in overrides:
         _apply(tables, override)
     return parse_recipe(tables)

@@ -207,11 +207,10 @@ def run_recipe(
         watcher.note("calibrating on the validation classes")
         model.calibration = calibrate_model(model, bench.embedded, bench.split.validation)
         _save(model, out, state)
-        results = []
-        for episodes in drawn_tests(bench):
-            for names in recipe.learner.names_tested:
-                predict, name = answer_with(model, label_names=names), recipe.learner.name
-                results.append(evaluate(predict, bench.embedded, episodes, name, watcher, label_names=names))
+        results = _test(model, bench, recipe)
+        for name in recipe.evaluate.unseen:
+            unseen = _bench_of_unseen(bench, recipe, name, Path(cache))
+            results += [{**row, "corpus": unseen.corpus.name} for row in _test(model, unseen, recipe)]
     model.results = [without_episodes(result) for result in results]
     _save(model, out, state)
     whole = {
@@ -224,6 +223,27 @@ def run_recipe(
         "results": model.results,
     }
     return model, bench, whole
+
+
+def _test(model: MetaModel, bench: Bench, recipe: Recipe) -> list[dict[str, Any]]:
+    """One row a shape of task and use of class names."""
+    rows = []
+    for episodes in drawn_tests(bench):
+        for names in recipe.learner.names_tested:
+            predict, name = answer_with(model, label_names=names), recipe.learner.name
+            rows.append(evaluate(predict, bench.embedded, episodes, name, bench.watcher, label_names=names))
+    return rows
+
+
+def _bench_of_unseen(bench: Bench, recipe: Recipe, name: str, cache: Path) -> Bench:
+    """Another corpus under the trained embedding, all of its classes for testing."""
+    if name in (recipe.corpus.name, recipe.corpus.path, *recipe.corpus.also):
+        raise ConfigError(f"[evaluate] unseen names '{name}', which is trained on; leave it out of one of them")
+    corpus = Corpus.open(name)
+    bench.watcher.note(corpus.describe())
+    embedded = EmbeddedCorpus(corpus, bench.embedding, cache=cache, progress=bench.watcher.encoding)
+    split = ClassSplit((), (), corpus.class_names)
+    return replace(bench, corpus=corpus, split=split, embedded=embedded)
 
 
 def _save(model: MetaModel, out: Path | None, state: TrainState) -> None:
