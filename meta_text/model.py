@@ -225,7 +225,7 @@ def build_model(recipe: Recipe, embedding: Embedding, n_classes: int = 0) -> Met
     given = {
         key: value
         for key in ("inner_steps", "inner_lr", "first_order", "adapts", "prototype_start", "label_names")
-        if (value := getattr(wanted, key)) not in (None, False)
+        if (value := getattr(wanted, key)) is not None and value is not False  # 0 steps is a choice
     }
     if "label_names" in given:
         given["label_names"] = True  # "both" is a matter of training
