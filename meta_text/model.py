@@ -76,6 +76,10 @@ class MetaModel(nn.Module):
         """Clones of a classifier share the weights, which stand still."""
         return self
 
+    def __repr__(self) -> str:
+        """Short, for it stands in the repr of classifiers."""
+        return f"MetaModel({self.recipe.learner.name} over {self.embedding.model})"
+
     @torch.no_grad()
     def represent(self, texts: Sequence[str], batch_size: int = 64) -> tuple[list[Tensor], int]:
         """Each text as a feature [D], or as token states [T E] where the learner moves the encoder.
@@ -140,6 +144,23 @@ def over_tasks(function: Callable[[EmbeddedEpisode], Tensor], batch: EmbeddedEpi
     # what a learner draws at random is the same for all tasks
     result: Tensor = torch.vmap(one, randomness="same")(*stacked)
     return result
+
+
+def chosen_device(name: str | None) -> torch.device:
+    """A device by name; None takes CUDA if there is one. Raises ValueError for one that is not here."""
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ValueError(f"device '{name}' is none that torch knows; cpu, cuda or cuda:0 is needed") from None
+    here = {"cpu": 1, "mps": int(torch.backends.mps.is_available()), "cuda": torch.cuda.device_count()}
+    if (device.index or 0) >= here.get(device.type, 1):
+        raise ValueError(
+            f"device '{name}' is not here (torch finds {here[device.type]} of kind {device.type}); "
+            "use cpu, or leave device out"
+        )
+    return device
 
 
 def build_embedding(recipe: Recipe, training_texts: Sequence[str]) -> Embedding:

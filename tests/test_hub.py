@@ -9,8 +9,8 @@ from loopback_hub import LoopbackHub
 from test_classifier import LABELS, MODEL, TEXTS
 
 from meta_text.classifier import FewShotClassifier
-from meta_text.hub import HubError
-from meta_text.model_folder import ModelFileError
+from meta_text.folders import ModelFileError
+from meta_text.hub_errors import HubError
 
 REPO = "tester/wine-or-car"
 
