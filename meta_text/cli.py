@@ -204,14 +204,16 @@ def push(
     include_support: Annotated[
         bool, typer.Option("--include-support", help="Publish the labelled texts too; they may be private.")
     ] = False,
+    branch: Annotated[str | None, typer.Option(help="Publish on this branch; it is made if it is not there.")] = None,
 ) -> None:
     """Publish a model or classifier on the Hugging Face Hub, in one commit."""
     from meta_text.classifier import FewShotClassifier
 
     classifier = FewShotClassifier.from_pretrained(folder)
-    out_console.print(
-        classifier.push_to_hub(repo_id, private=private or None, embed=embed, include_support=include_support)
+    address = classifier.push_to_hub(
+        repo_id, private=private or None, embed=embed, include_support=include_support, branch=branch
     )
+    out_console.print(address)
 
 
 @app.command()
