@@ -178,7 +178,7 @@ def predict(
 ) -> None:
     """Classify texts with a classifier that `fit` made: in order, one answer a row."""
     from meta_text.classifier import FewShotClassifier
-    from meta_text.tables import predict_file
+    from meta_text.tables import InputRow, predict_file
 
     if bool(texts) == (input_file is not None):
         raise ValueError("either TEXT arguments or --input FILE is needed, and not both")
@@ -188,11 +188,20 @@ def predict(
             answer = "none of these\t" if label is None else f"{label}\t{100 * probability:.0f} %"
             typer.echo(f"{answer}\t{one}")  # rich would expand the tabs
         return
+    unread: list[InputRow] = []
+
+    def note(row: InputRow) -> None:
+        if len(unread) < 5:
+            unread.append(row)
+
     with watching(0) as watcher:
-        bad = predict_file(classifier, input_file or "-", output_file, text, reject, errors, watcher.classifying)
+        bad = predict_file(classifier, input_file or "-", output_file, text, reject, errors, watcher.classifying, note)
     if bad:
-        where = f"; see {errors}" if errors else "; name a file with --errors to list them"
-        err_console.print(f"{bad} rows could not be read and have no label{where}")
+        numbers = ", ".join(str(row.number) for row in unread) + (", ..." if bad > len(unread) else "")
+        where = (
+            f"see {errors}" if errors else f"row {numbers} ({unread[0].problem}); name a file with --errors to list all"
+        )
+        err_console.print(f"{bad} rows could not be read and have no label: {where}", markup=False, highlight=False)
 
 
 @app.command()
