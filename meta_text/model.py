@@ -194,7 +194,7 @@ def build_model(recipe: Recipe, embedding: Embedding, n_classes: int = 0) -> Met
     """
     wanted, shape = recipe.learner, recipe.encoder
     if wanted.name not in LEARNERS:
-        raise ConfigError(f"no learner '{wanted.name}'; there are {', '.join(LEARNERS)} and auto")
+        raise _no_learner(wanted.name)
     kind = LEARNERS[wanted.name]
     accepted = inspect.signature(kind).parameters
     given = {
@@ -213,6 +213,18 @@ def build_model(recipe: Recipe, embedding: Embedding, n_classes: int = 0) -> Met
         encoder = MetaLSTM(embedding.width, shape.hidden, shape.cell, shape.bidirectional, shape.pooling)
         learner = kind(encoder, **given)
     return MetaModel(embedding, learner, recipe)
+
+
+def check_learners(recipe: Recipe, names: Sequence[str]) -> None:
+    """Raises ConfigError for a name that is no learner, or options that a recipe cannot give it, before any training."""
+    for name in names:
+        if name not in LEARNERS and name != "auto":
+            raise _no_learner(name)
+        recipe.with_learner(name)
+
+
+def _no_learner(name: str) -> ConfigError:
+    return ConfigError(f"no learner '{name}'; there are {', '.join(LEARNERS)} and auto")
 
 
 def open_split(recipe: Recipe, corpus: Corpus) -> ClassSplit:

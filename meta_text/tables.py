@@ -103,6 +103,8 @@ class OutputRows:
         self.kind = "jsonl" if target == STDIN else Path(target).suffix.lstrip(".")
         if self.kind not in ("csv", "jsonl", "parquet"):
             raise CorpusError(f"{target}: unknown kind '.{self.kind}'; .csv, .jsonl and .parquet are written")
+        if not Path(target).parent.is_dir():
+            raise CorpusError(f"{target}: there is no folder {Path(target).parent}; make it first")
         self.partial = Path(target).with_name(f".{Path(target).name}.partial")
         self.stack = ExitStack()
 
