@@ -43,7 +43,7 @@ def test_push_and_pull_give_equal_probabilities(hub: LoopbackHub, tmp_path: Path
     assert {"config.json", "model.safetensors", "task.safetensors", "tokenizer.json", "README.md"} <= published.keys()
     card = published["README.md"].decode()
     assert "# wine-or-car" in card
-    assert f"from_pretrained('{REPO}')" in card
+    assert f'from_pretrained("{REPO}")' in card
     pulled = FewShotClassifier.from_pretrained(REPO, cache_dir=tmp_path, device="cpu")
     np.testing.assert_array_equal(pulled.predict_proba(TEXTS), fitted().predict_proba(TEXTS))
     again = FewShotClassifier.from_pretrained(REPO, cache_dir=tmp_path, local_files_only=True, device="cpu")
