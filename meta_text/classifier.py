@@ -56,7 +56,7 @@ class FewShotClassifier(
         Raises ValueError for texts that are no non-empty strings, labels that are missing, mixed or more than
         one a text, and for lengths that differ. The same text under two labels is warned of.
         """
-        texts, labels, described = check_texts(X), check_labels(y), self._described()
+        labels, texts, described = check_labels(y), check_texts(X), self._described()
         if len(texts) != len(labels):
             raise ValueError(f"{len(texts)} texts and {len(labels)} labels; one label for each text is needed")
         support: dict[Label, list[str]] = {label: [] for label in (*labels, *described)}

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from sklearn.utils import column_or_1d
 
 
 def check_texts(X: Any) -> list[str]:
@@ -29,10 +30,16 @@ def check_texts(X: Any) -> list[str]:
 
 
 def check_labels(y: Any) -> list[Any]:
-    """Plain str, int or bool labels, one a text, all of one kind.
+    """Plain str, int or bool labels, one a text, all of one kind; a column of labels is taken as a list, with a warning.
 
     Raises ValueError for None, NaN, mixed kinds, and for several labels a text, which is not supported.
     """
+    if y is None:
+        raise ValueError(
+            "fit requires y to be passed, but the target y is None; a sequence of labels, one a text, is needed"
+        )
+    if getattr(y, "ndim", 1) == 2 and y.shape[1] == 1:
+        y = column_or_1d(y, warn=True)
     if isinstance(y, str) or not isinstance(y, Iterable):
         raise ValueError(f"y is {y!r}; a sequence of labels, one a text, is needed")
     labels = [plain(label) for label in (y.tolist() if isinstance(y, np.ndarray) else y)]
@@ -44,7 +51,8 @@ def check_labels(y: Any) -> list[Any]:
                 "or fit one classifier a label with y true or false"
             )
         if not isinstance(label, str | int):
-            raise ValueError(f"y[{i}] is {label!r} ({type(label).__name__}); str, int or bool labels are needed")
+            kind = "float, a continuous label" if isinstance(label, float) else type(label).__name__
+            raise ValueError(f"y[{i}] is {label!r} ({kind}); str, int or bool labels are needed")
     if len(kinds) > 1:
         raise ValueError(f"y mixes {' and '.join(sorted(k.__name__ for k in kinds))} labels; use one kind, such as str")
     return labels
