@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import uuid
+from glob import escape
 from pathlib import Path
 
 # everything that this package writes into a model's folder
@@ -88,7 +89,7 @@ def recover(target: str | Path) -> None:
     target = Path(target).resolve()
     if target.exists():
         return
-    for old in sorted(target.parent.glob(f".{target.name}.*.partial.old")):
+    for old in sorted(target.parent.glob(f".{escape(target.name)}.*.partial.old")):
         new = old.with_suffix("")  # whole: the old one is moved away only then
         os.rename(new if new.exists() else old, target)
         shutil.rmtree(old, ignore_errors=True)
