@@ -36,6 +36,10 @@ class Calibration:
     thresholds: tuple[tuple[float, ...], ...] = ()  # for each of RATES, weights of [1, ln N, 1/(1+K), ln(1+K)]
     episodes: int = 0
 
+    def __post_init__(self) -> None:
+        if self.thresholds and [len(row) for row in self.thresholds] != [4] * len(RATES):
+            raise ValueError(f"{len(RATES)} thresholds of 4 weights each are needed")
+
     def temperature_at(self, n_way: int, shots: float) -> float:
         """What logits are divided by for a task of n_way classes with `shots` texts each on average."""
         return math.exp(float(np.dot(self.temperature, _shape_terms(n_way, shots))))

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from meta_text.calibration import Calibration
 from meta_text.config import ConfigError, Recipe, parse_recipe
 from meta_text.embedding import Embedding
-from meta_text.folders import ModelFileError, recover
+from meta_text.folders import ModelFileError
 from meta_text.model import MetaModel, build_embedding, build_model
 
 FORMAT_VERSION = 1
@@ -87,9 +87,8 @@ def write_model(model: MetaModel, folder: Path, extra: dict[str, Any] | None = N
 def load_model(folder: str | Path) -> MetaModel:
     """Read a model folder, strictly. Raises ModelFileError with the file at fault; no network for a local embedding."""
     folder = Path(folder)
-    values = read_config(folder)
+    stored = checked(StoredModel, read_config(folder), f"{folder}/config.json")
     refuse_pickles(folder)
-    stored = checked(StoredModel, values, f"{folder}/config.json")
     wanted, path = stored.embedding_weights_sha256, folder / "model.safetensors"
     tensors = read_tensors(path)
     recipe = _recipe_of(folder, stored)
@@ -104,7 +103,8 @@ def load_model(folder: str | Path) -> MetaModel:
     except ConfigError as error:
         raise ModelFileError(f"{folder}/config.json: {error}; upgrade meta_text, or {AGAIN}") from None
     load_tensors(model, tensors, path)
-    model.calibration, model.results = values["calibration"], stored.results
+    model.calibration = {kind: found.as_dict() for kind, found in stored.calibration.items()}
+    model.results = stored.results
     return model.eval()
 
 
@@ -172,7 +172,6 @@ def file_sha256(path: Path) -> str:
 
 def read_config(folder: Path) -> dict[str, Any]:
     """config.json of a model folder, its format version checked."""
-    recover(folder)
     path = folder / "config.json"
     if not path.is_file():
         raise ModelFileError(

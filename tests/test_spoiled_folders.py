@@ -88,6 +88,10 @@ SPOILED: dict[str, tuple[Spoil, str]] = {
         config(lambda c: c["calibration"]["plain"].update(temperature=[1, 2])),
         r"'calibration\.plain\.temperature.* is",
     ),
+    "a threshold missing": (
+        config(lambda c: c["calibration"]["plain"]["thresholds"].pop()),
+        "config.json: 'calibration.plain' is .*5 thresholds of 4 weights each are needed",
+    ),
     "recipe of another version": (config(lambda c: c["recipe"]["train"].update(zz=1)), "has no key 'zz'.*upgrade"),
     "unknown learner": (config(lambda c: c["recipe"]["learner"].update(name="new")), "no learner 'new'.*upgrade"),
     "class added": (
@@ -130,6 +134,13 @@ def test_the_first_folders_of_format_version_1_lack_the_hashes_and_load(tmp_path
     fitted().save_pretrained(tmp_path / "saved", include_support=True)
     without_hashes(lambda folder: None)(tmp_path / "saved")
     assert FewShotClassifier.from_pretrained(tmp_path / "saved", device="cpu").predict(["tyre"]) == ["car"]
+
+
+def test_a_calibration_that_does_not_say_its_episodes_counts_none(tmp_path: Path) -> None:
+    fitted().save_pretrained(tmp_path / "saved")
+    config(lambda c: c["calibration"]["plain"].pop("episodes"))(tmp_path / "saved")
+    again = FewShotClassifier.from_pretrained(tmp_path / "saved", device="cpu")
+    assert again.predict(["tyre"], reject=0.05).tolist() == fitted().predict(["tyre"], reject=0.05).tolist()
 
 
 def test_the_support_texts_may_be_taken_away(tmp_path: Path) -> None:
