@@ -183,7 +183,8 @@ def predict(
 ) -> None:
     """Classify texts with a classifier that `fit` made: in order, one answer a row."""
     from meta_text.classifier import FewShotClassifier
-    from meta_text.tables import InputRow, predict_file
+    from meta_text.inputs import InputRow
+    from meta_text.tables import predict_file
 
     if bool(texts) == (input_file is not None):
         raise ValueError("either TEXT arguments or --input FILE is needed, and not both")

@@ -15,8 +15,9 @@ from test_classifier import LABELS, MODEL, TEXTS
 
 from meta_text.classifier import FewShotClassifier
 from meta_text.cli import main
+from meta_text.inputs import InputRow, chunks, input_rows
 from meta_text.rows import CorpusError, read_rows
-from meta_text.tables import InputRow, _chunks, input_rows, predict_file
+from meta_text.tables import predict_file
 
 GOOD = ["a red wine", "flat tyre", "more wine", "tyre pressure"]
 
@@ -125,9 +126,9 @@ def test_a_slow_pipe_is_answered_soon(monkeypatch: pytest.MonkeyPatch) -> None:
             yield InputRow(number, "wine", None)
 
     for seconds in (0.0, 0.6):
-        sizes.append([len(chunk) for chunk in _chunks(rows(seconds, 31), "-")])
+        sizes.append([len(chunk) for chunk in chunks(rows(seconds, 31), "-")])
     assert sizes == [[1, 2, 4, 8, 16], [1, 2] + [1, 2] * 9 + [1]]
-    assert [len(chunk) for chunk in _chunks(rows(9.0, 31), "in.csv")] == [31]
+    assert [len(chunk) for chunk in chunks(rows(9.0, 31), "in.csv")] == [31]
 
 
 def test_missing_column_and_unknown_kinds(classifier: FewShotClassifier, tmp_path: Path) -> None:
