@@ -84,6 +84,7 @@ def test_mistakes_are_met_early_and_in_one_line(
     names |= {"BAD": str(tmp_path / "bad.json"), "SHORT": str(tmp_path / "short.csv")}
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("meta_text.experiment.Bench.open", lambda *_: pytest.fail("training was begun"))
+    monkeypatch.setattr(FewShotClassifier, "fit", lambda *_, **__: pytest.fail("fitting was begun"))
     assert run(monkeypatch, *(names.get(word, word) for word in words)) == 2
     error = capsys.readouterr().err
     assert message in error

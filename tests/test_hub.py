@@ -235,6 +235,7 @@ def test_the_embedding_is_fetched_with_the_same_options_once_and_by_commit(
     monkeypatch.setattr("meta_text.pretrained._found", {})
     asked = len(hub.requests)
     again = FewShotClassifier.from_pretrained(tmp_path / "saved", cache_dir=cache, device="cpu")
+    assert find_model(name, cache_dir=cache).name == commit
     assert len(hub.requests) == asked  # the local copy was enough
     monkeypatch.setattr("meta_text.pretrained._found", {})
     _loaded.cache_clear()
