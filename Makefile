@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint results clean
+.PHONY: demo test lint results default_model clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -29,6 +29,13 @@ results: $(VENV)/installed
 	for corpus in csldcp arsc; do \
 		$(BIN)/meta-text compare recipes/$$corpus.toml --json runs/$$corpus-1.json || exit 1; \
 		$(BIN)/python recipes/results.py runs/$$corpus-1.json; done
+
+# The model that the package ships, made again; needs META_TEXT_DATA.
+default_model: $(VENV)/installed
+	$(BIN)/meta-text train recipes/default.toml --out runs/default
+	rm -rf meta_text/default_model
+	cp -r runs/default/model meta_text/default_model
+	$(BIN)/python -c 'from meta_text.card import write_card; from meta_text.hub import DEFAULT; from meta_text.model_folder import load_model; write_card(load_model(DEFAULT), DEFAULT, repo_id="default")'
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

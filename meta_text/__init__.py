@@ -12,7 +12,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOME = {
-    "ClassSplit": "corpus",
+    "ClassSplit": "class_split",
     "Corpus": "corpus",
     "Embedding": "embedding",
     "Episode": "episode",

@@ -1,6 +1,6 @@
 """A meta-trained model adapted to one set of classes: what `FewShotClassifier.fit` makes and `predict` asks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,11 +11,13 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from meta_text.calibration import Calibration
-from meta_text.embedding import TokenStates
+from meta_text.embedding import MAX_WINDOWS, TokenStates
 from meta_text.learners.learner import TaskState, Texts
 from meta_text.model import MetaModel
 
 Label = Any  # str, int or bool
+Progress = Callable[[int, int], None]  # texts read, of how many
+PROGRESS_TEXTS = 256  # read together where somebody watches
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Adaptation:
     task: TaskState
     shots: float  # labelled texts a class, the mean
     features: Mapping[str, Tensor] = field(default_factory=dict)  # of labelled texts and names
-    n_cut: int = 0
+    cut: frozenset[str] = frozenset()  # texts too long to be read whole
     corrections: tuple[float, ...] = ()  # of the thresholds for "none of these", from this task's own texts
 
     @classmethod
@@ -42,21 +44,34 @@ class Adaptation:
         calibration: Calibration,
         support: Mapping[Label, Sequence[str]],
         names: Sequence[str] | None,
-        known: Mapping[str, Tensor] | None = None,
+        before: "Adaptation | None" = None,
+        progress: Progress | None = None,
     ) -> "Adaptation":
-        """Adapt to these classes; `known` features of some of the texts are not computed again."""
+        """Adapt to these classes; what the same model read `before` is not read again."""
         sorted_support = {label: tuple(sorted(texts)) for label, texts in support.items()}
-        wanted = [text for texts in sorted_support.values() for text in texts] + list(names or ())
-        known = known or {}
+        wanted = _texts_of(sorted_support, names)
+        known = before.features if before is not None and before.model is model else {}
         new = list(dict.fromkeys(text for text in wanted if text not in known))
-        found, cut = model.represent(new)
-        features = {text: known[text] for text in wanted if text in known} | dict(zip(new, found, strict=True))
+        found, cut = _read(model, new, progress)
+        features = {text: known[text] for text in wanted if text in known} | found
+        if before is not None and known:
+            cut |= before.cut & features.keys()
         task = _adapt(model, sorted_support, names, features)
         shots = sum(map(len, sorted_support.values())) / len(sorted_support)
         kept = None if names is None else tuple(names)
         likeness = _likeness_without_itself(model, sorted_support, task["prototypes"], names is not None, features)
         corrections = calibration.corrections(len(sorted_support), shots, likeness)
         return cls(model, calibration, sorted_support, kept, task, shots, features, cut, corrections)
+
+    def with_features(self) -> "Adaptation":
+        """The same with its texts and names read, as a change of the classes needs them."""
+        features, cut = _read(self.model, list(dict.fromkeys(_texts_of(self.support, self.names))))
+        return replace(self, features=features, cut=cut)
+
+    @property
+    def n_cut(self) -> int:
+        """Labelled texts that were too long to be read whole."""
+        return sum(text in self.cut for texts in self.support.values() for text in texts)
 
     @property
     def n_way(self) -> int:
@@ -93,6 +108,29 @@ class Adaptation:
         kept.remove(text)
         support = {**self.support, label: tuple(kept)}
         return replace(self, support=support, task=_adapt(self.model, support, self.names, self.features))
+
+
+def _texts_of(support: Mapping[Label, Sequence[str]], names: Sequence[str] | None) -> list[str]:
+    return [text for texts in support.values() for text in texts] + list(names or ())
+
+
+def _read(
+    model: MetaModel, texts: Sequence[str], progress: Progress | None = None
+) -> tuple[dict[str, Tensor], frozenset[str]]:
+    """Each text's representation, and which of them are too long to be read whole."""
+    found: dict[str, Tensor] = {}
+    n_cut, size = 0, len(texts) if progress is None else PROGRESS_TEXTS
+    for start in range(0, len(texts), max(1, size)):
+        part = texts[start : start + size]
+        read, longer = model.represent(part)
+        found.update(zip(part, read, strict=True))
+        n_cut += longer
+        if progress is not None:
+            progress(len(found), len(texts))
+    if not n_cut:
+        return found, frozenset()
+    windows = model.embedding.tokenizer.encode_batch_fast(list(texts))
+    return found, frozenset(t for t, w in zip(texts, windows, strict=True) if len(w.overflowing) >= MAX_WINDOWS)
 
 
 @torch.no_grad()

@@ -86,12 +86,15 @@ def suggest(adaptation: Adaptation, texts: Sequence[str], n: int) -> list[int]:
 
 
 def detail(adaptation: Adaptation, labels: Sequence[Label], texts: Sequence[str], rate: float) -> list[dict[str, Any]]:
-    """For each text: label, probability, all scores, `known` at this false-reject rate, nearest labelled text, why."""
+    """For each text: label, probability, all scores, `known` at this false-reject rate, nearest labelled text, why.
+
+    `known` is None where the model has no thresholds for "none of these".
+    """
     if not texts:
         return []
     parts, _ = adaptation.model.represent(texts)
     logits = adaptation.score(parts)
-    known = adaptation.is_known(parts, rate)
+    known = adaptation.is_known(parts, rate).tolist() if adaptation.calibration.thresholds else [None] * len(parts)
     nearest = _nearest(adaptation, parts)
     details = []
     for row, is_known, near in zip(adaptation.probabilities(logits), known, nearest, strict=True):
@@ -99,14 +102,14 @@ def detail(adaptation: Adaptation, labels: Sequence[Label], texts: Sequence[str]
         why = ", then ".join(f"{100 * row[i]:.0f} % {labels[i]}" for i in ranked[:2])
         if near is not None:
             why += f"; nearest labelled text ({near['label']}, similarity {near['similarity']:.2f}): {near['text']}"
-        if not is_known:
+        if is_known is False:
             why += f"; less like any class than {100 - 100 * rate:.0f} % of texts that belong to one"
         details.append(
             {
                 "label": labels[ranked[0]],
                 "probability": float(row[ranked[0]]),
                 "scores": dict(zip(labels, row.tolist(), strict=True)),
-                "known": bool(is_known),
+                "known": is_known,
                 "nearest": near,
                 "why": why,
             }

@@ -8,6 +8,7 @@ one T on labels of the task itself). The threshold is a quantile of the likeness
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,10 @@ class Calibration:
     thresholds: tuple[tuple[float, ...], ...] = ()  # for each of RATES, weights of [1, ln N, 1/(1+K), ln(1+K)]
     episodes: int = 0
 
+    def __post_init__(self) -> None:
+        if self.thresholds and [len(row) for row in self.thresholds] != [4] * len(RATES):
+            raise ValueError(f"{len(RATES)} thresholds of 4 weights each are needed")
+
     def temperature_at(self, n_way: int, shots: float) -> float:
         """What logits are divided by for a task of n_way classes with `shots` texts each on average."""
         return math.exp(float(np.dot(self.temperature, _shape_terms(n_way, shots))))
@@ -43,10 +48,9 @@ class Calibration:
         """The likeness below which a text is "none of these", so that `rate` of the texts that belong are rejected.
 
         Between the stored rates it is interpolated. Raises ValueError for a model without thresholds or a
-        rate outside (0, 0.5].
+        rate outside of those stored.
         """
-        if not 0 < rate <= 0.5:
-            raise ValueError(f"reject={rate}; a false-reject rate above 0 and up to 0.5 is needed, such as 0.05")
+        check_rate(rate)
         if not self.thresholds:
             raise ValueError(
                 "this model has no thresholds for 'none of these'; train it with a validation part, or leave reject out"
@@ -80,6 +84,12 @@ class Calibration:
     def from_dict(cls, values: dict[str, Any]) -> "Calibration":
         a, b, c, d = values["temperature"]
         return cls((a, b, c, d), tuple(map(tuple, values["thresholds"])), values["episodes"])
+
+
+def check_rate(rate: Any) -> None:
+    """Raises ValueError for what is no false-reject rate between those whose thresholds are stored."""
+    if not isinstance(rate, Real) or not RATES[0] <= float(rate) <= RATES[-1]:
+        raise ValueError(f"reject={rate!r}; a false-reject rate from {RATES[0]} to {RATES[-1]} is needed, such as 0.05")
 
 
 @torch.no_grad()

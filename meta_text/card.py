@@ -3,28 +3,35 @@
 import hashlib
 import json
 import platform
+import re
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from meta_text.config import Recipe
+from meta_text.corpus import KNOWN_CORPORA
 from meta_text.model import MetaModel
 
-LICENCES = {  # of corpora that recipes name
-    "banking77": "CC BY 4.0",
-    "clinc150": "CC BY 3.0",
-    "sst2": "MIT (the repository it is taken from)",
-    "arsc": "not stated",
-    "csldcp": "not stated",
-    "intents": "Apache-2.0",
-    "sentiment": "Apache-2.0",
+LICENCES = {  # of corpora that recipes name: in words, and as the Hub abbreviates it
+    "banking77": ("CC BY 4.0", "cc-by-4.0"),
+    "clinc150": ("CC BY 3.0", "cc-by-3.0"),
+    "sst2": ("MIT (the repository it is taken from)", "mit"),
+    "arsc": ("not stated", None),
+    "csldcp": ("not stated", None),
+    "intents": ("Apache-2.0", "apache-2.0"),
+    "sentiment": ("Apache-2.0", "apache-2.0"),
 }
+DEFAULT_NAME = "default"  # of the model that the package ships
 
 
 def write_card(
     model: MetaModel, folder: Path, classifier: dict[str, Any] | None = None, repo_id: str | None = None
 ) -> None:
-    """README.md and .eval_results/ beside the files of a model that was written to `folder`."""
+    """README.md and .eval_results/ beside the files of a model that was written to `folder`.
+
+    repo_id "default" stands for the model that the package ships.
+    """
     digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
     (folder / "README.md").write_text(model_card(model, classifier, repo_id, digest), encoding="utf-8")
     for name, text in evaluation_results(model).items():
@@ -32,22 +39,21 @@ def write_card(
         (folder / ".eval_results" / name).write_text(text, encoding="utf-8")
 
 
+def corpus_name(recipe: Recipe) -> str:
+    """The corpus by its name, or by the last part of its path; never empty."""
+    return recipe.corpus.name or Path(recipe.corpus.path or "").name or "unnamed"
+
+
 def model_card(model: MetaModel, classifier: dict[str, Any] | None, repo_id: str | None, digest: str) -> str:
     """README.md: front matter with model-index, what it is, how to use it, data and licences, results."""
-    recipe, title = model.recipe, (repo_id or "meta_text model").split("/")[-1]
-    corpus = recipe.corpus.name or (recipe.corpus.path or "").rstrip("/").rsplit("/", 1)[-1]
-    front = {
-        "library_name": "meta_text",
-        "pipeline_tag": "text-classification",
-        "tags": ["few-shot", "meta-learning", "text-classification"],
-        "model-index": [{"name": title, "results": [_index_entry(result, corpus) for result in model.results]}],
-    }
-    if recipe.embedding.kind != "learned":
-        front["base_model"] = recipe.embedding.model
+    recipe, corpus = model.recipe, corpus_name(model.recipe)
+    title = (repo_id or f"{recipe.learner.name} meta-trained on {corpus}").split("/")[-1]
+    if repo_id == DEFAULT_NAME:
+        title = "The default model of meta_text"
     return "\n".join(
         [
             "---",
-            json.dumps(front, indent=1, ensure_ascii=False),  # JSON is YAML
+            json.dumps(_front_matter(model, title), indent=1, ensure_ascii=False),  # JSON is YAML
             "---",
             f"# {title}",
             "",
@@ -55,24 +61,50 @@ def model_card(model: MetaModel, classifier: dict[str, Any] | None, repo_id: str
             "",
             "```python",
             "from meta_text import FewShotClassifier",
-            f"classifier = FewShotClassifier.from_pretrained({repo_id or 'path/to/this/folder'!r})",
+            "",
+            f"classifier = FewShotClassifier.from_pretrained({json.dumps(repo_id or 'path/to/this/folder')})",
             _usage(classifier),
             "```",
             "",
             "## Training",
             "",
-            f"Meta-trained with the learner `{recipe.learner.name}` on `{corpus}` (licence: {LICENCES.get(corpus, 'not known')}), "
-            f"class split {recipe.corpus.split}, seed {recipe.train.seed}, over token states of "
-            f"`{recipe.embedding.model if recipe.embedding.kind != 'learned' else 'an embedding learned from the same texts'}`. "
-            f"Chosen by validation classes; test classes were not looked at. torch {torch.__version__}, "
-            f"Python {platform.python_version()}. The whole recipe is in `config.json`; "
-            f"`model.safetensors` has SHA-256 `{digest}`.",
+            _training(recipe, repo_id, digest),
             "",
             "## Results on classes never seen in training",
             "",
             _results_table(model),
             "",
         ]
+    )
+
+
+def _front_matter(model: MetaModel, title: str) -> dict[str, Any]:
+    recipe, corpus = model.recipe, corpus_name(model.recipe)
+    front: dict[str, Any] = {
+        "library_name": "meta_text",
+        "pipeline_tag": "text-classification",
+        "tags": ["few-shot", "meta-learning", "text-classification"],
+    }
+    licence = LICENCES.get(corpus, ("", None))[1]
+    if licence is not None:
+        front["license"] = licence
+    if recipe.embedding.kind != "learned":
+        front["base_model"] = recipe.embedding.model
+    front["model-index"] = [{"name": title, "results": [_index_entry(result, corpus) for result in model.results]}]
+    return front
+
+
+def _training(recipe: Recipe, repo_id: str | None, digest: str) -> str:
+    corpus, embedding = corpus_name(recipe), recipe.embedding
+    made = "Made by `meta-text train recipes/default.toml`. " if repo_id == DEFAULT_NAME else ""
+    return (
+        f"{made}Meta-trained with the learner `{recipe.learner.name}` on `{corpus}` "
+        f"(licence: {LICENCES.get(corpus, ('not known', None))[0]}), "
+        f"class split {recipe.corpus.split}, seed {recipe.train.seed}, over token states of "
+        f"`{embedding.model if embedding.kind != 'learned' else 'an embedding learned from the same texts'}`. "
+        f"Chosen by validation classes; test classes were not looked at. torch {torch.__version__}, "
+        f"Python {platform.python_version()}. The whole recipe is in `config.json`; "
+        f"`model.safetensors` has SHA-256 `{digest}`."
     )
 
 
@@ -105,6 +137,7 @@ def _results_table(model: MetaModel) -> str:
 
 
 def _index_entry(result: dict[str, Any], corpus: str) -> dict[str, Any]:
+    """One test as model-index has it, which the Hub now calls legacy."""
     arguments = {key: result[key] for key in ("n_way", "k_shot", "n_query", "episodes")}
     metrics = [
         {
@@ -121,9 +154,25 @@ def _index_entry(result: dict[str, Any], corpus: str) -> dict[str, Any]:
 
 def evaluation_results(model: MetaModel) -> dict[str, str]:
     """File name -> YAML text for the folder .eval_results, one file a test."""
-    recipe = model.recipe
-    corpus = recipe.corpus.name or (recipe.corpus.path or "").rstrip("/").rsplit("/", 1)[-1]
+    corpus = corpus_name(model.recipe)
+    plain = re.sub(r"[^\w.-]+", "-", corpus)
     return {
-        f"{corpus}-{row['n_way']}way-{row['k_shot']}shot.yaml": json.dumps([_index_entry(row, corpus)], indent=1) + "\n"
+        f"{plain}-{row['n_way']}way-{row['k_shot']}shot.yaml": json.dumps(_entries(row, corpus), indent=1) + "\n"
         for row in model.results
     }
+
+
+def _entries(result: dict[str, Any], corpus: str) -> list[dict[str, Any]]:
+    """One test as `huggingface_hub.parse_eval_result_entries` reads it, one entry a metric."""
+    source = KNOWN_CORPORA.get(corpus)
+    dataset = corpus if source is None else source.repo_id
+    shape = f"{result['n_way']}-way-{result['k_shot']}-shot"
+    setting = f"mean over {result['episodes']} episodes of classes never seen in training, {result['n_query']} queries a class"
+    return [
+        {
+            "dataset": {"id": dataset, "task_id": f"{shape}-{metric.replace('_', '-')}"},
+            "value": result[metric]["mean"],
+            "notes": f"{metric} as a fraction, 95 % interval ± {result[metric]['ci95']:.4f}; {setting}",
+        }
+        for metric in ("accuracy", "f1_macro")
+    ]

@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +13,14 @@ from torch import Tensor
 
 from meta_text import audit as auditing
 from meta_text import hub
-from meta_text.adaptation import Adaptation, Label
+from meta_text.adaptation import Adaptation, Label, Progress
 from meta_text.calibration import Calibration
-from meta_text.labels import check_labels, check_texts, plain
+from meta_text.changes import ClassChange, Classes, report
+from meta_text.class_folder import load_adaptation
+from meta_text.labels import check_labels, check_texts, plain, under_two_labels, words
 from meta_text.model import MetaModel
-from meta_text.model_folder import load_adaptation
 
-
-@dataclass(frozen=True)
-class ClassChange:
-    """What a change of the classes did to a class that stayed, seen on that class's own labelled texts."""
-
-    label: Label
-    texts: int
-    moved: int  # texts whose answer was this class and is another one now
-    probability_drop: float  # mean fall of this class's probability
+PUSH_OPTIONS = ("token", "private", "branch", "commit_message")
 
 
 class FewShotClassifier(
@@ -42,8 +34,10 @@ class FewShotClassifier(
 
     model: a folder, a Hub name, "default" (the model in this package), or a MetaModel.
     label_names: True to use labels as texts too; or {label: description}, also for classes without any
-        text; or a `datasets.ClassLabel`. A name fades as labelled texts are added.
+        text; or a `datasets.ClassLabel`. A name fades as labelled texts are added. False or None: names do not count.
     device: "cpu", "cuda", ...; None takes CUDA if there is one.
+
+    Labels come back as they were given: the integers of a `ClassLabel` as integers, which its `int2str` names.
 
     After `fit`: classes_ (sorted, in column order), support_ (label -> its texts), n_cut_ (labelled texts
     that were too long to be read whole).
@@ -56,21 +50,25 @@ class FewShotClassifier(
         self.label_names = label_names
         self.device = device
 
-    def fit(self, X: Any, y: Any) -> "FewShotClassifier":
-        """Learn from texts X and their labels y: str, int or bool, one a text.
+    def fit(self, X: Any, y: Any, progress: Progress | None = None) -> "FewShotClassifier":
+        """Learn from texts X and their labels y: str, int or bool, one a text; progress(done, total) while they are read.
 
         Raises ValueError for texts that are no non-empty strings, labels that are missing, mixed or more than
-        one a text, and for lengths that differ.
+        one a text, and for lengths that differ. The same text under two labels is warned of.
         """
-        texts, labels = check_texts(X), check_labels(y)
+        labels, texts, described = check_labels(y), check_texts(X), self._described()
         if len(texts) != len(labels):
             raise ValueError(f"{len(texts)} texts and {len(labels)} labels; one label for each text is needed")
-        support: dict[Label, list[str]] = {label: [] for label in (*labels, *self._described())}
+        support: dict[Label, list[str]] = {label: [] for label in (*labels, *described)}
         if not support:
             raise ValueError("no text and no described class; give labelled texts, or label_names={label: description}")
         for text, label in zip(texts, labels, strict=True):
             support[label].append(text)
-        self._start(support)
+        names = {label: words(label) for label in support} if self.label_names is True else described or None
+        missing = [] if names is None else [label for label in support if label not in names]
+        if missing:
+            raise ValueError(f"label_names has no description of {missing[0]!r}; describe every class or none")
+        self._start(Classes(support, names), progress)
         return self
 
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -109,53 +107,39 @@ class FewShotClassifier(
 
     def audit(self) -> auditing.Audit:
         """Leave-one-out over the labelled texts: expected accuracy with no test set, and texts probably mislabelled."""
-        self._support()
+        Classes.of(self._adapted())  # raises where the texts were not saved
         return auditing.audit(self._adapted())
 
     def suggest(self, X: Any, n: int = 10) -> list[int]:
-        """Positions in X of the n texts most worth labelling next: uncertain, and unlike one another."""
-        return auditing.suggest(self._adapted(), check_texts(X), n)
+        """Positions in X of the n texts most worth labelling next: uncertain, and unlike one another.
 
-    def add_class(self, label: Label, texts: Sequence[str]) -> list[ClassChange]:
-        """Learn one more class; reports what that did to the others."""
-        self._support()
-        if label in self.support_:
-            raise ValueError(f"class {label!r} is there already; use add_examples for more texts of it")
-        return self._changed({**self.support_, plain(label): check_texts(texts)})
+        All of them where X has fewer.
+        """
+        texts = check_texts(X)
+        return auditing.suggest(self._adapted(), texts, min(n, len(texts)))
+
+    def add_class(self, label: Label, texts: Sequence[str], description: str | None = None) -> list[ClassChange]:
+        """Learn one more class; reports what that did to the others.
+
+        description: the class as a text, where the others have one; `texts` may then be empty.
+        """
+        return self._change(Classes.of(self._adapted()).added(label, texts, description))
 
     def remove_class(self, label: Label) -> list[ClassChange]:
         """Forget a class and its texts."""
-        support = dict(self._support())
-        del support[self._known(label)]
-        if not support:
-            raise ValueError(f"class {label!r} is the only one; fit again to start over")
-        return self._changed(support)
+        return self._change(Classes.of(self._adapted()).removed(label))
 
-    def rename_class(self, label: Label, new: Label) -> None:
-        """Give a class another label; its texts stay."""
-        old = self._known(label)
-        if new in self.support_:
-            raise ValueError(f"class {new!r} is there already; choose another label")
-        self._start({plain(new) if name == old else name: texts for name, texts in self._support().items()})
+    def rename_class(self, label: Label, new: Label, description: str | None = None) -> None:
+        """Give a class another label; its texts stay, and so does a description unless there is a new one."""
+        self._start(Classes.of(self._adapted()).renamed(label, new, description))
 
     def add_examples(self, X: Any, y: Any) -> list[ClassChange]:
         """More labelled texts for classes that are there."""
-        support = {label: list(texts) for label, texts in self._support().items()}
-        for text, label in zip(check_texts(X), check_labels(y), strict=True):
-            support[self._known(label)].append(text)
-        return self._changed(support)
+        return self._change(Classes.of(self._adapted()).with_examples(X, y))
 
     def remove_examples(self, X: Any) -> list[ClassChange]:
         """Forget these labelled texts, wherever they stand."""
-        gone = set(check_texts(X))
-        support = {label: [t for t in texts if t not in gone] for label, texts in self._support().items()}
-        missing = gone - {text for texts in self._support().values() for text in texts}
-        if missing:
-            raise ValueError(f"{len(missing)} of these texts were never learned, such as {sorted(missing)[0]!r}")
-        empty = [label for label, texts in support.items() if not texts and label not in self._described()]
-        if empty:
-            raise ValueError(f"class {empty[0]!r} would have no text left; use remove_class to forget it")
-        return self._changed(support)
+        return self._change(Classes.of(self._adapted()).without_examples(X))
 
     def save_pretrained(
         self,
@@ -174,6 +158,11 @@ class FewShotClassifier(
         """
         for unused in ("config", "model_card_kwargs", "is_main_process"):  # of the mixin's signature
             options.pop(unused, None)
+        unknown = sorted(options.keys() - {*(PUSH_OPTIONS if push_to_hub else ())})
+        if unknown:
+            raise TypeError(
+                f"save_pretrained has no option {unknown[0]!r}; {', '.join(PUSH_OPTIONS)} go with push_to_hub"
+            )
         adapted = self.adaptation_ if self.__sklearn_is_fitted__() else None
         hub.save_classifier(
             self.meta_model, adapted, save_directory, include_support=include_support, embed=embed, repo_id=repo_id
@@ -209,19 +198,26 @@ class FewShotClassifier(
     ) -> "FewShotClassifier":
         """A classifier from a folder, or from one snapshot of a Hub repository; fitted if it was saved fitted.
 
-        model_kwargs: label_names, as for the constructor. Raises ModelFileError for a broken or newer
-        folder, HubError when the Hub refuses or cannot be reached.
+        cache_dir, token and local_files_only also hold for the embedding that the model needs. model_kwargs:
+        label_names, as for the constructor; without it a fitted classifier has those it was fitted with. Raises
+        ModelFileError for a broken or newer folder, HubError when the Hub refuses or cannot be reached.
         """
+        given = "label_names" in model_kwargs
         label_names = model_kwargs.pop("label_names", False)
         if model_kwargs:
             raise TypeError(f"from_pretrained has no option {sorted(model_kwargs)[0]!r}")
         name = str(pretrained_model_name_or_path)
         folder = hub.find_folder(name, revision, cache_dir, token, local_files_only, force_download)
+        hub.fetch_embedding(folder, cache_dir, token, local_files_only)
         model = "default" if name == "default" else str(folder)
         classifier = cls(model, label_names=label_names, device=device)
         adapted = load_adaptation(folder, classifier.meta_model)
         if adapted is not None:
             classifier._take(adapted)
+            names = Classes.names_of(adapted)
+            if names is not None and not given:
+                derived = all(name == words(label) for label, name in names.items())
+                classifier.label_names = True if derived else names
         return classifier
 
     @property
@@ -239,22 +235,20 @@ class FewShotClassifier(
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "adaptation_")
 
-    def _start(self, support: Mapping[Label, Sequence[str]]) -> None:
-        labels = sorted(support)
-        described = self._described()
-        names = None
-        if self.label_names is True:
-            names = [str(label).replace("_", " ") for label in labels]
-        elif described:
-            missing = [label for label in labels if label not in described]
-            if missing:
-                raise ValueError(f"label_names has no description of {missing[0]!r}; describe every class or none")
-            names = [described[label] for label in labels]
-        kept = self.adaptation_.features if self.__sklearn_is_fitted__() else {}
+    def _start(self, classes: Classes, progress: Progress | None = None) -> None:
+        labels, names = sorted(classes.support), classes.names
+        bare = [label for label in labels if not classes.support[label]]
+        if bare and names is None:
+            raise ValueError(f"class {bare[0]!r} has no text and no name; give it texts, or use label_names")
+        twice = under_two_labels(classes.support)
+        if twice is not None:
+            warnings.warn(twice, stacklevel=3)
+        before = self.adaptation_ if self.__sklearn_is_fitted__() else None
         calibration = Calibration.of(self.meta_model.calibration, names is not None)
-        in_order = {label: support[label] for label in labels}
-        self._take(Adaptation.learn(self.meta_model, calibration, in_order, names, kept))
-        if self.n_cut_:
+        in_order = {label: classes.support[label] for label in labels}
+        texts = None if names is None else [names[label] for label in labels]
+        self._take(Adaptation.learn(self.meta_model, calibration, in_order, texts, before, progress))
+        if self.adaptation_.cut - (frozenset() if before is None else before.cut):
             warnings.warn(
                 f"{self.n_cut_} labelled texts are longer than the model reads; their ends were cut", stacklevel=3
             )
@@ -271,7 +265,7 @@ class FewShotClassifier(
         return adapted
 
     def _represent(self, texts: Sequence[str]) -> list[Tensor]:
-        parts, cut = self.meta_model.represent(texts)
+        parts, cut = self._adapted().model.represent(texts)
         if cut:
             warnings.warn(
                 f"{cut} of {len(texts)} texts are longer than the model reads; their ends were cut", stacklevel=3
@@ -281,42 +275,16 @@ class FewShotClassifier(
     def _described(self) -> dict[Label, str]:
         """Descriptions by label, where label_names gives them."""
         given = self.label_names
-        if isinstance(given, bool):
+        if given is None or isinstance(given, bool):
             return {}
         if hasattr(given, "int2str"):  # datasets.ClassLabel
-            return {i: given.int2str(i).replace("_", " ") for i in range(given.num_classes)}
+            return {i: words(given.int2str(i)) for i in range(given.num_classes)}
         if not isinstance(given, Mapping):
             raise ValueError(f"label_names is {given!r}; True, False, {{label: description}} or a ClassLabel is needed")
         return {plain(label): text for label, text in zip(given, check_texts(list(given.values())), strict=True)}
 
-    def _support(self) -> dict[Label, list[str]]:
-        """The labelled texts. Raises ValueError for a classifier that was saved without them."""
-        adapted = self._adapted()
-        if adapted.shots and not any(adapted.support.values()):
-            raise ValueError(
-                "this classifier was saved without its labelled texts, so it can answer but not change; "
-                "save it with include_support=True, or fit again"
-            )
-        return {label: list(texts) for label, texts in self.support_.items()}
-
-    def _known(self, label: Label) -> Label:
-        if label not in self.support_:
-            raise ValueError(f"there is no class {label!r}; there are {', '.join(map(repr, self.support_))}")
-        return plain(label)
-
-    def _changed(self, support: Mapping[Label, Sequence[str]]) -> list[ClassChange]:
+    def _change(self, classes: Classes) -> list[ClassChange]:
         """Learn these classes, and say what that did to those that were there and stay."""
         before = self._adapted()
-        self._start(support)
-        after, changes = self._adapted(), []
-        old_labels, new_labels = list(before.support), list(after.support)
-        for label in old_labels:
-            texts = before.support[label]
-            if label not in after.support or not texts:
-                continue
-            parts = [before.features[text] for text in texts]
-            old, new = (task.probabilities(task.score(parts)) for task in (before, after))
-            i, j = old_labels.index(label), new_labels.index(label)
-            moved = int(((old.argmax(1) == i) & (new.argmax(1) != j)).sum())
-            changes.append(ClassChange(label, len(texts), moved, float((old[:, i] - new[:, j]).mean())))
-        return changes
+        self._start(classes)
+        return report(before, self._adapted())

@@ -1,22 +1,16 @@
 """The command line: parse, call, print. Exit code 0 done, 2 the user's mistake, 1 a fault of ours."""
 
-import json
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-if TYPE_CHECKING:
-    from meta_text.experiment import Watcher
+from meta_text.console import err_console, out_console, points, show_results, watching, write_json
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-out_console, err_console = Console(soft_wrap=True), Console(stderr=True, soft_wrap=True)
 
 Sets = Annotated[
     list[str] | None, typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Change one key of the recipe.")
@@ -37,43 +31,49 @@ def train(
     """Meta-train a recipe, then test on classes never seen."""
     from meta_text.config import load_recipe
     from meta_text.experiment import run_recipe
+    from meta_text.folders import check_target
 
+    if out is not None:
+        check_target(out / "model")  # before the hours, not after
+    elif resume:
+        raise ValueError("--resume without --out; name the folder of the run to go on with")
     read = load_recipe(recipe, sets or ())
     with watching(read.train.outer_steps) as watcher:
         _, _, result = run_recipe(read, watcher, out, resume=resume, device=device)
-    _show(f"{result['corpus']}, {result['episodes']} test episodes, classes never trained on", result["results"])
+    show_results(f"{result['corpus']}, {result['episodes']} test episodes, classes never trained on", result["results"])
     where = f"; model in {out / 'model'}" if out is not None else ""
     out_console.print(
         f"best at step {result['best_step']} (validation accuracy {100 * result['validation_accuracy']:.1f} %), "
         f"{result['total_seconds']:.0f} s in all{where}"
     )
-    _write_json(json_file, result)
+    write_json(json_file, result)
 
 
 @app.command()
 def evaluate(
-    model: Path,
+    model: str,
     corpus: Annotated[str, typer.Option(help="A known name, a folder, or a CSV/JSONL/Parquet file.")],
     classes: Annotated[str, typer.Option(help="train, validation, test, or all.")] = "test",
     split: Annotated[
         str | None, typer.Option(help="A class-split file, or the number of one; default: as trained.")
     ] = None,
-    n_way: int = 5,
-    k_shot: int = 1,
-    n_query: int = 5,
-    episodes: int = 600,
+    n_way: Annotated[int, typer.Option(min=2)] = 5,
+    k_shot: Annotated[int, typer.Option(min=1)] = 1,
+    n_query: Annotated[int, typer.Option(min=1)] = 5,
+    episodes: Annotated[int, typer.Option(min=1)] = 600,
     seed: int = 0,
     label_names: Annotated[bool, typer.Option("--label-names", help="Use class names as a prior.")] = False,
     json_file: JsonFile = None,
     device: Device = None,
 ) -> None:
-    """Test a saved model on episodes of any corpus."""
+    """Test a saved model on episodes of any corpus. MODEL is a folder, a Hub name, or `default`."""
     from meta_text.experiment import evaluate_saved
+    from meta_text.hub import find_folder
 
     shape = {"n_way": n_way, "k_shot": k_shot, "n_query": n_query}
     with watching(0) as watcher:
         result = evaluate_saved(
-            model,
+            find_folder(model),
             corpus,
             classes,
             split,
@@ -84,8 +84,8 @@ def evaluate(
             watcher=watcher,
             device=device,
         )
-    _show(f"{result['corpus']}, {result['episodes']} episodes, {classes} classes", [result])
-    _write_json(json_file, result)
+    show_results(f"{result['corpus']}, {result['episodes']} episodes, {classes} classes", [result])
+    write_json(json_file, result)
 
 
 @app.command()
@@ -101,22 +101,23 @@ def compare(
     from meta_text.comparison import compare as run_compare
     from meta_text.config import load_recipe
     from meta_text.explain import check_figure, plot_comparison
-
-    if figure is not None:
-        check_figure(figure)  # before the hours, not after
+    from meta_text.model import check_learners
 
     read = load_recipe(recipe, sets or ())
-    names = tuple(learners.split(",")) if learners else read.compare.learners
+    names = tuple(name.strip() for name in learners.split(",")) if learners else read.compare.learners
+    check_learners(read, names)  # before the hours, not after
+    if figure is not None:
+        check_figure(figure)
     with watching(read.train.outer_steps) as watcher:
         result = run_compare(read, names, watcher, device)
-    _show(f"{result['corpus']}, identical episodes", result["results"])
+    show_results(f"{result['corpus']}, identical episodes", result["results"])
     table = Table("learner", "against", "shots", "accuracy, points", "macro-F1, points", title="Paired differences")
     for row in result["paired"]:
         table.add_row(
-            row["learner"], row["against"], str(row["k_shot"]), *(_points(row[m]) for m in ("accuracy", "f1_macro"))
+            row["learner"], row["against"], str(row["k_shot"]), *(points(row[m]) for m in ("accuracy", "f1_macro"))
         )
     out_console.print(table)
-    _write_json(json_file, result)
+    write_json(json_file, result)
     if figure is not None:
         plot_comparison(result, figure)
 
@@ -137,13 +138,17 @@ def fit(
     """Learn categories from a CSV, JSONL or Parquet file. MODEL is a folder, a Hub name, or `default`."""
     from meta_text.classifier import FewShotClassifier
     from meta_text.corpus import Corpus
+    from meta_text.folders import check_target
 
+    check_target(out)
     if not support_file.is_file():
         what = "is a folder" if support_file.is_dir() else "does not exist"
         raise ValueError(f"{support_file} {what}; a CSV, JSONL or Parquet file of labelled texts is needed")
     corpus = Corpus.open(support_file, text=text, label=label)
     classifier = FewShotClassifier.from_pretrained(model, device=device, label_names=label_names)
-    classifier.fit(corpus.texts, [corpus.class_names[i] for i in corpus.labels])
+    labels = [corpus.class_names[i] for i in corpus.labels]
+    with watching(0) as watcher:
+        classifier.fit(corpus.texts, labels, progress=watcher.encoding)
     classifier.save_pretrained(out, include_support=not without_texts)
     out_console.print(f"{corpus.describe()}; classifier in {out}")
     if len(corpus.texts) > len(corpus.class_names) and len(corpus.texts) <= 1000:
@@ -178,6 +183,7 @@ def predict(
 ) -> None:
     """Classify texts with a classifier that `fit` made: in order, one answer a row."""
     from meta_text.classifier import FewShotClassifier
+    from meta_text.inputs import InputRow
     from meta_text.tables import predict_file
 
     if bool(texts) == (input_file is not None):
@@ -188,11 +194,20 @@ def predict(
             answer = "none of these\t" if label is None else f"{label}\t{100 * probability:.0f} %"
             typer.echo(f"{answer}\t{one}")  # rich would expand the tabs
         return
+    unread: list[InputRow] = []
+
+    def note(row: InputRow) -> None:
+        if len(unread) < 5:
+            unread.append(row)
+
     with watching(0) as watcher:
-        bad = predict_file(classifier, input_file or "-", output_file, text, reject, errors, watcher.classifying)
+        bad = predict_file(classifier, input_file or "-", output_file, text, reject, errors, watcher.classifying, note)
     if bad:
-        where = f"; see {errors}" if errors else "; name a file with --errors to list them"
-        err_console.print(f"{bad} rows could not be read and have no label{where}")
+        numbers = ", ".join(str(row.number) for row in unread) + (", ..." if bad > len(unread) else "")
+        where = (
+            f"see {errors}" if errors else f"row {numbers} ({unread[0].problem}); name a file with --errors to list all"
+        )
+        err_console.print(f"{bad} rows could not be read and have no label: {where}", markup=False, highlight=False)
 
 
 @app.command()
@@ -204,14 +219,16 @@ def push(
     include_support: Annotated[
         bool, typer.Option("--include-support", help="Publish the labelled texts too; they may be private.")
     ] = False,
+    branch: Annotated[str | None, typer.Option(help="Publish on this branch; it is made if it is not there.")] = None,
 ) -> None:
     """Publish a model or classifier on the Hugging Face Hub, in one commit."""
     from meta_text.classifier import FewShotClassifier
 
     classifier = FewShotClassifier.from_pretrained(folder)
-    out_console.print(
-        classifier.push_to_hub(repo_id, private=private or None, embed=embed, include_support=include_support)
+    address = classifier.push_to_hub(
+        repo_id, private=private or None, embed=embed, include_support=include_support, branch=branch
     )
+    out_console.print(address)
 
 
 @app.command()
@@ -224,7 +241,7 @@ def demo(folder: Annotated[Path, typer.Argument(help="Folder with recipes/ and d
     read = load_recipe(folder / "recipes" / "intent.toml")
     with watching(read.train.outer_steps) as watcher:
         model, _, result = run_recipe(read, watcher, None)
-    _show("Categories never seen in training, 5-way", result["results"])
+    show_results("Categories never seen in training, 5-way", result["results"])
     support = {
         "water the plants": ["the basil looks thirsty", "can you give the ferns a drink", "soil's bone dry again"],
         "feed the cat": ["Miso is meowing at her bowl", "kibble time", "the cat has not had her breakfast"],
@@ -247,69 +264,13 @@ def demo(folder: Annotated[Path, typer.Argument(help="Folder with recipes/ and d
     out_console.print(table)
 
 
-@contextmanager
-def watching(outer_steps: int) -> Iterator["Watcher"]:
-    """Progress on stderr, silent when that is not a terminal."""
-    from meta_text.experiment import Watcher
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed}/{task.total}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=err_console, disable=not err_console.is_terminal, transient=True) as progress:
-        bars: dict[str, Any] = {}
-
-        def bar(key: str, text: str, done: int, total: int | None) -> None:
-            if key not in bars:
-                bars[key] = progress.add_task(text, total=total)
-            progress.update(bars[key], description=text, completed=done, total=total)
-
-        yield Watcher(
-            note=lambda line: err_console.print(line, style="dim"),
-            encoding=lambda done, total: bar("encode", "encoding texts", done, total),
-            training=lambda name, s: bar(
-                name, f"{name}: loss {s.loss:.3f}, validation accuracy {100 * s.validation:.1f} %", s.step, outer_steps
-            ),
-            classifying=lambda done: bar("classify", f"classified {done} texts", done, None),
-            testing=lambda name, done, total: bar(f"test {name}", f"testing {name}", done, total),
-        )
-
-
-def _show(title: str, results: list[dict[str, Any]]) -> None:
-    table = Table("learner", "way", "shots", "accuracy %", "macro-F1 %", "ECE", "ms/episode", title=title)
-    for row in results:
-        cells = (
-            _percent(row["accuracy"]),
-            _percent(row["f1_macro"]),
-            f"{row['ece']:.3f}",
-            f"{row['milliseconds_per_episode']:.1f}",
-        )
-        table.add_row(row["learner"], str(row["n_way"]), str(row["k_shot"]), *cells)
-    out_console.print(table)
-
-
-def _percent(value: dict[str, float]) -> str:
-    return f"{100 * value['mean']:.1f} ± {100 * value['ci95']:.1f}"
-
-
-def _points(value: dict[str, float]) -> str:
-    return f"{100 * value['mean']:+.2f} ± {100 * value['ci95']:.2f}"
-
-
-def _write_json(path: Path | None, result: dict[str, Any]) -> None:
-    if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.partial")
-        partial.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        partial.rename(path)
-
-
 def main(run: Callable[[], Any] = app) -> None:
     """The `meta-text` command."""
     try:
         run()
+    except SystemExit as stop:
+        # who reads our output may stop early, as `head` does; the command line's library calls that a fault
+        sys.exit(0 if isinstance(stop.__context__, BrokenPipeError) else stop.code)
     except (ValueError, OSError) as error:
         err_console.print(f"meta-text: {error}", markup=False, highlight=False)
         sys.exit(2)

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, PositiveInt, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 STRICT = ConfigDict(extra="forbid")
@@ -104,7 +104,7 @@ class EvaluateConfig:
     n_way: int | None = None
     k_shot: int | tuple[int, ...] | None = None
     n_query: int | None = None
-    episodes: int = 600
+    episodes: PositiveInt = 600
     seed: int = 0
     unseen: tuple[
         str, ...

@@ -1,6 +1,5 @@
-"""Labelled texts in, checked rows out: `Corpus` and the class splits that keep test classes unseen."""
+"""Labelled texts in, checked rows out: every way into a `Corpus`."""
 
-import json
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from meta_text.rows import BadRows, CorpusError, RowChecker, read_rows
+from meta_text.class_split import ClassSplit as ClassSplit  # what a corpus is divided by belongs to it
+from meta_text.class_split import read_lists
+from meta_text.rows import BadRows, CorpusError, NullLabel, RowChecker, read_rows
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Corpus:
     origins: tuple[str, ...] | None = None  # class -> the corpus it came from, in a mixture of several
     out_of_scope: tuple[str, ...] = ()
     skipped: Mapping[str, int] = field(default_factory=dict)  # reason -> rows
-    class_splits: Mapping[str, "ClassSplit"] = field(default_factory=dict)
+    class_splits: Mapping[str, ClassSplit] = field(default_factory=dict)
 
     def rows_of(self, class_name: str) -> list[int]:
         """The rows of one class, in file order."""
@@ -121,13 +122,15 @@ class Corpus:
         label: str = "label",
         group: Sequence[str] = (),
         bad_rows: BadRows = "raise",
+        null_label: NullLabel = "missing",
     ) -> "Corpus":
-        """Build from mappings; `label` None means out of scope. `group` names the columns whose values make a task.
+        """Build from mappings. `group` names the columns whose values make a task.
 
         Raises CorpusError for a missing column, an empty or non-string text, a missing label, the same
         text under two labels, or no row at all. With bad_rows="skip" such rows are counted instead.
+        With null_label="out of scope" a row whose label is None belongs to no class; else its label is missing.
         """
-        builder = RowChecker(name, text, label, tuple(group), bad_rows)
+        builder = RowChecker(name, text, label, tuple(group), bad_rows, null_label)
         for number, row in enumerate(rows, start=1):
             builder.add(number, row)
         return cls(**builder.finish())
@@ -168,9 +171,12 @@ class Corpus:
             for row in dataset:
                 if names is not None and row.get(label) is not None:
                     row = {**row, label: names[row[label]] if row[label] >= 0 else ""}  # -1: not labelled
-                yield {**row, label: None} if out_of_scope is not None and row.get(label) == out_of_scope else row
+                if out_of_scope is not None and label in row:
+                    row = {**row, label: {None: "", out_of_scope: None}.get(row[label], row[label])}
+                yield row
 
-        return cls.from_rows(rows(), name=name, **options)
+        null_label: NullLabel = "missing" if out_of_scope is None else "out of scope"
+        return cls.from_rows(rows(), name=name, **{"null_label": null_label, **options})
 
     @classmethod
     def from_hub(
@@ -189,7 +195,8 @@ class Corpus:
 
         With a domains.json ({"train_domains": [...], "test_domains": [...], optionally "validation_domains"})
         every value of the row fields `domain` (and `threshold`, if there) is a task of its own. The field
-        `file` says which file a row came from.
+        `file` says which file a row came from. A label that is null means out of scope in the files
+        out_of_scope.*; elsewhere it is missing.
         """
         folder = Path(path)
         kinds = (".jsonl", ".jsonl.gz", ".csv", ".parquet")
@@ -203,11 +210,18 @@ class Corpus:
         if domains.exists():
             first = next(read_rows(files[0]), {})
             group = tuple(key for key in ("domain", "threshold") if key in first)
-        rows = ({"file": file.name.split(".")[0], **row} for file in files for row in read_rows(file))
-        corpus = cls.from_rows(rows, name=name or folder.name, group=group, bad_rows=bad_rows)
+        rows = (
+            {"file": file.name.split(".")[0], **_null_only_out_of_scope(row, file)}
+            for file in files
+            for row in read_rows(file)
+        )
+        corpus = cls.from_rows(
+            rows, name=name or folder.name, group=group, bad_rows=bad_rows, null_label="out of scope"
+        )
         splits = {f.stem: ClassSplit.from_file(f) for f in sorted(folder.glob("class_splits/*.json"))}
         if domains.exists():
-            splits["domains"] = _split_by_listed_domains(corpus, json.loads(domains.read_text("utf-8")))
+            listed = read_lists(domains, ("train_domains", "test_domains"))
+            splits["domains"] = ClassSplit.by_listed_domains(corpus, listed)
         return replace(corpus, class_splits=splits)
 
     @classmethod
@@ -246,93 +260,6 @@ class Corpus:
         )
 
 
-@dataclass(frozen=True)
-class ClassSplit:
-    """Which classes are for training, for choosing, and for the final number. They never overlap."""
-
-    train: tuple[str, ...]
-    validation: tuple[str, ...]
-    test: tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        parts = {"train": self.train, "validation": self.validation, "test": self.test}
-        owner: dict[str, str] = {}
-        for part, names in parts.items():
-            for class_name in names:
-                if class_name in owner:
-                    raise CorpusError(
-                        f"class '{class_name}' is in {owner[class_name]} and in {part}; a class belongs to one part only"
-                    )
-                owner[class_name] = part
-
-    def part(self, name: str) -> tuple[str, ...]:
-        """The classes of "train", "validation" or "test"."""
-        if name not in ("train", "validation", "test"):
-            raise CorpusError(f"no class part '{name}'; train, validation and test there are")
-        return tuple(getattr(self, name))
-
-    def check(self, corpus: Corpus) -> "ClassSplit":
-        """Raises CorpusError when a named class is not in the corpus."""
-        for class_name in (*self.train, *self.validation, *self.test):
-            corpus.class_index(class_name)
-        return self
-
-    @classmethod
-    def from_file(cls, path: str | Path) -> "ClassSplit":
-        """A JSON object with the lists `train`, `validation` and `test`."""
-        content = json.loads(Path(path).read_text("utf-8"))
-        missing = [part for part in ("train", "validation", "test") if part not in content]
-        if missing:
-            raise CorpusError(f"{path}: no list '{missing[0]}'; train, validation and test are needed")
-        return cls(*(tuple(content[part]) for part in ("train", "validation", "test")))
-
-    @classmethod
-    def by_seed(cls, corpus: Corpus, seed: int, fractions: tuple[float, float] = (0.5, 0.2)) -> "ClassSplit":
-        """Units (classes, or groups of classes that meet in one task) shuffled and cut at `fractions`."""
-        return cls._cut(corpus, list(corpus.groups or corpus.class_names), seed, fractions)
-
-    @classmethod
-    def by_field(
-        cls, corpus: Corpus, name: str, seed: int, fractions: tuple[float, float] = (0.5, 0.2)
-    ) -> "ClassSplit":
-        """All classes with one value of a row field (say, a domain) go to the same part."""
-        if name not in corpus.fields:
-            raise CorpusError(
-                f"corpus '{corpus.name}' has no field '{name}' (found: {', '.join(corpus.fields) or 'none'})"
-            )
-        values = []
-        for class_name in corpus.class_names:
-            found = sorted({corpus.fields[name][row] for row in corpus.rows_of(class_name)})
-            if len(found) != 1:
-                raise CorpusError(
-                    f"class '{class_name}' has {len(found)} values of '{name}' ({', '.join(found)}); one is needed"
-                )
-            values.append(found[0])
-        return cls._cut(corpus, values, seed, fractions)
-
-    @classmethod
-    def _cut(cls, corpus: Corpus, unit_of_class: list[str], seed: int, fractions: tuple[float, float]) -> "ClassSplit":
-        units = sorted(set(unit_of_class))
-        if len(units) < 3:
-            raise CorpusError(f"corpus '{corpus.name}' has {len(units)} classes to split; at least 3 are needed")
-        order = np.random.default_rng(seed).permutation(len(units))
-        first = min(max(1, round(len(units) * fractions[0])), len(units) - 2)
-        second = min(max(1, round(len(units) * fractions[1])), len(units) - first - 1)
-        cuts = (order[:first], order[first : first + second], order[first + second :])
-        chosen = [{units[i] for i in cut} for cut in cuts]
-        named = list(zip(corpus.class_names, unit_of_class, strict=True))
-        return cls(*(tuple(name for name, unit in named if unit in part) for part in chosen))
-
-
-def _split_by_listed_domains(corpus: Corpus, listed: Mapping[str, Sequence[str]]) -> ClassSplit:
-    """Domains named in domains.json; without validation domains, every fifth train domain validates."""
-    train, test = list(listed["train_domains"]), list(listed["test_domains"])
-    present = {corpus.fields["domain"][corpus.rows_of(name)[0]] for name in corpus.class_names}
-    validation = list(listed.get("validation_domains", ())) or sorted(set(train) & present)[4::5]
-    train = [domain for domain in train if domain not in validation]
-
-    def classes(domains: Sequence[str]) -> tuple[str, ...]:
-        chosen = set(domains)
-        return tuple(n for n in corpus.class_names if corpus.fields["domain"][corpus.rows_of(n)[0]] in chosen)
-
-    return ClassSplit(classes(train), classes(validation), classes(test))
+def _null_only_out_of_scope(row: dict[str, Any], file: Path) -> dict[str, Any]:
+    missing = row.get("label", "") is None and not file.name.startswith("out_of_scope")
+    return {**row, "label": ""} if missing else row

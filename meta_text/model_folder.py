@@ -2,33 +2,41 @@
 
 import hashlib
 import json
-import os
 import shutil
-import uuid
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from meta_text.adaptation import Adaptation
 from meta_text.calibration import Calibration
-from meta_text.config import Recipe, parse_recipe
-from meta_text.embedding import Embedding, find_model
+from meta_text.config import ConfigError, Recipe, parse_recipe
+from meta_text.embedding import Embedding
+from meta_text.folders import ModelFileError
 from meta_text.model import MetaModel, build_embedding, build_model
-from meta_text.rows import read_rows
 
 FORMAT_VERSION = 1
-TASK, SUPPORT, EMBEDDING = "task.safetensors", "support.jsonl", "embedding"
+EMBEDDING = "embedding"
+AGAIN = "copy the whole folder again, or save the model again"
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".joblib", ".ckpt", ".npy")
+Stored = TypeVar("Stored")
 
 
-class ModelFileError(ValueError):
-    """What a saved model lacks, with the file and the way out."""
+@dataclass(frozen=True)
+class StoredModel:
+    """What config.json must say of a model; what has a default was not written from the start of format version 1."""
+
+    recipe: dict[str, Any]
+    calibration: dict[str, Calibration]
+    results: list[dict[str, Any]]
+    embedding_weights_sha256: str | None = None
+    embedding_commit: str | None = None
+    tokenizer_sha256: str | None = None
 
 
 def model_tensors(model: MetaModel) -> dict[str, Tensor]:
@@ -58,6 +66,8 @@ def load_tensors(model: MetaModel, tensors: dict[str, Tensor], source: Path) -> 
 
 def write_model(model: MetaModel, folder: Path, extra: dict[str, Any] | None = None) -> None:
     """The three files of a model, into an existing folder."""
+    save_file(model_tensors(model), folder / "model.safetensors")
+    (folder / "tokenizer.json").write_text(model.embedding.tokenizer.to_str(), encoding="utf-8")
     config = {
         "format_version": FORMAT_VERSION,
         "library": "meta_text",
@@ -65,121 +75,82 @@ def write_model(model: MetaModel, folder: Path, extra: dict[str, Any] | None = N
         "calibration": model.calibration,
         "results": model.results,
         "embedding_weights_sha256": None if model.embedding.trained else model.embedding.weights_hash(),
+        "embedding_commit": model.embedding.commit,
+        "tokenizer_sha256": file_sha256(folder / "tokenizer.json"),
         **(extra or {}),
     }
-    save_file(model_tensors(model), folder / "model.safetensors")
-    (folder / "tokenizer.json").write_text(model.embedding.tokenizer.to_str(), encoding="utf-8")
     (folder / "config.json").write_text(json.dumps(config, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-class replacing:  # noqa: N801  # a context manager, used like a function
-    """Yields a new folder beside `target` and renames it into place when the block succeeds."""
-
-    def __init__(self, target: Path) -> None:
-        self.target = target
-        self.partial = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.partial")
-
-    def __enter__(self) -> Path:
-        self.partial.mkdir(parents=True)
-        return self.partial
-
-    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        if kind is not None:
-            shutil.rmtree(self.partial)
-            return
-        old = self.target.with_name(f"{self.partial.name}.old")
-        if self.target.exists():
-            os.rename(self.target, old)
-        os.rename(self.partial, self.target)
-        shutil.rmtree(old, ignore_errors=True)
 
 
 def load_model(folder: str | Path) -> MetaModel:
     """Read a model folder, strictly. Raises ModelFileError with the file at fault; no network for a local embedding."""
     folder = Path(folder)
-    config = read_config(folder)
+    stored = checked(StoredModel, read_config(folder), f"{folder}/config.json")
     refuse_pickles(folder)
-    recipe = parse_recipe(config["recipe"])
-    embedding = _embedding_of(folder, recipe)
-    wanted = config.get("embedding_weights_sha256")
+    wanted, path = stored.embedding_weights_sha256, folder / "model.safetensors"
+    tensors = read_tensors(path)
+    recipe = _recipe_of(folder, stored)
+    embedding = _embedding_of(folder, recipe, stored)
     if wanted is not None and embedding.weights_hash() != wanted:
         raise ModelFileError(
-            f"{folder} was trained on other weights of '{recipe.embedding.model}' (SHA-256 {wanted[:12]}...) than those found here "
-            f"({embedding.weights_hash()[:12]}...); install the same embedding"
+            f"{folder} was trained on other weights of '{recipe.embedding.model}' (SHA-256 {wanted[:12]}...) than "
+            f"those found here ({embedding.weights_hash()[:12]}...); install the same embedding"
         )
-    path = folder / "model.safetensors"
-    tensors = _read_tensors(path)
-    model = build_model(recipe, embedding, n_classes=len(tensors.get("learner.joint_head", ())))
+    try:
+        model = build_model(recipe, embedding, n_classes=len(tensors.get("learner.joint_head", ())))
+    except ConfigError as error:
+        raise ModelFileError(f"{folder}/config.json: {error}; upgrade meta_text, or {AGAIN}") from None
     load_tensors(model, tensors, path)
-    model.calibration, model.results = config["calibration"], config["results"]
+    model.calibration = {kind: found.as_dict() for kind, found in stored.calibration.items()}
+    model.results = stored.results
     model.embedding.settle()
     return model.eval()
 
 
-def _read_tensors(path: Path) -> dict[str, Tensor]:
+def embedding_source(folder: Path) -> tuple[str, str | None] | None:
+    """Name and revision of the pretrained embedding that a model folder needs; None where it brings its own."""
+    stored = checked(StoredModel, read_config(folder), f"{folder}/config.json")
+    wanted = _recipe_of(folder, stored).embedding
+    if wanted.kind == "learned" or (folder / EMBEDDING).is_dir():
+        return None
+    return wanted.model, wanted.revision or stored.embedding_commit
+
+
+def _recipe_of(folder: Path, stored: StoredModel) -> Recipe:
+    try:
+        return parse_recipe(stored.recipe)
+    except ConfigError as error:
+        raise ModelFileError(f"{folder}/config.json: {error}; upgrade meta_text, or {AGAIN}") from None
+
+
+def checked(kind: type[Stored], values: Any, where: str) -> Stored:
+    """A part of config.json as a dataclass. Raises ModelFileError naming what is missing or of the wrong kind."""
+    try:
+        return TypeAdapter(kind).validate_python(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        found = "is missing" if first["type"] == "missing" else f"is {str(first['input'])[:40]!r}"
+        raise ModelFileError(f"{where}: '{key}' {found} ({first['msg'].lower()}); {AGAIN}") from None
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Raises ModelFileError for a file that is missing or no safetensors."""
     try:
         tensors: dict[str, Tensor] = load_file(path)
-    except (SafetensorError, FileNotFoundError) as error:
+    except (SafetensorError, OSError) as error:
         raise ModelFileError(f"{path} cannot be read ({error}); copy the whole folder again") from None
     return tensors
-
-
-def write_adaptation(adapted: Adaptation, folder: Path, *, include_support: bool) -> dict[str, Any]:
-    """The task beside a model; returns what config.json must say of it."""
-    save_file({name: t.detach().cpu().contiguous() for name, t in adapted.task.items()}, folder / TASK)
-    if include_support:
-        rows = [
-            json.dumps({"text": text, "label": label}, ensure_ascii=False)
-            for label, texts in adapted.support.items()
-            for text in texts
-        ]
-        (folder / SUPPORT).write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
-    labels = list(adapted.support)
-    return {
-        "labels": labels,
-        "names": adapted.names,
-        "shots": adapted.shots,
-        "corrections": adapted.corrections,
-        "task_sha256": _sha256(folder / TASK),
-    }
-
-
-def load_adaptation(folder: Path, model: MetaModel) -> Adaptation | None:
-    """The classes that were saved with a model, or None. Raises ModelFileError where files and config disagree."""
-    stored = read_config(folder).get("classifier")
-    if stored is None:
-        return None
-    labels, names, shots = stored["labels"], stored["names"], stored["shots"]
-    # cloned: a memory-mapped tensor is not aligned as a computed one, and sums would differ in the last bit
-    task = {name: tensor.clone().to(model.embedding.device) for name, tensor in _read_tensors(folder / TASK).items()}
-    if _sha256(folder / TASK) != stored["task_sha256"]:
-        raise ModelFileError(f"{folder / TASK} is not the file that config.json describes; copy the whole folder again")
-    if len(task["head"]) != len(labels):
-        raise ModelFileError(
-            f"{folder}/config.json lists {len(labels)} classes but {TASK} holds {len(task['head'])}; "
-            "change classes through the classifier, not in the file"
-        )
-    support: dict[Any, tuple[str, ...]] = dict.fromkeys(labels, ())
-    features: dict[str, Tensor] = {}
-    if (folder / SUPPORT).exists():
-        for row in read_rows(folder / SUPPORT):
-            support[row["label"]] = (*support[row["label"]], row["text"])
-        texts = [text for given in support.values() for text in given] + list(names or ())
-        unique = list(dict.fromkeys(texts))
-        features = dict(zip(unique, model.represent(unique)[0], strict=True))
-    calibration = Calibration.of(model.calibration, names is not None)
-    kept = None if names is None else tuple(names)
-    corrections = tuple(stored.get("corrections", ()))  # not in the first folders of format version 1
-    return Adaptation(model, calibration, support, kept, task, shots, features, corrections=corrections)
 
 
 def write_embedding(model: MetaModel, folder: Path) -> None:
     """The pretrained embedding's own files, so that the model needs nothing else."""
     if model.embedding.kind == "learned":
         return  # its vectors and tokenizer are in the model's own files
+    assert model.embedding.folder is not None
     target = folder / EMBEDDING
     target.mkdir()
-    for path in sorted(find_model(model.embedding.model).iterdir()):
+    for path in sorted(model.embedding.folder.iterdir()):
         if path.suffix in (".json", ".safetensors"):
             shutil.copyfile(path, target / path.name)
 
@@ -194,24 +165,23 @@ def refuse_pickles(folder: Path) -> None:
         )
 
 
-def _sha256(path: Path) -> str:
+def file_sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def read_config(folder: Path) -> dict[str, Any]:
     """config.json of a model folder, its format version checked."""
     path = folder / "config.json"
-    if not path.exists():
+    if not path.is_file():
         raise ModelFileError(
             f"no model at {folder}: config.json is missing; name a folder that `meta-text train --out` wrote"
         )
-    try:
-        config: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    except json.JSONDecodeError as error:
-        raise ModelFileError(
-            f"{path} is not JSON ({error.msg}, line {error.lineno}); copy the whole folder again"
-        ) from None
-    version = config.get("format_version")
+    config = _read_json(path)
+    if not isinstance(config, dict):
+        raise ModelFileError(f"{path} holds a {type(config).__name__}, an object is needed; {AGAIN}")
+    if "format_version" not in config:
+        raise ModelFileError(f"{path} says no format_version, so no model of meta_text is here; {AGAIN}")
+    version = config["format_version"]
     if version != FORMAT_VERSION:
         raise ModelFileError(
             f"{path} has format version {version!r}, this package reads {FORMAT_VERSION}; upgrade meta_text"
@@ -219,13 +189,37 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def _embedding_of(folder: Path, recipe: Recipe) -> Embedding:
-    """The embedding from the folder's own files where they are, else by its name in the recipe."""
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except json.JSONDecodeError as error:
+        raise ModelFileError(f"{path} is not JSON ({error.msg}, line {error.lineno}); {AGAIN}") from None
+    except UnicodeDecodeError as error:
+        raise ModelFileError(f"{path} is not UTF-8 (byte {error.start}); {AGAIN}") from None
+
+
+def _embedding_of(folder: Path, recipe: Recipe, stored: StoredModel) -> Embedding:
+    """The embedding from the folder's own files where they are, else by its name in the recipe, at the commit it had."""
     wanted = recipe.embedding
     if wanted.kind == "learned":
-        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        tokenizer = _read_tokenizer(folder / "tokenizer.json", stored.tokenizer_sha256)
         body = nn.Embedding.from_pretrained(torch.empty(tokenizer.get_vocab_size(), wanted.width), freeze=False)
         return Embedding("learned", tokenizer, body, wanted.width, wanted.max_tokens, "learned", "full")
     if (folder / EMBEDDING).is_dir():
         wanted = replace(wanted, model=str(folder / EMBEDDING), revision=None)
-    return build_embedding(replace(recipe, embedding=wanted), [])
+    elif wanted.revision is None:
+        wanted = replace(wanted, revision=stored.embedding_commit)
+    embedding = build_embedding(replace(recipe, embedding=wanted), [])
+    embedding.commit = embedding.commit or stored.embedding_commit
+    return embedding
+
+
+def _read_tokenizer(path: Path, sha256: str | None) -> Tokenizer:
+    if not path.is_file():
+        raise ModelFileError(f"{path} is missing; {AGAIN}")
+    if sha256 is not None and file_sha256(path) != sha256:
+        raise ModelFileError(f"{path} is not the file that config.json describes; {AGAIN}")
+    values = _read_json(path)
+    if not isinstance(values, dict) or "model" not in values:
+        raise ModelFileError(f"{path} holds no tokenizer ('model' is missing); {AGAIN}")
+    return Tokenizer.from_file(str(path))

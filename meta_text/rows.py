@@ -3,12 +3,18 @@
 import csv
 import gzip
 import json
+import math
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
+
+from meta_text.labels import plain
 
 BadRows = Literal["raise", "skip"]
+NullLabel = Literal["missing", "out of scope"]
+LONGEST_CELL = 2**31 - 1  # characters of a CSV cell; Python's own limit is 131,072
 
 
 class CorpusError(ValueError):
@@ -18,8 +24,17 @@ class CorpusError(ValueError):
 class RowChecker:
     """Collects checked rows; one place for every message about a row."""
 
-    def __init__(self, name: str, text: str, label: str, group: tuple[str, ...], bad_rows: BadRows) -> None:
+    def __init__(
+        self,
+        name: str,
+        text: str,
+        label: str,
+        group: tuple[str, ...],
+        bad_rows: BadRows,
+        null_label: NullLabel = "missing",
+    ) -> None:
         self.name, self.text, self.label, self.group, self.bad_rows = name, text, label, group, bad_rows
+        self.null_label = null_label
         self.texts: list[str] = []
         self.names: list[str] = []
         self.group_of: dict[str, str] = {}
@@ -37,12 +52,19 @@ class RowChecker:
                 if odd:
                     way_out = f"the columns seem to be separated by {odd!r}; save the file with commas"
                 raise CorpusError(f"{self.name}, row {number}: no column '{column}' (found: {found}); {way_out}")
-        text, label = row[self.text], row[self.label]
+        text, label = row[self.text], plain(row[self.label])
         if not isinstance(text, str) or not text.strip():
             return self._bad(number, "empty text", f"{self.text} is {text!r} where a non-empty string is needed")
-        if label is None:
+        if isinstance(label, list | tuple | set | frozenset | dict):
+            raise CorpusError(
+                f"{self.name}, row {number}: {self.label} holds several labels ({label!r}); multi-label input is not "
+                "supported: give one label a text, or make one file a label with labels yes and no"
+            )
+        if label is None and self.null_label == "out of scope":
             self.out_of_scope.append(text)
             return None
+        if label is None or (isinstance(label, float) and math.isnan(label)):
+            return self._bad(number, "label missing", f"{self.label} is missing; give every text a label")
         label = str(label).strip()
         if not label:
             return self._bad(number, "label missing", f"{self.label} is empty; give every text a label")
@@ -75,7 +97,7 @@ class RowChecker:
 
     def _bad(self, number: int, reason: str, message: str) -> None:
         if self.bad_rows == "raise":
-            raise CorpusError(f"{self.name}, row {number}: {message}; or pass bad_rows='skip' to leave such rows out")
+            raise CorpusError(f"{self.name}, row {number}: {message}")
         self.skipped[reason] += 1
 
     def finish(self) -> dict[str, Any]:
@@ -96,46 +118,114 @@ class RowChecker:
         }
 
 
+class BadRow(NamedTuple):
+    """A row of a CSV file that cannot be read as it stands, by its last line in the file."""
+
+    line: int
+    problem: str
+
+
 def read_rows(path: str | Path) -> Iterator[dict[str, Any]]:
     """Rows of a CSV, JSONL, JSONL.gz or Parquet file as dicts. Raises CorpusError with the line where it breaks."""
     path = Path(path)
     if not path.exists():
         raise CorpusError(f"no such file: {path}")
     if path.suffix == ".parquet":
-        import pyarrow.parquet
+        yield from _parquet_rows(path)
+    elif path.name.endswith((".jsonl", ".jsonl.gz")):
+        yield from _json_rows(path)
+    elif path.suffix == ".csv":
+        for row in csv_rows(path):
+            if isinstance(row, BadRow):
+                raise CorpusError(f"{path}, line {row.line}: {row.problem}")
+            yield row
+    else:
+        raise CorpusError(f"{path}: unknown kind '{path.suffix}'; .csv, .jsonl, .jsonl.gz and .parquet are read")
 
+
+def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
         for batch in pyarrow.parquet.ParquetFile(path).iter_batches():
             yield from batch.to_pylist()
-        return
-    if path.name.endswith((".jsonl", ".jsonl.gz")):
-        for number, line in enumerate(_text_lines(path), start=1):
-            if line.strip():
-                try:
-                    row = json.loads(line)
-                except json.JSONDecodeError as error:
-                    raise CorpusError(
-                        f"{path}, line {number}: not JSON ({error.msg}); one object a line is needed"
-                    ) from None
-                if not isinstance(row, dict):
-                    raise CorpusError(f"{path}, line {number}: found {type(row).__name__}, an object is needed")
-                yield row
-        return
-    if path.suffix == ".csv":
-        for row in csv.DictReader(_text_lines(path)):
-            row.pop(None, None)  # cells beyond the header
-            yield row
-        return
-    raise CorpusError(f"{path}: unknown kind '{path.suffix}'; .csv, .jsonl, .jsonl.gz and .parquet are read")
+    except (pyarrow.ArrowInvalid, OSError) as error:
+        raise CorpusError(f"{path} is no Parquet file, or broken ({error}); write or copy it again") from None
 
 
-def _text_lines(path: Path) -> Iterator[str]:
+def _json_rows(path: Path) -> Iterator[dict[str, Any]]:
+    for number, raw in enumerate(byte_lines(path), start=1):
+        try:
+            line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
+            row = json.loads(line) if line.strip() else None
+        except UnicodeDecodeError as error:
+            raise CorpusError(f"{path}, line {number}: {_not_utf8(raw[error.start])}") from None
+        except json.JSONDecodeError as error:
+            raise CorpusError(f"{path}, line {number}: not JSON ({error.msg}); one object a line is needed") from None
+        if row is None and not line.strip():
+            continue
+        if not isinstance(row, dict):
+            raise CorpusError(f"{path}, line {number}: found {type(row).__name__}, an object is needed")
+        yield row
+
+
+def csv_rows(path: Path) -> Iterator[dict[str, Any] | BadRow]:
+    """Rows of a CSV file with a header line; a cell that is not there is None. Bad rows do not end it."""
+    csv.field_size_limit(LONGEST_CELL)
+    # bytes that are no UTF-8 come through as lone surrogates, so that only their own row is lost
+    lines = (
+        raw.decode("utf-8-sig" if number == 1 else "utf-8", "surrogateescape")
+        for number, raw in enumerate(byte_lines(path), start=1)
+    )
+    reader = csv.DictReader(lines)
+    columns = _header(path, reader)
+    while True:
+        try:
+            row = next(reader, None)
+        except csv.Error as error:
+            yield BadRow(reader.line_num, f"no CSV row ({error}); put texts with quotes or line breaks in quotes")
+            continue
+        if row is None:
+            return
+        yield _checked_cells(row, reader.line_num, columns)
+
+
+def _header(path: Path, reader: "csv.DictReader[str]") -> int:
+    """How many columns the first line names."""
+    try:
+        names = reader.fieldnames or ()
+    except csv.Error as error:
+        raise CorpusError(f"{path}, line 1: no CSV header ({error}); save it with one row a line") from None
+    byte = _odd_byte(names)
+    if byte is not None:
+        raise CorpusError(f"{path}, line 1: {_not_utf8(byte)}")
+    return len(names)
+
+
+def _checked_cells(row: dict[str, Any], line: int, columns: int) -> dict[str, Any] | BadRow:
+    beyond = row.pop(None, [])  # type: ignore[call-overload]  # what DictReader calls the cells beyond the header
+    if any(cell.strip() for cell in beyond):
+        found = columns + len(beyond)
+        return BadRow(line, f"{found} cells where the header has {columns}; put texts with commas in quotes")
+    byte = _odd_byte(row.values())
+    return row if byte is None else BadRow(line, _not_utf8(byte))
+
+
+def _odd_byte(cells: Any) -> int | None:
+    """The first byte that was no UTF-8, or None."""
+    return next((ord(c) - 0xDC00 for cell in cells if cell for c in cell if "\udc80" <= c <= "\udcff"), None)
+
+
+def _not_utf8(byte: int) -> str:
+    return f"byte 0x{byte:02x} is not UTF-8; save the file as UTF-8 (iconv -f latin1 -t utf-8)"
+
+
+def byte_lines(path: Path) -> Iterator[bytes]:
+    """Lines of a file, unpacked if its name ends in .gz. Raises CorpusError where a packed file breaks off."""
     opener = gzip.open if path.suffix == ".gz" else open
     with opener(path, "rb") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                yield line.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError as error:
-                raise CorpusError(
-                    f"{path}, line {number}: byte 0x{line[error.start]:02x} is not UTF-8; "
-                    f"save the file as UTF-8 (iconv -f latin1 -t utf-8)"
-                ) from None
+        try:
+            yield from file
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise CorpusError(f"{path} is no gzip file, or breaks off ({error}); copy or pack it again") from None

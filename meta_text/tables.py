@@ -1,71 +1,16 @@
-"""Files of texts to classify, row by row: bad rows are told apart, not fatal; nothing is held in memory."""
+"""Files of answers: in order, one a row, whole or not at all; nothing is held in memory."""
 
 import csv
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
-from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from meta_text.classifier import FewShotClassifier
-from meta_text.rows import CorpusError, read_rows
-
-STDIN = "-"
-CHUNK_ROWS = 2048  # in memory together, sorted by length for the model
-
-
-class InputRow(NamedTuple):
-    """A row by its number, counted from 1; `problem` says why it has no text to classify."""
-
-    number: int
-    text: str | None
-    problem: str | None
-
-
-def input_rows(source: str, column: str = "text") -> Iterator[InputRow]:
-    """Rows of a CSV, JSONL(.gz) or Parquet file, or of standard input ("-": JSON objects, or one text a line).
-
-    A blank line of a CSV is no row. A line that is not JSON or not UTF-8 is a row with a problem, so the others are still answered.
-    Raises CorpusError for a missing file, an unknown kind, or a table without the column.
-    """
-    if source == STDIN:
-        yield from _from_lines(sys.stdin.buffer, column, plain=True)
-    elif source.endswith(".jsonl"):
-        if not Path(source).exists():
-            raise CorpusError(f"no such file: {source}")
-        with open(source, "rb") as file:
-            yield from _from_lines(file, column, plain=False)
-    else:
-        for number, row in enumerate(read_rows(source), start=1):
-            if number == 1 and column not in row:
-                raise CorpusError(f"{source} has no column '{column}'; it has {', '.join(map(str, row))}: pass --text")
-            yield _checked(number, row.get(column), column)
-
-
-def _from_lines(lines: Iterable[bytes], column: str, *, plain: bool) -> Iterator[InputRow]:
-    for number, raw in enumerate(lines, start=1):
-        try:
-            line = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
-            if plain and not line.lstrip().startswith("{"):
-                yield _checked(number, line, column)
-                continue
-            row = json.loads(line)
-        except UnicodeDecodeError as error:
-            yield InputRow(number, None, f"byte 0x{raw[error.start]:02x} is not UTF-8")
-        except json.JSONDecodeError as error:
-            yield InputRow(number, None, f"not JSON ({error.msg})")
-        else:
-            yield _checked(number, row.get(column) if isinstance(row, dict) else None, column)
-
-
-def _checked(number: int, text: Any, column: str) -> InputRow:
-    if not isinstance(text, str):
-        return InputRow(number, None, f"'{column}' is {text!r}, a string is needed")
-    if not text.strip():
-        return InputRow(number, None, f"'{column}' is empty")
-    return InputRow(number, text, None)
+from meta_text.inputs import STDIN, InputRow, chunks, input_rows
+from meta_text.rows import CorpusError
 
 
 class OutputRows:
@@ -81,6 +26,8 @@ class OutputRows:
         self.kind = "jsonl" if target == STDIN else Path(target).suffix.lstrip(".")
         if self.kind not in ("csv", "jsonl", "parquet"):
             raise CorpusError(f"{target}: unknown kind '.{self.kind}'; .csv, .jsonl and .parquet are written")
+        if not Path(target).parent.is_dir():
+            raise CorpusError(f"{target}: there is no folder {Path(target).parent}; make it first")
         self.partial = Path(target).with_name(f".{Path(target).name}.partial")
         self.stack = ExitStack()
 
@@ -113,6 +60,8 @@ class OutputRows:
             for row in rows:
                 named_row = dict(zip(self.columns, row, strict=True))
                 self.file.write(json.dumps(named_row, ensure_ascii=False) + "\n")
+        if self.target == STDIN:
+            self.file.flush()  # for whoever reads the other end of a pipe
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         self.stack.close()
@@ -131,21 +80,23 @@ def predict_file(
     reject: float | None,
     errors: Path | None,
     progress: Callable[[int], None] = lambda done: None,
+    on_bad_row: Callable[[InputRow], None] = lambda row: None,
 ) -> int:
     """Answer every row in order, at constant memory; returns how many rows had no readable text.
 
     Such a row keeps its place with no label, and its number and problem go to `errors` (JSON lines).
     """
-    rows, bad, done = input_rows(source, column), 0, 0
+    bad, done = 0, 0
     with ExitStack() as stack:
         output = stack.enter_context(OutputRows(target))
         problems = stack.enter_context(open(errors, "w", encoding="utf-8")) if errors else None
-        while chunk := list(islice(rows, CHUNK_ROWS)):
+        for chunk in chunks(input_rows(source, column), source):
             answers = iter(classifier.answers([row.text for row in chunk if row.text is not None], reject))
             output.write([(None, None, None) if row.text is None else next(answers) for row in chunk])
             for row in chunk:
                 if row.problem is not None:
                     bad += 1
+                    on_bad_row(row)
                     if problems is not None:
                         problems.write(json.dumps({"row": row.number, "problem": row.problem}) + "\n")
             done += len(chunk)

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from meta_text.corpus import ClassSplit
 from meta_text.episode import EpisodeSampler
+from meta_text.folders import ModelFileError, recover, replacing
 from meta_text.model import EmbeddedCorpus, MetaModel
-from meta_text.model_folder import ModelFileError, load_tensors, model_tensors, replacing, write_model
+from meta_text.model_folder import load_tensors, model_tensors, read_config, write_model
 
 Progress = Callable[["TrainState"], None]
 VALIDATION_SEED = 10_007  # validation episodes are the same for every learner and seed of a recipe
@@ -186,9 +187,10 @@ class Trainer:
 
     def _restore(self) -> None:
         folder = (self.out or Path()) / "checkpoint"
+        recover(folder)
         if not (folder / "trainer.json").exists():
             raise ModelFileError(f"nothing to resume: no checkpoint in {self.out}; run once without --resume")
-        saved = json.loads((folder / "config.json").read_text("utf-8"))["recipe"]
+        saved = read_config(folder)["recipe"]
         if saved != json.loads(json.dumps(self.recipe.as_dict())):
             changed = [
                 t for t, values in self.recipe.as_dict().items() if json.loads(json.dumps(values)) != saved.get(t)

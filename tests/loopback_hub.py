@@ -30,6 +30,7 @@ _ROUTES = {
     "batch": ("POST", rf"/{_REPO}\.git/info/lfs/objects/batch"),
     "lfs": ("PUT", r"/lfs/(?P<oid>[0-9a-f]{64})"),
     "verify": ("POST", rf"/{_REPO}\.git/info/lfs/objects/verify"),
+    "branch": ("POST", rf"/api/models/{_REPO}/branch/(?P<branch>[^/]+)"),
     "commit": ("POST", rf"/api/models/{_REPO}/commit/(?P<rev>[^/]+)"),
     "revision": ("GET", rf"/api/models/{_REPO}(/revision/(?P<rev>[^/]+))?"),
     "tree": ("GET", rf"/api/models/{_REPO}/tree/(?P<rev>[^/]+)"),
@@ -63,13 +64,14 @@ class Call(NamedTuple):
 
 @dataclass
 class Repo:
-    """A model repo: its commits from the oldest to the head of `main`, each with all of its files."""
+    """A model repo: its commits, each with all of its files, and the newest one of each branch."""
 
     private: bool = False
     commits: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    branches: dict[str, str] = field(default_factory=dict)
 
     def commit_of(self, revision: str) -> str:
-        oid = next(reversed(self.commits)) if revision == "main" else revision
+        oid = self.branches.get(revision, revision)
         if oid not in self.commits:
             raise HubError(404, f"Invalid rev id: {revision}", "RevisionNotFound")
         return oid
@@ -79,7 +81,7 @@ class LoopbackHub:
     """The server; `with LoopbackHub() as hub` runs it at `hub.endpoint`.
 
     A part, for `fail` and `cut`, is one kind of request: create, whoami, yaml, preupload, batch (what to upload over
-    LFS), lfs (the upload of one object), verify, commit, revision, tree or resolve.
+    LFS), lfs (the upload of one object), verify, branch, commit, revision, tree or resolve.
     """
 
     def __init__(self) -> None:
@@ -112,7 +114,7 @@ class LoopbackHub:
         self._faults[part].extend([None] * times)
 
     def files(self, repo_id: str, revision: str = "main") -> dict[str, bytes]:
-        """The files at a revision, `main` or a commit's oid."""
+        """The files at a revision, a branch or a commit's oid."""
         with self._lock:
             repo = self._repos[repo_id]
             return dict(repo.commits[repo.commit_of(revision)])
@@ -155,11 +157,12 @@ class LoopbackHub:
             raise HubError(403, "This token has no write access to this repo")
         return repo
 
-    def _publish(self, repo_id: str, files: Mapping[str, bytes]) -> str:
+    def _publish(self, repo_id: str, files: Mapping[str, bytes], branch: str = "main") -> str:
         commits = self._repos[repo_id].commits
         entries = sorted((path, _etag(path, data)) for path, data in files.items())
         oid = hashlib.sha1(f"{repo_id} {len(commits)} {entries}".encode()).hexdigest()
         commits[oid] = dict(files)
+        self._repos[repo_id].branches[branch] = oid
         self._objects.update({_etag(path, data): data for path, data in files.items() if _in_lfs(path)})
         return oid
 
@@ -216,14 +219,21 @@ class LoopbackHub:
             raise HubError(404, "the object was not uploaded")
         return Answer(200, {})
 
+    def _branch(self, call: Call) -> Answer:
+        repo, branch = self._repo(call, write=True), call.where["branch"]
+        if branch in repo.branches:
+            raise HubError(409, "Reference already exists")
+        repo.branches[branch] = repo.commit_of(json.loads(call.body or b"{}").get("startingPoint", "main"))
+        return Answer(200, {})
+
     def _commit(self, call: Call) -> Answer:
-        repo, repo_id = self._repo(call, write=True), call.where["repo"]
-        if call.where["rev"] != "main":
-            raise HubError(404, f"Invalid rev id: {call.where['rev']}", "RevisionNotFound")
+        repo, repo_id, branch = self._repo(call, write=True), call.where["repo"], call.where["rev"]
+        if branch not in repo.branches:
+            raise HubError(404, f"Invalid rev id: {branch}", "RevisionNotFound")
         header, *operations = [(line["key"], line["value"]) for line in map(json.loads, call.body.splitlines())]
-        if not repo.commit_of("main").startswith(header[1].get("parentCommit", "")):
+        if not repo.commit_of(branch).startswith(header[1].get("parentCommit", "")):
             raise HubError(412, "A commit has happened since. Please refresh and try again.")
-        files = self.files(repo_id)
+        files = self.files(repo_id, branch)
         for key, value in operations:
             path = value["path"]
             if key == "file":
@@ -236,7 +246,7 @@ class LoopbackHub:
                 raise HubError(404, "A file with this name doesn't exist", "EntryNotFound")
             else:
                 raise HubError(400, f"cannot commit {key} {path}")
-        oid = self._publish(repo_id, files)
+        oid = self._publish(repo_id, files, branch)
         return Answer(200, {"commitUrl": f"{self.endpoint}/{repo_id}/commit/{oid}", "commitOid": oid})
 
     def _revision(self, call: Call) -> Answer:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meta_text.corpus import ClassSplit, Corpus
+from meta_text.corpus import KNOWN_CORPORA, ClassSplit, Corpus
 from meta_text.rows import CorpusError, read_rows
 
 ROWS = [
@@ -81,9 +81,11 @@ def labelled_dataset(labels: list[int | None]):
 
 
 def test_dataset_class_label_keeps_its_names():
-    corpus = Corpus.from_dataset(labelled_dataset([1, 0, None, 1]))
+    corpus = Corpus.from_dataset(labelled_dataset([1, 0, 1]))
     assert [corpus.class_names[label] for label in corpus.labels] == ["yes", "no", "yes"]
-    assert corpus.out_of_scope == ("c",)
+    with pytest.raises(CorpusError, match="dataset, row 2: label is missing; give every text a label"):
+        Corpus.from_dataset(labelled_dataset([1, None, 1]))
+    assert Corpus.from_dataset(labelled_dataset([1, None, 0]), null_label="out of scope").out_of_scope == ("b",)
 
 
 def test_dataset_label_minus_one_is_a_missing_label():
@@ -120,6 +122,8 @@ BAD = {
     "empty text": ({"text": "  ", "label": "x"}, r"bad, row 2: text is '  ' where a non-empty string is needed"),
     "non-string text": ({"text": 7, "label": "x"}, r"bad, row 2: text is 7 where a non-empty string is needed"),
     "label missing": ({"text": "a", "label": " "}, r"bad, row 2: label is empty; give every text a label"),
+    "label null": ({"text": "a", "label": None}, r"bad, row 2: label is missing; give every text a label"),
+    "label not a number": ({"text": "a", "label": float("nan")}, r"bad, row 2: label is missing; give every text"),
     "two labels": ({"text": "ok", "label": "y"}, r"bad, row 2: text 'ok' has label 'y' here and 'x' in row 1"),
 }
 
@@ -130,11 +134,150 @@ def test_bad_row_raises_with_its_number(row, message):
         Corpus.from_rows([{"text": "ok", "label": "x"}, row], name="bad")
 
 
+@pytest.mark.parametrize("label", [["x", "y"], ["x"], {"x": 1}, {"x", "y"}, ("x", "y")])
+@pytest.mark.parametrize("bad_rows", ["raise", "skip"])
+def test_several_labels_a_text_are_refused(label, bad_rows):
+    rows = [{"text": "ok", "label": "x"}, {"text": "a", "label": label}]
+    with pytest.raises(
+        CorpusError, match=r"bad, row 2: label holds several labels .*multi-label input is not supported"
+    ):
+        Corpus.from_rows(rows, name="bad", bad_rows=bad_rows)
+
+
+MISSING = {
+    "csv": lambda p: p.write_text("text,label\na,x\nb\n"),
+    "jsonl": lambda p: p.write_text('{"text": "a", "label": "x"}\n{"text": "b", "label": null}\n'),
+    "parquet": lambda p: pyarrow.parquet.write_table(pyarrow.table({"text": ["a", "b"], "label": ["x", None]}), p),
+    "nan.parquet": lambda p: pyarrow.parquet.write_table(
+        pyarrow.table({"text": ["a", "b"], "label": [1.0, float("nan")]}), p
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", MISSING)
+def test_a_missing_label_is_told_in_every_kind_of_file(kind, tmp_path):
+    path = tmp_path / f"mine.{kind}"
+    MISSING[kind](path)
+    with pytest.raises(CorpusError, match="mine, row 2: label is missing; give every text a label"):
+        Corpus.open(path)
+
+
+def test_whole_numbers_stay_whole_where_parquet_makes_them_floats(tmp_path):
+    pyarrow.parquet.write_table(pyarrow.table({"text": ["a", "b"], "label": [1.0, 2.0]}), tmp_path / "n.parquet")
+    assert Corpus.open(tmp_path / "n.parquet").class_names == ("1", "2")
+
+
+def test_null_means_out_of_scope_only_in_files_that_say_so(tmp_path):
+    write_jsonl(tmp_path / "train.jsonl", [*ROWS, {"text": "forgotten", "label": None}])
+    write_jsonl(tmp_path / "out_of_scope.test.jsonl", [{"text": "sing me a song", "label": None}])
+    corpus = Corpus.from_folder(tmp_path)
+    assert corpus.out_of_scope == ("sing me a song",)
+    assert corpus.skipped == {"label missing": 1}
+
+
+def test_csv_rows_with_too_many_cells_are_told_and_empty_ones_beyond_are_not(tmp_path):
+    (tmp_path / "comma.csv").write_text("text,label\na,x\nwhere is, my parcel,x\n")
+    with pytest.raises(
+        CorpusError, match=r"comma.csv, line 3: 3 cells where the header has 2; put texts with commas in"
+    ):
+        Corpus.open(tmp_path / "comma.csv")
+    (tmp_path / "more.csv").write_text("text,label\na,x,,\nb,y\n")
+    assert Corpus.open(tmp_path / "more.csv").class_names == ("x", "y")
+
+
+def test_a_csv_cell_of_a_megabyte(tmp_path):
+    (tmp_path / "big.csv").write_text("text,label\n" + "a" * 1_000_000 + ",x\nb,y\n")
+    assert [len(text) for text in Corpus.open(tmp_path / "big.csv").texts] == [1_000_000, 1]
+
+
+BROKEN = {
+    "bad.parquet": (b"nope", r"bad.parquet is no Parquet file, or broken"),
+    "empty.parquet": (b"", r"empty.parquet is no Parquet file, or broken"),
+    "bad.jsonl.gz": (b"nope", r"bad.jsonl.gz is no gzip file, or breaks off"),
+    "cut.jsonl.gz": (
+        gzip.compress(b'{"text": "a", "label": "x"}\n' * 99)[:-20],
+        r"cut.jsonl.gz is no gzip file, or breaks",
+    ),
+    "header.csv": (b"t\xe9xt,label\na,x\n", r"header.csv, line 1: byte 0xe9 is not UTF-8"),
+    "mac.csv": (b"text,label\ra,x\r", r"mac.csv, line 1: no CSV header"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_broken_files_are_named(name, tmp_path):
+    data, message = BROKEN[name]
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(CorpusError, match=message):
+        Corpus.open(tmp_path / name)
+
+
+LISTS = {
+    "no JSON": (b"{bad", "is not JSON"),
+    "not UTF-8": (b'{"train": "\xe9"}', "is not JSON"),
+    "a list": (b"[]", "no list '"),
+    "empty": (b"{}", "no list '"),
+    "no names": (b'{"train": [1], "train_domains": "a", "test_domains": []}', "no list '"),
+}
+
+
+@pytest.mark.parametrize("file", ["class_splits/1.json", "domains.json"])
+@pytest.mark.parametrize(("content", "message"), LISTS.values(), ids=LISTS)
+def test_broken_splits_name_their_file(file, content, message, tmp_path):
+    write_jsonl(tmp_path / "texts.jsonl", ROWS)
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).write_bytes(content)
+    with pytest.raises(CorpusError, match=rf"{file}:? {message}"):
+        Corpus.open(tmp_path)
+
+
+def test_a_split_that_is_not_there(tmp_path):
+    with pytest.raises(
+        CorpusError, match=r"no class split at nowhere.json; a JSON file with the lists train, validation"
+    ):
+        ClassSplit.from_file("nowhere.json")
+
+
+# --- the Hub
+
+
+def test_from_hub_takes_all_splits_and_passes_config_and_revision(monkeypatch):
+    asked = []
+
+    def load_dataset(*given, **options):
+        asked.append((given, options))
+        return datasets.DatasetDict(train=labelled_dataset([1, 0]), test=labelled_dataset([1, 1, 0]).select([2]))
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    corpus = Corpus.from_hub("somebody/texts", config="plus", revision="v2")
+    assert asked == [(("somebody/texts", "plus"), {"revision": "v2"})]
+    assert (corpus.name, corpus.texts, corpus.class_names) == ("texts", ("a", "b", "c"), ("no", "yes"))
+
+
+@pytest.mark.parametrize("name", [name for name, source in KNOWN_CORPORA.items() if source is not None])
+def test_known_names_fall_back_to_the_hub(name, monkeypatch, tmp_path):
+    source = KNOWN_CORPORA[name]
+    asked = []
+
+    def load_dataset(repo_id, config, revision):
+        asked.append((repo_id, config))
+        labels = ["x", "y", source.out_of_scope or "x", None]
+        table = datasets.Dataset.from_dict({source.text: ["a", "b", "c", "d"], source.label: labels})
+        return datasets.DatasetDict(train=table)
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    monkeypatch.setenv("META_TEXT_DATA", str(tmp_path))  # holds no such folder
+    corpus = Corpus.open(name)
+    assert asked == [(source.repo_id, source.config)]
+    assert (corpus.name, corpus.class_names) == (name, ("x", "y"))
+    assert corpus.out_of_scope == (("c",) if source.out_of_scope else ())
+    assert corpus.skipped == {"label missing": 1}
+
+
 def test_bad_rows_are_counted_when_skipped():
     rows = [{"text": "ok", "label": "x"}, *(row for row, _ in list(BAD.values())[1:])]
     corpus = Corpus.from_rows(rows, name="bad", bad_rows="skip")
     assert corpus.texts == ("ok",)
-    assert corpus.skipped == {"empty text": 2, "label missing": 1, "same text under two labels": 1}
+    assert corpus.skipped == {"empty text": 2, "label missing": 3, "same text under two labels": 1}
     assert "skipped 2 (empty text)" in corpus.describe()
 
 
@@ -145,7 +288,8 @@ def test_exact_duplicates_are_kept_once_and_counted():
 
 
 def test_out_of_scope_texts_stay_apart():
-    corpus = Corpus.from_rows([*ROWS, {"text": "sing me a song", "label": None}], name="oos")
+    rows = [*ROWS, {"text": "sing me a song", "label": None}]
+    corpus = Corpus.from_rows(rows, name="oos", null_label="out of scope")
     assert corpus.out_of_scope == ("sing me a song",)
     expect_rows(corpus)
 

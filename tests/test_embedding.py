@@ -9,7 +9,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from meta_text.embedding import MINILM_PACKAGE, MINILM_SHA256, Embedding, _checked_minilm, find_model
+from meta_text.embedding import Embedding
+from meta_text.pretrained import MINILM_PACKAGE, MINILM_SHA256, _checked_minilm, find_model
 from meta_text.token_cache import TokenCache
 
 TEXTS = ["where is my card", "my card", "lost it", "card card card lost"]

@@ -1,5 +1,6 @@
 """Publishing and pulling through the unmodified client against the stand-in; what users read when it fails."""
 
+import json
 import time
 from pathlib import Path
 
@@ -7,10 +8,17 @@ import numpy as np
 import pytest
 from loopback_hub import LoopbackHub
 from test_classifier import LABELS, MODEL, TEXTS
+from test_embedding import tiny_bert
+from test_tables import run
 
 from meta_text.classifier import FewShotClassifier
-from meta_text.hub import HubError
-from meta_text.model_folder import ModelFileError
+from meta_text.config import EmbeddingConfig, EncoderConfig, Recipe
+from meta_text.embedding import Embedding
+from meta_text.folders import ModelFileError
+from meta_text.hub import _loaded
+from meta_text.hub_errors import HubError
+from meta_text.model import build_model
+from meta_text.pretrained import find_model
 
 REPO = "tester/wine-or-car"
 
@@ -35,7 +43,7 @@ def test_push_and_pull_give_equal_probabilities(hub: LoopbackHub, tmp_path: Path
     assert {"config.json", "model.safetensors", "task.safetensors", "tokenizer.json", "README.md"} <= published.keys()
     card = published["README.md"].decode()
     assert "# wine-or-car" in card
-    assert f"from_pretrained('{REPO}')" in card
+    assert f'from_pretrained("{REPO}")' in card
     pulled = FewShotClassifier.from_pretrained(REPO, cache_dir=tmp_path, device="cpu")
     np.testing.assert_array_equal(pulled.predict_proba(TEXTS), fitted().predict_proba(TEXTS))
     again = FewShotClassifier.from_pretrained(REPO, cache_dir=tmp_path, local_files_only=True, device="cpu")
@@ -74,22 +82,168 @@ def test_missing_revision_and_malformed_name(hub: LoopbackHub, tmp_path: Path) -
         FewShotClassifier.from_pretrained("./no/such/folder")
 
 
-@pytest.mark.parametrize(
-    ("part", "status", "message"),
-    [
-        ("create", 401, "hf auth login"),
-        ("create", 403, "write permission"),
-        ("commit", 409, "somebody else"),
-        ("commit", 412, "has changed in the meantime"),
-        ("commit", 500, "a fault on its side; nothing was published"),
-    ],
-)
-def test_refusals_say_the_way_out_and_publish_nothing(hub: LoopbackHub, part: str, status: int, message: str) -> None:
-    hub.fail(part, status)
+PUSHES = {
+    "create 401": ("create", 401, "answered 401 .*hf auth login"),
+    "create 403": ("create", 403, "answered 403 .*use one with write permission"),
+    "create 404": ("create", 404, "answered 404 .*it is not there for this token"),
+    "create 409 that names no repository": ("create", 409, "answered 409 .*somebody else"),
+    "create 500": ("create", 500, "answered 500 .*a fault on its side; nothing was published, try again later"),
+    "preupload 403": ("preupload", 403, "answered 403 .*write permission"),
+    "batch 403": ("batch", 403, "answered 403 .*write permission"),
+    "lfs 403": ("lfs", 403, "answered 403 .*write permission"),
+    "lfs 429": ("lfs", 429, "answered 429 .*too many requests"),
+    "lfs 500": ("lfs", 500, "answered 500 .*nothing was published"),
+    "verify 404": ("verify", 404, "answered 404"),
+    "commit 401": ("commit", 401, "answered 401 .*hf auth login"),
+    "commit 403": ("commit", 403, "answered 403 .*write permission"),
+    "commit 404": ("commit", 404, "answered 404"),
+    "commit 409": ("commit", 409, "answered 409 .*somebody else is changing the repository"),
+    "commit 412": ("commit", 412, "answered 412 .*has changed in the meantime"),
+    "commit 500": ("commit", 500, "answered 500 .*a fault on its side; nothing was published"),
+    "commit 503": ("commit", 503, "answered 503 .*nothing was published"),
+}
+
+
+@pytest.mark.parametrize(("part", "status", "message"), PUSHES.values(), ids=PUSHES)
+def test_refused_pushes_say_the_way_out_and_publish_nothing(
+    hub: LoopbackHub, part: str, status: int, message: str
+) -> None:
+    if part != "create":  # where the repository is there already, the client asks no further
+        hub.add_repo(REPO, {"config.json": b"old"})
+    hub.fail(part, status, times=20)
+    changed = FewShotClassifier(MODEL).fit([*TEXTS, f"{part} {status}"], [*LABELS, "wine"])
     with pytest.raises(HubError, match=message):
-        fitted().push_to_hub(REPO, token="hf_write")
-    if part == "commit":
-        assert "config.json" not in hub.files(REPO)
+        changed.push_to_hub(REPO, token="hf_write")
+    assert part == "create" or hub.files(REPO) == {"config.json": b"old"}
+
+
+PULLS = {
+    "401": (401, "answered 401 .*no valid token was sent; log in"),
+    "403": (403, "answered 403 .*this token may not read it; ask its owner"),
+    "404": (404, "answered 404 .*it is not there for this token; check the name"),
+    "429": (429, "answered 429 .*too many requests; wait some minutes"),
+    "500": (500, "answered 500 .*a fault on its side; try again later"),
+    "503": (503, "answered 503 .*a fault on its side; try again later"),
+}
+
+
+@pytest.mark.parametrize(("status", "message"), PULLS.values(), ids=PULLS)
+def test_refused_pulls_say_the_way_out(hub: LoopbackHub, status: int, message: str, tmp_path: Path) -> None:
+    hub.add_repo(REPO, {})
+    hub.fail("revision", status, times=20)
+    with pytest.raises(HubError, match=message) as error:
+        FewShotClassifier.from_pretrained(REPO, cache_dir=tmp_path)
+    assert "published" not in str(error.value)
+
+
+@pytest.mark.parametrize("part", ["revision", "resolve"])
+def test_a_cut_pull_says_so(hub: LoopbackHub, part: str, tmp_path: Path) -> None:
+    fitted().push_to_hub(REPO, token="hf_write")
+    hub.cut(part, times=20)
+    with pytest.raises(HubError, match=r"connection to the Hub broke .*; check the connection and try again") as error:
+        FewShotClassifier.from_pretrained(REPO, cache_dir=tmp_path)
+    assert "published" not in str(error.value)
+
+
+@pytest.mark.parametrize("token", [False, "hf_read"])
+def test_a_missing_repository(hub: LoopbackHub, token: object, tmp_path: Path) -> None:
+    with pytest.raises(HubError, match="no repository 'tester/none' for this token; check the name, or pass token="):
+        FewShotClassifier.from_pretrained("tester/none", cache_dir=tmp_path, token=token)
+    with pytest.raises(
+        HubError, match="'tester/none' is no folder here and has no local copy, and the Hub was not asked"
+    ):
+        FewShotClassifier.from_pretrained("tester/none", cache_dir=tmp_path, local_files_only=True)
+
+
+def test_a_repository_that_holds_no_model(hub: LoopbackHub, tmp_path: Path) -> None:
+    hub.add_repo("tester/other", {"README.md": b"x"})
+    with pytest.raises(ModelFileError, match=r"config\.json is missing"):
+        FewShotClassifier.from_pretrained("tester/other", cache_dir=tmp_path)
+
+
+def test_what_the_owner_put_there_stays(hub: LoopbackHub) -> None:
+    own = {
+        "LICENSE.txt": b"y",
+        "docs/guide.md": b"z",
+        "data/my.jsonl": b"{}",
+        "notes.md": b"n",
+        "extra.safetensors": b"e",
+        ".eval_results/mine.yaml": b"[]",
+    }
+    left = {"support.jsonl": b"{}", "embedding/config.json": b"{}", ".eval_results/a-5way-1shot.yaml": b"[]"}
+    hub.add_repo(REPO, own | left)
+    fitted().push_to_hub(REPO, token="hf_write")
+    published = hub.files(REPO)
+    assert {name: published.get(name) for name in own} == own
+    assert not left.keys() & published.keys()
+
+
+def test_push_to_a_branch(hub: LoopbackHub, tmp_path: Path) -> None:
+    fitted().push_to_hub(REPO, token="hf_write")
+    changed = fitted()
+    changed.add_class("boat", ["sail and mast"])
+    for _ in range(2):
+        changed.push_to_hub(REPO, token="hf_write", branch="next")
+    pulls = [FewShotClassifier.from_pretrained(REPO, revision=r, cache_dir=tmp_path) for r in ("main", "next")]
+    assert [len(pull.classes_) for pull in pulls] == [2, 3]
+
+
+def test_push_from_the_command_line(
+    hub: LoopbackHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fitted().save_pretrained(tmp_path / "mine", include_support=True)
+    monkeypatch.setenv("HF_TOKEN", "hf_write")
+    words = ["push", str(tmp_path / "mine"), REPO]
+    assert run(monkeypatch, *words) == 0
+    assert f"/{REPO}/commit/" in capsys.readouterr().out
+    assert "support.jsonl" not in hub.files(REPO)
+    assert run(monkeypatch, *words, "--branch", "with-texts", "--include-support") == 0
+    assert "support.jsonl" in hub.files(REPO, "with-texts")
+    assert "support.jsonl" not in hub.files(REPO)
+    hub.fail("commit", 412)
+    fitted().add_class("boat", ["sail"])
+    FewShotClassifier(MODEL).fit([*TEXTS, "new"], [*LABELS, "wine"]).save_pretrained(tmp_path / "mine")
+    assert run(monkeypatch, *words) == 2
+    assert "answered 412" in capsys.readouterr().err
+
+
+def test_the_embedding_is_fetched_with_the_same_options_once_and_by_commit(
+    hub: LoopbackHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def files(seed: int) -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in tiny_bert(tmp_path / f"bert{seed}", seed=seed).iterdir()}
+
+    name = "tester/tiny-bert"
+    commit = hub.add_repo(name, files(0), private=True)
+    wanted = EmbeddingConfig(kind="transformer", model=name, max_tokens=8)
+    cache = tmp_path / "cache"
+    with pytest.raises(
+        ValueError, match="embedding 'tester/tiny-bert' is no folder and the Hub did not give it: the Hub has"
+    ):
+        find_model(name, cache_dir=cache, token=False)
+    with pytest.raises(ValueError, match="has no local copy, and the Hub was not asked"):
+        find_model(name, cache_dir=cache, token="hf_read", local_files_only=True)
+    find_model(name, cache_dir=cache, token="hf_read")
+    model = build_model(
+        Recipe(embedding=wanted, encoder=EncoderConfig(hidden=4)), Embedding.transformer(name, max_tokens=8)
+    )
+    FewShotClassifier(model.eval()).fit(TEXTS, LABELS).save_pretrained(tmp_path / "saved")
+    assert json.loads((tmp_path / "saved" / "config.json").read_text())["embedding_commit"] == commit
+
+    hub.add_repo(name, files(1), private=True)  # newer weights under the same name; the commit that was used is gone
+    hub._repos[name].commits[commit] = files(0)
+    monkeypatch.setattr("meta_text.pretrained._found", {})
+    asked = len(hub.requests)
+    again = FewShotClassifier.from_pretrained(tmp_path / "saved", cache_dir=cache, device="cpu")
+    assert find_model(name, cache_dir=cache).name == commit
+    assert len(hub.requests) == asked  # the local copy was enough
+    monkeypatch.setattr("meta_text.pretrained._found", {})
+    _loaded.cache_clear()
+    elsewhere = FewShotClassifier.from_pretrained(
+        tmp_path / "saved", cache_dir=tmp_path / "new", token="hf_read", device="cpu"
+    )
+    np.testing.assert_array_equal(elsewhere.predict_proba(TEXTS), again.predict_proba(TEXTS))
+    assert commit in str(elsewhere.meta_model.embedding.folder)
 
 
 @pytest.mark.parametrize("part", ["commit", "lfs"])

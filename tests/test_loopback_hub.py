@@ -250,3 +250,14 @@ def test_what_the_stand_in_does_not_speak_is_said(hub: LoopbackHub) -> None:
         api(hub).dataset_info("tester/texts")
     with pytest.raises(KeyError):
         hub.fail("comit", 500)
+
+
+def test_a_branch_has_commits_of_its_own(hub: LoopbackHub, folder: Path, tmp_path: Path) -> None:
+    hub.add_repo(REPO, {"config.json": b"{}"})
+    with pytest.raises(RevisionNotFoundError):
+        api(hub).upload_folder(repo_id=REPO, folder_path=folder, revision="next")
+    for _ in range(2):
+        api(hub).create_branch(REPO, branch="next", exist_ok=True)
+    api(hub).upload_folder(repo_id=REPO, folder_path=folder, revision="next")
+    assert pulled(hub, tmp_path / "next", revision="next") == FILES
+    assert pulled(hub, tmp_path / "main") == {"config.json": b"{}"}

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.torch import load_file
-from sklearn.metrics import f1_score
+from sklearn.metrics import f1_score, precision_score, recall_score, roc_auc_score
 
 from meta_text.calibration import Calibration
 from meta_text.cli import main
@@ -165,6 +165,30 @@ def test_oracle_scores_against_sklearn_and_a_loop() -> None:
         inside = [(c, right) for c, right in flat if b / 15 < c <= (b + 1) / 15]
         gap += abs(sum(right for _, right in inside) - sum(c for c, _ in inside)) / len(flat)
     assert found["ece"] == pytest.approx(gap)
+
+
+@pytest.mark.parametrize("n_way", [2, 3, 5])
+def test_oracle_precision_recall_and_auroc_are_those_of_sklearn(n_way: int) -> None:
+    rng = np.random.default_rng(n_way)
+    probabilities = [rng.dirichlet(np.ones(n_way), size=12) for _ in range(6)]
+    labels = [np.concatenate([np.arange(n_way), rng.integers(0, n_way, size=12 - n_way)]) for _ in range(6)]
+    found = score(Answers(probabilities, labels, 1.0))
+    for name, oracle in (("precision_macro", precision_score), ("recall_macro", recall_score)):
+        values = [
+            oracle(y, p.argmax(1), average="macro", zero_division=0.0)
+            for p, y in zip(probabilities, labels, strict=True)
+        ]
+        assert found[name]["mean"] == pytest.approx(np.mean(values))
+        assert found[name]["ci95"] == pytest.approx(1.96 * np.std(values, ddof=1) / 6**0.5)
+    assert ("auroc" in found) == (n_way == 2)
+    if n_way == 2:
+        aurocs = [roc_auc_score(y, p[:, 1]) for p, y in zip(probabilities, labels, strict=True)]
+        assert found["auroc"]["mean"] == pytest.approx(np.mean(aurocs))
+        pairs = [
+            np.mean([float(a > b) for a in p[y == 1, 1] for b in p[y == 0, 1]])
+            for p, y in zip(probabilities, labels, strict=True)
+        ]
+        assert found["auroc"]["mean"] == pytest.approx(np.mean(pairs))  # the chance that a positive ranks higher
 
 
 def test_a_trained_models_test_uses_its_calibration() -> None:

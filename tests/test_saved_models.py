@@ -68,7 +68,9 @@ def test_the_default_model_says_what_it_is() -> None:
     from meta_text.hub import DEFAULT
 
     card = (DEFAULT / "README.md").read_text("utf-8")
-    assert "CC BY 3.0" in card
+    assert "# The default model of meta_text\n" in card
+    assert "Made by `meta-text train recipes/default.toml`" in card
+    assert "licence: CC BY" in card
     assert "SHA-256" in card
     assert "± " in card
     assert sum(path.stat().st_size for path in DEFAULT.rglob("*") if path.is_file()) < 5e6

@@ -1,9 +1,13 @@
 """Files in, files out: order, row counts, bad rows told apart."""
 
 import csv
+import gzip
 import io
 import json
+import random
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,8 +15,9 @@ from test_classifier import LABELS, MODEL, TEXTS
 
 from meta_text.classifier import FewShotClassifier
 from meta_text.cli import main
+from meta_text.inputs import InputRow, chunks, input_rows
 from meta_text.rows import CorpusError, read_rows
-from meta_text.tables import input_rows, predict_file
+from meta_text.tables import predict_file
 
 GOOD = ["a red wine", "flat tyre", "more wine", "tyre pressure"]
 
@@ -53,6 +58,77 @@ def test_bad_rows_are_reported_and_the_others_answered(classifier: FewShotClassi
     assert [p["row"] for p in problems] == [2, 3, 4, 5]
     assert "not JSON" in problems[0]["problem"]
     assert "not UTF-8" in problems[3]["problem"]
+
+
+LATIN = "tyre,caf\xe9\n".encode("latin-1")
+BAD_FILES = {
+    "latin.csv": (b"text,more\nwine,a\n" + LATIN + b"tyre,b\n", {2: "byte 0xe9 is not UTF-8"}, 3),
+    "comma.csv": (b"text\nwine\nwhere is, my tyre\ntyre\n", {2: "2 cells where the header has 1"}, 3),
+    "return.csv": (b"text,n\nwine,1\nre\rd,2\ntyre,3\n", {2: "no CSV row"}, 3),
+    "short.csv": (b"n,text\n1,wine\n2\n3,tyre\n", {2: "'text' is None, a string is needed"}, 3),
+    "first.csv": (b"text\na,b\nwine\ntyre\n", {1: "2 cells where the header has 1"}, 3),
+    "broken.jsonl.gz": (gzip.compress(b'{"text": "wine"}\n{oops\n{"text": "tyre"}\n'), {2: "not JSON"}, 3),
+    "big.csv": (b"text\n" + b"wine " * 200_000 + b"\ntyre\n", {}, 2),
+}
+
+
+@pytest.mark.filterwarnings("ignore:1 of 2 texts are longer than the model reads")
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_bad_rows_of_other_kinds_keep_their_place(name: str, classifier: FewShotClassifier, tmp_path: Path) -> None:
+    data, wanted, count = BAD_FILES[name]
+    (tmp_path / name).write_bytes(data)
+    errors, out = tmp_path / "errors.jsonl", tmp_path / "out.jsonl"
+    assert predict_file(classifier, str(tmp_path / name), str(out), "text", None, errors) == len(wanted)
+    labels = [row["label"] for row in read_rows(out)]
+    assert labels[-1] == "car"
+    assert [number for number, label in enumerate(labels, start=1) if label is None] == list(wanted)
+    assert len(labels) == count
+    for problem, (number, message) in zip(read_rows(errors), wanted.items(), strict=True):
+        assert problem["row"] == number
+        assert message in problem["problem"]
+
+
+def test_a_packed_file_that_breaks_off_is_answered_up_to_there(classifier: FewShotClassifier, tmp_path: Path) -> None:
+    noise = "".join(random.Random(0).choices("abcdefghijklmnop", k=200_000))  # more than a buffer holds packed
+    lines = "".join(json.dumps({"text": f"wine {noise[i : i + 50]}"}) + "\n" for i in range(0, 200_000, 50))
+    (tmp_path / "cut.jsonl.gz").write_bytes(gzip.compress(lines.encode())[:-4000])
+    errors, out = tmp_path / "errors.jsonl", tmp_path / "out.jsonl"
+    assert predict_file(classifier, str(tmp_path / "cut.jsonl.gz"), str(out), "text", None, errors) == 1
+    answered = list(read_rows(out))
+    assert len(answered) > 1000
+    (problem,) = read_rows(errors)
+    assert problem["row"] == len(answered)
+    assert "breaks off" in problem["problem"]
+    (tmp_path / "no.jsonl.gz").write_bytes(b"nope")
+    with pytest.raises(CorpusError, match="is no gzip file, or breaks off"):
+        list(input_rows(str(tmp_path / "no.jsonl.gz")))
+
+
+def test_the_first_bad_rows_are_named_without_an_errors_file(
+    classifier: FewShotClassifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    classifier.save_pretrained(tmp_path / "mine")
+    (tmp_path / "in.csv").write_text("text\n" + "wine\na,b\n" * 7)
+    words = ["predict", str(tmp_path / "mine"), "--input", str(tmp_path / "in.csv")]
+    assert run(monkeypatch, *words) == 0
+    error = capsys.readouterr().err
+    assert "7 rows could not be read and have no label: row 2, 4, 6, 8, 10, ... (2 cells where the header" in error
+    assert "--errors" in error
+
+
+def test_a_slow_pipe_is_answered_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, sizes = [0.0], []
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+
+    def rows(seconds: float, count: int) -> Iterator[InputRow]:
+        for number in range(count):
+            now[0] += seconds
+            yield InputRow(number, "wine", None)
+
+    for seconds in (0.0, 0.6):
+        sizes.append([len(chunk) for chunk in chunks(rows(seconds, 31), "-")])
+    assert sizes == [[1, 2, 4, 8, 16], [1, 2] + [1, 2] * 9 + [1]]
+    assert [len(chunk) for chunk in chunks(rows(9.0, 31), "in.csv")] == [31]
 
 
 def test_missing_column_and_unknown_kinds(classifier: FewShotClassifier, tmp_path: Path) -> None:

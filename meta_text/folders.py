@@ -1,0 +1,96 @@
+"""Folders that appear whole or not at all, and that never take the place of somebody else's files."""
+
+import json
+import os
+import shutil
+import uuid
+from glob import escape
+from pathlib import Path
+
+# everything that this package writes into a model's folder
+OWN_NAMES = (
+    "README.md",
+    ".eval_results",
+    "best.safetensors",
+    "config.json",
+    "embedding",
+    "model.safetensors",
+    "optimizer.safetensors",
+    "support.jsonl",
+    "task.safetensors",
+    "tokenizer.json",
+    "trainer.json",
+)
+
+
+class ModelFileError(ValueError):
+    """What a saved model lacks, with the file and the way out."""
+
+
+def check_target(target: str | Path) -> Path:
+    """The resolved folder, which is free, empty, or an earlier one of ours. Raises ModelFileError otherwise."""
+    folder = Path(target).resolve()
+    if folder == Path.cwd():
+        raise ModelFileError(f"{target} is the working folder itself; name a folder in it, such as {target}/model")
+    if folder.exists() and not folder.is_dir():
+        raise ModelFileError(f"{target} is a file; name a folder that is new, empty, or an earlier model")
+    strange = [] if not folder.exists() else sorted({path.name for path in folder.iterdir()} - {*OWN_NAMES})
+    if strange:
+        raise ModelFileError(
+            f"{target} holds {strange[0]}, which this package did not write and would be lost; "
+            "name a folder that is new, empty, or an earlier model"
+        )
+    if folder.exists() and any(folder.iterdir()) and not _is_ours(folder):
+        raise ModelFileError(
+            f"{target} is not empty, and has no config.json that this package wrote; "
+            "name a folder that is new, empty, or an earlier model"
+        )
+    return folder
+
+
+def _is_ours(folder: Path) -> bool:
+    if (folder / "trainer.json").exists():
+        return True
+    try:
+        config = json.loads((folder / "config.json").read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(config, dict) and config.get("library") == "meta_text"
+
+
+class replacing:  # noqa: N801  # a context manager, used like a function
+    """Yields a new folder beside `target` and renames it into place when the block succeeds.
+
+    Raises ModelFileError where `check_target` does.
+    """
+
+    def __init__(self, target: str | Path) -> None:
+        recover(target)
+        self.target = check_target(target)
+        self.partial = self.target.with_name(f".{self.target.name}.{uuid.uuid4().hex[:8]}.partial")
+
+    def __enter__(self) -> Path:
+        self.partial.mkdir(parents=True)
+        return self.partial
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        if kind is not None:
+            shutil.rmtree(self.partial)
+            return
+        old = self.target.with_name(f"{self.partial.name}.old")
+        if self.target.exists():
+            os.rename(self.target, old)
+        os.rename(self.partial, self.target)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def recover(target: str | Path) -> None:
+    """Finish what a writer of `target` that was killed between its two renames had begun."""
+    target = Path(target).resolve()
+    if target.exists():
+        return
+    for old in sorted(target.parent.glob(f".{escape(target.name)}.*.partial.old")):
+        new = old.with_suffix("")  # whole: the old one is moved away only then
+        os.rename(new if new.exists() else old, target)
+        shutil.rmtree(old, ignore_errors=True)
+        return

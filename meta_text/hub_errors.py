@@ -1,0 +1,76 @@
+"""What the Hugging Face Hub refused, in words: what was found, what is needed, the way out."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal, cast
+
+Doing = Literal["pull", "push"]
+ADVICE = {
+    401: "no valid token was sent; log in with `hf auth login`, or pass token=",
+    404: "it is not there for this token; check the name, or pass token= if it is private",
+    409: "somebody else is changing the repository; try again",
+    412: "the repository has changed in the meantime; try again",
+    429: "too many requests; wait some minutes",
+}
+FORBIDDEN = {
+    "pull": "this token may not read it; ask its owner for access, or use another token",
+    "push": "this token may not write there; use one with write permission, or your own namespace",
+}
+
+
+class HubError(ValueError):
+    """What the Hugging Face Hub refused, and the way out."""
+
+
+@contextmanager
+def hub_errors(repo_id: str, doing: Doing) -> Iterator[None]:
+    """What the Hub's client raises, as HubError."""
+    from huggingface_hub import errors
+
+    # the HTTP library under the client, whatever it is called: its errors are not OSErrors
+    network_error = cast(type[Exception], errors.HfHubHTTPError.__mro__[1])
+    try:
+        yield
+    except errors.HFValidationError as error:
+        raise HubError(f"'{repo_id}' is no name on the Hub ({error}); one such as user/model is needed") from error
+    except (network_error, OSError, RuntimeError) as error:
+        raise HubError(_said(repo_id, doing, error)) from error
+
+
+def _said(repo_id: str, doing: Doing, error: BaseException) -> str:
+    from huggingface_hub import errors
+
+    # uploads of large files and pulls wrap the answer into errors of their own
+    chain = list(_causes(error))
+    answer = next((e for e in chain if isinstance(e, errors.HfHubHTTPError)), None)
+    if isinstance(answer, errors.GatedRepoError):
+        return f"'{repo_id}' is gated; ask for access on its page, then pass token="
+    if isinstance(answer, errors.RevisionNotFoundError):
+        return f"'{repo_id}' has no such revision; name a branch, tag or commit that its page lists"
+    if isinstance(answer, errors.RepositoryNotFoundError):
+        way_out = "pass token= if it is private" if doing == "pull" else "use a token that may write there"
+        return f"the Hub has no repository '{repo_id}' for this token; check the name, or {way_out}"
+    if answer is not None:
+        return f"the Hub answered {answer.response.status_code} for '{repo_id}': {advice(answer.response.status_code, doing)}"
+    if isinstance(error, errors.LocalEntryNotFoundError) and len(chain) == 1:
+        return (
+            f"'{repo_id}' is no folder here and has no local copy, and the Hub was not asked; "
+            "check the name, or leave local_files_only out"
+        )
+    kept = "; nothing was published, try again" if doing == "push" else "; check the connection and try again"
+    return f"the connection to the Hub broke for '{repo_id}' ({chain[-1]}){kept}"
+
+
+def advice(status: int, doing: Doing) -> str:
+    """What to do about an HTTP status."""
+    if status == 403:
+        return FORBIDDEN[doing]
+    if status >= 500:
+        return "a fault on its side; " + ("nothing was published, " if doing == "push" else "") + "try again later"
+    return ADVICE.get(status, "refused; its page may say why")
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
