@@ -4,11 +4,11 @@ The three kinds differ in their tokenizer and in the module that turns token ids
 after it (cache, padding, gradients) is the same.
 """
 
+import copy
 import hashlib
 import importlib.util
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float, Int
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from torch import Tensor, nn
 
+from meta_text.reading import Windows, by_length, windows_ahead
 from meta_text.token_cache import TokenCache
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
@@ -56,6 +57,7 @@ class Embedding(nn.Module):
         tokenizer.enable_truncation(max_tokens, stride=max_tokens // 4 if max_tokens >= 8 else 0)
         self.kind, self.tokenizer, self.body, self.width = kind, tokenizer, body, width
         self.max_tokens, self.model, self.train_mode = max_tokens, model, train
+        self._low: list[nn.Module] = []  # in a list, so that it is no part of this module's own weights
         if train == "none":
             self.body.requires_grad_(False)
 
@@ -140,38 +142,47 @@ class Embedding(nn.Module):
         return TokenIds(ids, torch.arange(longest, device=self.device) < lengths[:, None])
 
     def forward(self, tokens: TokenIds) -> TokenStates:
-        if self.kind == "transformer":
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16_helps(self.device)):
-                output = self.body(input_ids=tokens.ids, attention_mask=tokens.mask.long())
-            return TokenStates(output.last_hidden_state.float(), tokens.mask)
-        return TokenStates(self.body(tokens.ids), tokens.mask)
+        if self.kind != "transformer":
+            return TokenStates(self.body(tokens.ids), tokens.mask)
+        low = bf16_helps(self.device)
+        frozen_on_cpu = low and self.device.type == "cpu" and not self.trainable
+        body = self._bf16_body() if frozen_on_cpu else self.body
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=low and not frozen_on_cpu):
+            output = body(input_ids=tokens.ids, attention_mask=tokens.mask.long())
+        return TokenStates(output.last_hidden_state.float(), tokens.mask)
 
-    def read(self, texts: Sequence[str], batch_size: int = 64) -> tuple[TokenStates, int]:
-        """Token states of whole texts: windows of max_tokens, joined; and how many texts have more than MAX_WINDOWS."""
-        encodings = self.tokenizer.encode_batch_fast(list(texts))
-        windows = [[e.ids or [0] for e in (encoding, *encoding.overflowing)] for encoding in encodings]
-        rows = [row for text in windows for row in text[:MAX_WINDOWS]]
-        parts: list[Tensor] = []
-        for start in range(0, len(rows), batch_size):
-            states, mask = self(self._pad(rows[start : start + batch_size]))
-            parts += [row[real] for row, real in zip(states, mask, strict=True)]
-        ends = [0, *accumulate(min(len(text), MAX_WINDOWS) for text in windows)]
-        joined = [torch.cat(parts[start:end]) for start, end in pairwise(ends)]
-        lengths = torch.tensor([len(part) for part in joined], device=self.device)
+    def _bf16_body(self) -> nn.Module:
+        """A copy with bf16 weights: autocast would cast every frozen weight again in every call.
+
+        Its attention is written in plain matrix products, three times faster on short texts than the fused one.
+        """
+        if not self._low:
+            body: Any = copy.deepcopy(self.body).to(torch.bfloat16)
+            body.set_attn_implementation("eager")
+            self._low.append(body)
+        return self._low[0]
+
+    def join(self, texts: Sequence[Windows]) -> TokenStates:
+        """Token states of whole texts: the states of each text's windows, one after another."""
+        flat = [window for windows in texts for window in windows]
+        read: TokenStates = self(self._pad(flat))
+        if len(flat) == len(texts):
+            return read
+        real = iter(states[mask] for states, mask in zip(*read, strict=True))
+        joined = [torch.cat([next(real) for _ in windows]) for windows in texts]
+        lengths = torch.tensor([len(states) for states in joined], device=self.device)
         padded = nn.utils.rnn.pad_sequence(joined, batch_first=True)
-        mask = torch.arange(padded.shape[1], device=self.device) < lengths[:, None]
-        return TokenStates(padded, mask), sum(len(text) > MAX_WINDOWS for text in windows)
+        return TokenStates(padded, torch.arange(padded.shape[1], device=self.device) < lengths[:, None])
 
     @torch.no_grad()
-    def encode(self, texts: Sequence[str], batch_size: int = 64) -> list[Tensor]:
-        """Token states [T E] a text, unpadded, in order; batches are sorted by length."""
-        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+    def encode(self, texts: Sequence[str]) -> list[Tensor]:
+        """Token states [T E] a text, cut at max_tokens, unpadded, in order."""
         states: list[Tensor] = [torch.empty(0)] * len(texts)
-        for start in range(0, len(order), batch_size):
-            chosen = order[start : start + batch_size]
-            batch = self(self.tokenize([texts[i] for i in chosen]))
-            for i, row, mask in zip(chosen, batch.states, batch.mask, strict=True):
-                states[i] = row[mask].cpu()
+        for rows, read in windows_ahead(self.tokenizer, texts):
+            first = [windows[0] for windows in read]
+            for batch in by_length([len(window) for window in first]):
+                for i, part in zip(batch, self(self._pad([first[i] for i in batch])).states, strict=True):
+                    states[rows[i]] = part[: len(first[i])].cpu()
         return states
 
     def weights_hash(self) -> str:
@@ -208,7 +219,7 @@ class BoundTexts:
                     "weights": embedding.weights_hash(),
                     "max_tokens": embedding.max_tokens,
                     "dtype": "float16",
-                    "computed_in": "bfloat16" if bf16_helps(embedding.device) else "float32",
+                    "computed_in": "bfloat16 weights" if bf16_helps(embedding.device) else "float32",
                 },
                 cache,
             )

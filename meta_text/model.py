@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from meta_text.config import ConfigError, Recipe
 from meta_text.corpus import ClassSplit, Corpus
-from meta_text.embedding import Embedding, TokenStates
+from meta_text.embedding import MAX_WINDOWS, Embedding, TokenStates
 from meta_text.encoder import MetaLSTM
 from meta_text.episode import Episode
 from meta_text.learners import LEARNERS, EmbeddedEpisode, Learner
+from meta_text.reading import Windows, by_length, windows_ahead
 
 
 class EmbeddedCorpus:
@@ -76,26 +77,29 @@ class MetaModel(nn.Module):
         """Clones of a classifier share the weights, which stand still."""
         return self
 
-    @torch.no_grad()
-    def represent(self, texts: Sequence[str], batch_size: int = 64) -> tuple[list[Tensor], int]:
+    def represent(self, texts: Sequence[str]) -> tuple[list[Tensor], int]:
         """Each text as a feature [D], or as token states [T E] where the learner moves the encoder.
 
-        Batches hold texts of like length. The second value counts texts too long to be read whole.
+        The second value counts texts too long to be read whole.
         """
-        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
         found: list[Tensor] = [torch.empty(0)] * len(texts)
         cut = 0
-        for start in range(0, len(order), batch_size):
-            rows = order[start : start + batch_size]
-            tokens, longer = self.embedding.read([texts[i] for i in rows])
-            cut += longer
-            if self.learner.needs_tokens:
-                parts = [states[mask] for states, mask in zip(tokens.states, tokens.mask, strict=True)]
-            else:
-                parts = list(self.learner.features(tokens))
-            for i, part in zip(rows, parts, strict=True):
-                found[i] = part
+        for rows, read in windows_ahead(self.embedding.tokenizer, texts):
+            cut += sum(len(windows) > MAX_WINDOWS for windows in read)
+            read = [windows[:MAX_WINDOWS] for windows in read]
+            for batch in by_length([sum(map(len, windows)) for windows in read]):
+                for i, part in zip(batch, self._parts([read[i] for i in batch]), strict=True):
+                    found[rows[i]] = part
         return found, cut
+
+    def _parts(self, texts: Sequence[Windows]) -> Sequence[Tensor]:
+        with torch.inference_mode():
+            tokens = self.embedding.join(texts)
+            features = None if self.learner.needs_tokens else self.learner.features(tokens)
+        # cloned outside: what inference mode makes can take no part in a gradient step
+        if features is not None:
+            return features.clone().unbind()
+        return [states[mask].clone() for states, mask in zip(*tokens, strict=True)]
 
     def losses(self, batch: EmbeddedEpisode) -> Float[Tensor, " M"]:
         """The learner's loss on each of M tasks at once."""

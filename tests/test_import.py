@@ -21,7 +21,11 @@ except SystemExit as stop:
 
 @pytest.mark.parametrize(
     "code",
-    ["import meta_text; meta_text.__version__", HELP.format(words=["--help"]), HELP.format(words=["predict", "--help"])],
+    [
+        "import meta_text; meta_text.__version__",
+        HELP.format(words=["--help"]),
+        HELP.format(words=["predict", "--help"]),
+    ],
     ids=["import", "help", "help of a command"],
 )
 def test_nothing_heavy_is_imported(code: str) -> None:
