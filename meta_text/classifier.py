@@ -194,6 +194,16 @@ class FewShotClassifier(
             self.meta_model, adapted, repo_id, include_support=include_support, embed=embed, **options
         )
 
+    def export_onnx(self, target: str | Path) -> None:
+        """Write embedding, encoder and head as one ONNX file (extra `[onnx]`): token ids in, probabilities out.
+
+        It reads one window, so longer texts are cut at the model's max_tokens. Raises ExportError where the
+        encoder has no ONNX form.
+        """
+        from meta_text.onnx_export import export_classifier
+
+        export_classifier(self._adapted(), Path(target))
+
     @classmethod
     def from_pretrained(
         cls,
@@ -308,15 +318,18 @@ class FewShotClassifier(
         """Learn these classes, and say what that did to those that were there and stay."""
         before = self._adapted()
         self._start(support)
-        after, changes = self._adapted(), []
+        after = self._adapted()
+        stayed = [label for label, texts in before.support.items() if texts and label in after.support]
+        if not stayed:
+            return []
+        parts = [before.features[text] for label in stayed for text in before.support[label]]
+        old_all, new_all = (task.probabilities(task.score(parts)) for task in (before, after))
         old_labels, new_labels = list(before.support), list(after.support)
-        for label in old_labels:
-            texts = before.support[label]
-            if label not in after.support or not texts:
-                continue
-            parts = [before.features[text] for text in texts]
-            old, new = (task.probabilities(task.score(parts)) for task in (before, after))
+        changes, start = [], 0
+        for label in stayed:
+            end = start + len(before.support[label])
+            old, new, start = old_all[start:end], new_all[start:end], end
             i, j = old_labels.index(label), new_labels.index(label)
             moved = int(((old.argmax(1) == i) & (new.argmax(1) != j)).sum())
-            changes.append(ClassChange(label, len(texts), moved, float((old[:, i] - new[:, j]).mean())))
+            changes.append(ClassChange(label, len(old), moved, float((old[:, i] - new[:, j]).mean())))
         return changes

@@ -183,6 +183,8 @@ def predict(
     if bool(texts) == (input_file is not None):
         raise ValueError("either TEXT arguments or --input FILE is needed, and not both")
     classifier = FewShotClassifier.from_pretrained(folder, device=device)
+    if classifier.meta_model.engine_note:
+        err_console.print(classifier.meta_model.engine_note, style="dim")
     if texts:
         for one, label, probability in classifier.answers(texts, reject):
             answer = "none of these\t" if label is None else f"{label}\t{100 * probability:.0f} %"
@@ -193,6 +195,18 @@ def predict(
     if bad:
         where = f"; see {errors}" if errors else "; name a file with --errors to list them"
         err_console.print(f"{bad} rows could not be read and have no label{where}")
+
+
+@app.command()
+def export(
+    folder: str,
+    out: Annotated[Path, typer.Option(metavar="FILE.onnx", help="The file to write.")],
+) -> None:
+    """Write a classifier as one ONNX file: token ids in, probabilities out, tokenizer and labels in its metadata."""
+    from meta_text.classifier import FewShotClassifier
+
+    FewShotClassifier.from_pretrained(folder, device="cpu").export_onnx(out)
+    out_console.print(f"{out}, {out.stat().st_size / 1e6:.1f} MB")
 
 
 @app.command()

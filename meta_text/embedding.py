@@ -57,6 +57,7 @@ class Embedding(nn.Module):
         tokenizer.enable_truncation(max_tokens, stride=max_tokens // 4 if max_tokens >= 8 else 0)
         self.kind, self.tokenizer, self.body, self.width = kind, tokenizer, body, width
         self.max_tokens, self.model, self.train_mode = max_tokens, model, train
+        self.engine: Callable[[TokenIds], TokenStates] | None = None  # what engine.choose found fastest for `join`
         self._low: list[nn.Module] = []  # in a list, so that it is no part of this module's own weights
         if train == "none":
             self.body.requires_grad_(False)
@@ -142,12 +143,15 @@ class Embedding(nn.Module):
         return TokenIds(ids, torch.arange(longest, device=self.device) < lengths[:, None])
 
     def forward(self, tokens: TokenIds) -> TokenStates:
+        return self.compute(tokens, bf16_helps(self.device))
+
+    def compute(self, tokens: TokenIds, in_bf16: bool) -> TokenStates:
+        """Token states in a given precision; only a transformer has a choice."""
         if self.kind != "transformer":
             return TokenStates(self.body(tokens.ids), tokens.mask)
-        low = bf16_helps(self.device)
-        frozen_on_cpu = low and self.device.type == "cpu" and not self.trainable
+        frozen_on_cpu = in_bf16 and self.device.type == "cpu" and not self.trainable
         body = self._bf16_body() if frozen_on_cpu else self.body
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=low and not frozen_on_cpu):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=in_bf16 and not frozen_on_cpu):
             output = body(input_ids=tokens.ids, attention_mask=tokens.mask.long())
         return TokenStates(output.last_hidden_state.float(), tokens.mask)
 
@@ -165,7 +169,7 @@ class Embedding(nn.Module):
     def join(self, texts: Sequence[Windows]) -> TokenStates:
         """Token states of whole texts: the states of each text's windows, one after another."""
         flat = [window for windows in texts for window in windows]
-        read: TokenStates = self(self._pad(flat))
+        read: TokenStates = (self.engine or self)(self._pad(flat))
         if len(flat) == len(texts):
             return read
         real = iter(states[mask] for states, mask in zip(*read, strict=True))

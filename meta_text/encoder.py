@@ -124,6 +124,7 @@ class MetaLSTM(nn.Module):
         self.width, self.pooling = width, pooling
         self.forward_cell = make(width, hidden)
         self.backward_cell = make(width, hidden) if bidirectional else None
+        self.run = run_cell  # the ONNX export puts another one of equal results here
         self.out = nn.Parameter(torch.zeros(width, hidden * (2 if bidirectional else 1)))
 
     def forward(self, tokens: TokenStates, residual: bool = True) -> Float[Tensor, "B _"]:
@@ -132,9 +133,9 @@ class MetaLSTM(nn.Module):
         sentence_BE = F.normalize(masked_mean(x_BTE, mask_BT), dim=-1)
         # token states of a sentence encoder have norms near sqrt(E) * 0.3; the LSTM sees unit-variance-like input
         x_BTE = F.layer_norm(x_BTE, x_BTE.shape[-1:])
-        pooled = [self._pool(run_cell(self.forward_cell, x_BTE, mask_BT), mask_BT, -1)]
+        pooled = [self._pool(self.run(self.forward_cell, x_BTE, mask_BT), mask_BT, -1)]
         if self.backward_cell is not None:
-            pooled.append(self._pool(run_cell(self.backward_cell, x_BTE, mask_BT, reverse=True), mask_BT, 0))
+            pooled.append(self._pool(self.run(self.backward_cell, x_BTE, mask_BT, reverse=True), mask_BT, 0))
         pooled_BH = torch.cat(pooled, dim=-1)
         if not residual:
             return pooled_BH

@@ -10,6 +10,7 @@ from typing import cast
 
 import torch
 
+from meta_text import engine
 from meta_text.adaptation import Adaptation
 from meta_text.card import write_card
 from meta_text.model import MetaModel
@@ -118,8 +119,12 @@ def _advice(status: int) -> str:
 
 @lru_cache(maxsize=4)
 def shared_model(name_or_path: str, device: str | None) -> MetaModel:
-    """The model of a folder on a device (None: CUDA if there is one), loaded once a process."""
-    return load_model(find_folder(name_or_path)).to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    """The model of a folder on a device (None: CUDA if there is one), loaded once a process, its engine chosen."""
+    model = load_model(find_folder(name_or_path)).to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    embedding = model.embedding
+    if embedding.kind == "transformer" and not embedding.trainable and embedding.device.type == "cpu":
+        model.engine_note = engine.choose(embedding)
+    return model
 
 
 def save_classifier(

@@ -70,6 +70,7 @@ class MetaModel(nn.Module):
         super().__init__()
         self.embedding, self.learner, self.recipe = embedding, learner, recipe
 
+        self.engine_note = ""  # how the embedding is run, if that was chosen
         self.results: list[dict[str, Any]] = []  # of the tests after training
         self.calibration: dict[str, Any] = {}  # "plain" and "names": what calibration.Calibration.as_dict gives
 

@@ -2,17 +2,18 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from meta_text import reading
 from meta_text.embedding import Embedding
 from meta_text.reading import BATCH_TOKENS, WASTED_TOKENS, by_length, windows_ahead, windows_of
 
-LENGTHS = st.lists(st.integers(1, 3000), max_size=60)
+LENGTHS = st.lists(st.integers(1, 3000), max_size=30)
 TEXTS = ["a", "bb a", "a bb a bb a bb a", "", "bb", "a bb a"]
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(LENGTHS)
 def test_batches_hold_every_text_once_within_the_limits(lengths: list[int]) -> None:
     batches = list(by_length(lengths))
@@ -23,6 +24,7 @@ def test_batches_hold_every_text_once_within_the_limits(lengths: list[int]) -> N
         assert len(batch) == 1 or (longest * len(batch) <= BATCH_TOKENS and padding <= WASTED_TOKENS)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(LENGTHS)
 def test_equal_lengths_need_no_more_batches_than_the_tokens_ask_for(lengths: list[int]) -> None:
     alike = [7] * len(lengths)
