@@ -174,6 +174,9 @@ def predict(
         float | None, typer.Option(help="Answer null for texts like no class, at this false-reject rate.")
     ] = None,
     errors: Annotated[Path | None, typer.Option(help="File for rows that could not be read.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where a killed run of the same left --output.")
+    ] = False,
     device: Device = None,
 ) -> None:
     """Classify texts with a classifier that `fit` made: in order, one answer a row."""
@@ -182,6 +185,8 @@ def predict(
 
     if bool(texts) == (input_file is not None):
         raise ValueError("either TEXT arguments or --input FILE is needed, and not both")
+    if texts and resume:
+        raise ValueError("TEXT arguments leave nothing to resume; --resume goes with --input and --output")
     classifier = FewShotClassifier.from_pretrained(folder, device=device)
     if classifier.meta_model.engine_note:
         err_console.print(classifier.meta_model.engine_note, style="dim")
@@ -191,7 +196,8 @@ def predict(
             typer.echo(f"{answer}\t{one}")  # rich would expand the tabs
         return
     with watching(0) as watcher:
-        bad = predict_file(classifier, input_file or "-", output_file, text, reject, errors, watcher.classifying)
+        show = watcher.classifying
+        bad = predict_file(classifier, input_file or "-", output_file, text, reject, errors, show, resume=resume)
     if bad:
         where = f"; see {errors}" if errors else "; name a file with --errors to list them"
         err_console.print(f"{bad} rows could not be read and have no label{where}")

@@ -1,7 +1,12 @@
-"""Files of texts to classify, row by row: bad rows are told apart, not fatal; nothing is held in memory."""
+"""Files of texts to classify, chunk by chunk: bad rows are told apart, not fatal; no more than a chunk is held in memory.
+
+A file's answers are kept as parts, one a chunk, in a hidden folder beside the target until all are there, so a run
+that was killed can go on.
+"""
 
 import csv
 import json
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
@@ -13,7 +18,7 @@ from meta_text.classifier import FewShotClassifier
 from meta_text.rows import CorpusError, read_rows
 
 STDIN = "-"
-CHUNK_ROWS = 2048  # in memory together, sorted by length for the model
+CHUNK_ROWS = 4096  # in memory together, sorted by length for the model; one part of the output
 
 
 class InputRow(NamedTuple):
@@ -38,10 +43,23 @@ def input_rows(source: str, column: str = "text") -> Iterator[InputRow]:
         with open(source, "rb") as file:
             yield from _from_lines(file, column, plain=False)
     else:
-        for number, row in enumerate(read_rows(source), start=1):
+        rows = _parquet_column(Path(source), column) if source.endswith(".parquet") else read_rows(source)
+        for number, row in enumerate(rows, start=1):
             if number == 1 and column not in row:
                 raise CorpusError(f"{source} has no column '{column}'; it has {', '.join(map(str, row))}: pass --text")
             yield _checked(number, row.get(column), column)
+
+
+def _parquet_column(source: Path, column: str) -> Iterator[dict[str, Any]]:
+    """Rows with one column alone, in small batches: other columns may be wide. Without it, rows as they are."""
+    if not source.exists():
+        raise CorpusError(f"no such file: {source}")
+    import pyarrow.parquet
+
+    with pyarrow.parquet.ParquetFile(source) as file:
+        columns = [column] if column in file.schema_arrow.names else None
+        for batch in file.iter_batches(batch_size=CHUNK_ROWS, columns=columns):
+            yield from batch.to_pylist()
 
 
 def _from_lines(lines: Iterable[bytes], column: str, *, plain: bool) -> Iterator[InputRow]:
@@ -68,59 +86,98 @@ def _checked(number: int, text: Any, column: str) -> InputRow:
     return InputRow(number, text, None)
 
 
-class OutputRows:
-    """Writes rows of text, label and probability to CSV, JSONL or Parquet, or as JSON lines to standard output ("-").
+Answer = tuple[str | None, Any, float | None]  # text, label and probability; None where there is none
+COLUMNS = ("text", "label", "probability")
 
-    A file appears whole when the block ends; until then it has a temporary name.
+
+class Parts:
+    """Answers on their way to a CSV, JSONL or Parquet file, a part a chunk, in `.NAME.parts` beside it.
+
+    `run` says what the answers depend on; parts of another run are refused (CorpusError) when resuming, and
+    deleted when starting anew.
     """
 
-    columns = ("text", "label", "probability")
-
-    def __init__(self, target: str) -> None:
-        self.target = target
-        self.kind = "jsonl" if target == STDIN else Path(target).suffix.lstrip(".")
+    def __init__(self, target: str, run: dict[str, Any], *, resume: bool) -> None:
+        self.target = Path(target)
+        self.kind = self.target.suffix.lstrip(".")
         if self.kind not in ("csv", "jsonl", "parquet"):
             raise CorpusError(f"{target}: unknown kind '.{self.kind}'; .csv, .jsonl and .parquet are written")
-        self.partial = Path(target).with_name(f".{Path(target).name}.partial")
-        self.stack = ExitStack()
+        self.folder = self.target.with_name(f".{self.target.name}.parts")
+        about = self.folder / "run.json"
+        if resume:
+            self._check(about, run)
+        else:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self.folder.mkdir(parents=True)
+            about.write_text(json.dumps(run), encoding="utf-8")
 
-    def __enter__(self) -> "OutputRows":
+    def _check(self, about: Path, run: dict[str, Any]) -> None:
+        if not about.exists():
+            raise CorpusError(f"nothing to resume: no parts of {self.target}; run once without --resume")
+        before = json.loads(about.read_text("utf-8"))
+        changed = [key for key in run if before.get(key) != json.loads(json.dumps(run[key]))]
+        if changed:
+            raise CorpusError(
+                f"the parts of {self.target} were made with another {' and '.join(changed)}; "
+                "use the same, or run without --resume to start over"
+            )
+
+    def finished(self) -> list[Path]:
+        """The parts that are whole, in order."""
+        return sorted(self.folder.glob(f"*.{self.kind}"))
+
+    def add(self, number: int, answers: list[Answer], problems: list[dict[str, Any]]) -> None:
+        """A chunk's answers, whole or not at all."""
+        with open(self.folder / f"{number:08d}.problems", "w", encoding="utf-8") as file:
+            file.writelines(json.dumps(problem) + "\n" for problem in problems)
+        partial = self.folder / f"{number:08d}.partial"
         if self.kind == "parquet":
             import pyarrow
             import pyarrow.parquet
 
             types = (pyarrow.string(), pyarrow.string(), pyarrow.float64())
-            self.schema = pyarrow.schema(list(zip(self.columns, types, strict=True)))
-            self.parquet = self.stack.enter_context(pyarrow.parquet.ParquetWriter(self.partial, self.schema))
-        elif self.target == STDIN:
-            self.file: Any = sys.stdout
+            schema = pyarrow.schema(list(zip(COLUMNS, types, strict=True)))
+            rows = [{"text": t, "label": None if y is None else str(y), "probability": p} for t, y, p in answers]
+            pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows, schema=schema), partial)
         else:
-            self.file = self.stack.enter_context(open(self.partial, "w", encoding="utf-8", newline=""))
-        if self.kind == "csv":
-            csv.writer(self.file).writerow(self.columns)
-        return self
+            with open(partial, "w", encoding="utf-8", newline="") as file:
+                if self.kind == "csv":
+                    head = [COLUMNS] if number == 0 else []
+                    csv.writer(file).writerows([*head, *(["" if v is None else v for v in row] for row in answers)])
+                else:
+                    file.writelines(map(_json_line, answers))
+        partial.rename(partial.with_suffix(f".{self.kind}"))
 
-    def write(self, rows: list[tuple[str | None, Any, float | None]]) -> None:
-        """Rows of (text, label or None, probability or None)."""
+    def join(self, errors: Path | None) -> int:
+        """All parts as one file, under its name only when whole; returns how many rows had a problem."""
+        whole = self.folder / "whole.partial"
         if self.kind == "parquet":
-            import pyarrow
+            import pyarrow.parquet
 
-            named = [{"text": t, "label": None if y is None else str(y), "probability": p} for t, y, p in rows]
-            self.parquet.write_table(pyarrow.Table.from_pylist(named, schema=self.schema))
-        elif self.kind == "csv":
-            csv.writer(self.file).writerows([("" if v is None else v for v in row) for row in rows])
+            parts = self.finished()
+            with pyarrow.parquet.ParquetWriter(whole, pyarrow.parquet.read_schema(parts[0])) as writer:
+                for part in parts:
+                    writer.write_table(pyarrow.parquet.read_table(part))
         else:
-            for row in rows:
-                named_row = dict(zip(self.columns, row, strict=True))
-                self.file.write(json.dumps(named_row, ensure_ascii=False) + "\n")
+            _concatenate(self.finished(), whole)
+        problems = sorted(self.folder.glob("*.problems"))
+        if errors is not None:
+            _concatenate(problems, errors)
+        count = sum(path.read_bytes().count(b"\n") for path in problems)
+        whole.replace(self.target)
+        shutil.rmtree(self.folder)
+        return count
 
-    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        self.stack.close()
-        if self.target != STDIN:
-            if kind is None:
-                self.partial.replace(self.target)
-            else:
-                self.partial.unlink(missing_ok=True)
+
+def _concatenate(parts: Iterable[Path], whole: Path) -> None:
+    with open(whole, "wb") as file:
+        for part in parts:
+            with open(part, "rb") as read:
+                shutil.copyfileobj(read, file)
+
+
+def _json_line(answer: Answer) -> str:
+    return json.dumps(dict(zip(COLUMNS, answer, strict=True)), ensure_ascii=False) + "\n"
 
 
 def predict_file(
@@ -131,23 +188,65 @@ def predict_file(
     reject: float | None,
     errors: Path | None,
     progress: Callable[[int], None] = lambda done: None,
+    *,
+    resume: bool = False,
 ) -> int:
     """Answer every row in order, at constant memory; returns how many rows had no readable text.
 
-    Such a row keeps its place with no label, and its number and problem go to `errors` (JSON lines).
+    Such a row keeps its place with no label, and its number and problem go to `errors` (JSON lines). With
+    resume=True a run that was killed goes on after the last whole chunk of its output; CorpusError where the
+    input, the classes or an option have changed since.
     """
+    if target == STDIN:
+        if resume:
+            raise CorpusError("standard output keeps nothing to resume from; name a file with --output")
+        return _predict_to_stdout(classifier, source, column, reject, errors, progress)
+    if resume and source == STDIN:
+        raise CorpusError("standard input cannot be read again from where it stopped; name a file with --input")
+    run = {"input": _identity(source), "column": column, "reject": reject, "classifier": classifier.fingerprint()}
+    parts = Parts(target, run | {"chunk size": CHUNK_ROWS}, resume=resume)
+    number = len(parts.finished())
+    rows = islice(input_rows(source, column), number * CHUNK_ROWS, None)
+    done = number * CHUNK_ROWS
+    while (chunk := list(islice(rows, CHUNK_ROWS))) or number == 0:
+        parts.add(number, *_answer(classifier, chunk, reject))
+        number, done = number + 1, done + len(chunk)
+        progress(done)
+    return parts.join(errors)
+
+
+def _predict_to_stdout(
+    classifier: FewShotClassifier,
+    source: str,
+    column: str,
+    reject: float | None,
+    errors: Path | None,
+    progress: Callable[[int], None],
+) -> int:
     rows, bad, done = input_rows(source, column), 0, 0
     with ExitStack() as stack:
-        output = stack.enter_context(OutputRows(target))
-        problems = stack.enter_context(open(errors, "w", encoding="utf-8")) if errors else None
+        listed = stack.enter_context(open(errors, "w", encoding="utf-8")) if errors else None
         while chunk := list(islice(rows, CHUNK_ROWS)):
-            answers = iter(classifier.answers([row.text for row in chunk if row.text is not None], reject))
-            output.write([(None, None, None) if row.text is None else next(answers) for row in chunk])
-            for row in chunk:
-                if row.problem is not None:
-                    bad += 1
-                    if problems is not None:
-                        problems.write(json.dumps({"row": row.number, "problem": row.problem}) + "\n")
-            done += len(chunk)
+            answers, problems = _answer(classifier, chunk, reject)
+            sys.stdout.writelines(map(_json_line, answers))
+            if listed is not None:
+                listed.writelines(json.dumps(problem) + "\n" for problem in problems)
+            bad, done = bad + len(problems), done + len(chunk)
             progress(done)
     return bad
+
+
+def _answer(
+    classifier: FewShotClassifier, chunk: list[InputRow], reject: float | None
+) -> tuple[list[Answer], list[dict[str, Any]]]:
+    found = iter(classifier.answers([row.text for row in chunk if row.text is not None], reject))
+    answers: list[Answer] = [(None, None, None) if row.text is None else next(found) for row in chunk]
+    return answers, [{"row": row.number, "problem": row.problem} for row in chunk if row.problem is not None]
+
+
+def _identity(source: str) -> list[Any]:
+    """What tells a file from another one, or from itself after a change."""
+    if source == STDIN or not Path(source).exists():
+        return [source]
+    found = Path(source).stat()
+    return [str(Path(source).resolve()), found.st_size, found.st_mtime_ns]
