@@ -66,7 +66,7 @@ class LearnerConfig:
     inner_steps: int | None = None
     inner_lr: float | None = None
     first_order: bool | None = None
-    adapts: Literal["head", "encoder"] | None = None
+    adapts: Literal["head", "encoder", "recurrent"] | None = None
     prototype_start: bool | None = None
     label_names: bool = False
     candidates: tuple[str, ...] = ("protonet", "ridge", "meta_lstm")  # of name = "auto"; the earlier wins a tie

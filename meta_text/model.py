@@ -17,6 +17,8 @@ from meta_text.episode import Episode
 from meta_text.learners import LEARNERS, EmbeddedEpisode, Learner
 from meta_text.reading import Windows, by_length, windows_ahead
 
+ENCODER_FACTOR = 8  # an LSTM pays a call for every token: its batches are larger than a transformer's
+
 
 class EmbeddedCorpus:
     """A corpus, and its class names, bound to an embedding: episodes in, stacked token states out."""
@@ -104,7 +106,35 @@ class MetaModel(nn.Module):
 
     def losses(self, batch: EmbeddedEpisode) -> Float[Tensor, " M"]:
         """The learner's loss on each of M tasks at once."""
-        return over_tasks(self.learner.loss, batch)
+        return over_tasks(self.learner.loss, self._read(batch))
+
+    def _read(self, batch: EmbeddedEpisode) -> EmbeddedEpisode:
+        """Without padding that can be spared: features where the encoder stands still, else trimmed token states."""
+        given = [batch.support, batch.query, *(() if batch.names is None else (batch.names,))]
+        parts = [part for part in given if isinstance(part, TokenStates)]
+        if len(parts) < len(given):  # features already
+            return batch
+        if self.learner.needs_tokens:
+            read: list[Any] = [_trimmed(part) for part in parts]
+        else:
+            joined = TokenStates(*(torch.cat(tensors, dim=1) for tensors in zip(*parts, strict=True)))
+            features = self._features_by_length(TokenStates(*(tensor.flatten(0, 1) for tensor in joined)))
+            counts = [part.mask.shape[1] for part in parts]
+            read = list(features.unflatten(0, joined.mask.shape[:2]).split(counts, dim=1))
+        support, query, names = (*read, None)[:3]
+        return batch._replace(support=support, query=query, names=names)
+
+    def _features_by_length(self, texts: TokenStates) -> Float[Tensor, "B D"]:
+        lengths = texts.mask.sum(-1).tolist()
+        order: list[int] = []
+        found = []
+        for rows in by_length(lengths, ENCODER_FACTOR):
+            at = torch.tensor(rows, device=texts.mask.device)
+            longest = lengths[rows[0]]
+            found.append(self.learner.features(TokenStates(*(x[:, :longest].index_select(0, at) for x in texts))))
+            order += rows
+        back = torch.tensor(order, device=texts.mask.device).argsort()
+        return torch.cat(found).index_select(0, back)
 
     @torch.no_grad()
     def logits(self, batch: EmbeddedEpisode) -> Float[Tensor, "M Q N"]:
@@ -114,7 +144,7 @@ class MetaModel(nn.Module):
             task = self.learner.adapt(episode.support, episode.support_labels, episode.n_way, episode.names)
             return self.learner.logits(task, episode.query)
 
-        return over_tasks(answer, batch)
+        return over_tasks(answer, self._read(batch))
 
     @torch.no_grad()
     def likeness(self, batch: EmbeddedEpisode) -> Float[Tensor, "M Q"]:
@@ -125,11 +155,16 @@ class MetaModel(nn.Module):
             prototypes = self.learner.prototypes(features, episode.support_labels, episode.n_way, episode.names)
             return self.learner.likeness(prototypes, episode.query)
 
-        return over_tasks(answer, batch)
+        return over_tasks(answer, self._read(batch))
 
     def predict(self, batch: EmbeddedEpisode, temperature: float = 1.0) -> Float[Tensor, "M Q N"]:
         """Class probabilities for the queries of M tasks, each after adapting to its support."""
         return (self.logits(batch) / temperature).softmax(-1)
+
+
+def _trimmed(texts: TokenStates) -> TokenStates:
+    longest = int(texts.mask.sum(-1).max()) if texts.mask.numel() else 0
+    return TokenStates(texts.states[..., :longest, :], texts.mask[..., :longest])
 
 
 def over_tasks(function: Callable[[EmbeddedEpisode], Tensor], batch: EmbeddedEpisode) -> Tensor:

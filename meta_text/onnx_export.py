@@ -59,26 +59,27 @@ class TokenStatesOnly(nn.Module):
         return states
 
 
-def run_lstm(cell: LSTMCell, x_BTE: Tensor, mask_BT: Tensor, reverse: bool = False) -> Tensor:
-    """Stands for `encoder.run_cell` in an exported graph: ONNX's own LSTM node, with any number of tokens."""
-    n_texts, n_tokens = x_BTE.shape[:2]
-    bias_8H = torch.cat([_onnx_gates(cell.bias), torch.zeros_like(cell.bias)])
-    h_T1BH, last_1BH, _ = torch.onnx.ops.symbolic_multi_out(
+def run_lstm(cell: LSTMCell, projected_BTG: Tensor, mask_BT: Tensor, reverse: bool = False) -> Tensor:
+    """Stands for `encoder.run_cell` in an exported graph: ONNX's own LSTM node, with any number of tokens.
+
+    The inputs are projected already, so its input matrix only puts the gates in ONNX's order.
+    """
+    n_texts, n_tokens, n_gates = projected_BTG.shape
+    h_T1BH, _, _ = torch.onnx.ops.symbolic_multi_out(
         "LSTM",
         (
-            x_BTE.transpose(0, 1),
-            _onnx_gates(cell.weight_ih)[None],
+            projected_BTG.transpose(0, 1),
+            _onnx_gates(torch.eye(n_gates))[None],
             _onnx_gates(cell.weight_hh)[None],
-            bias_8H[None],
+            torch.zeros(1, 2 * n_gates),
             mask_BT.sum(1).int(),
         ),
         attrs={"hidden_size": cell.hidden, "direction": "reverse" if reverse else "forward"},
-        dtypes=[x_BTE.dtype] * 3,
+        dtypes=[projected_BTG.dtype] * 3,
         shapes=[(n_tokens, 1, n_texts, cell.hidden), (1, n_texts, cell.hidden), (1, n_texts, cell.hidden)],
         version=17,
     )
-    # on padding a state stands still
-    return torch.where(mask_BT[..., None], h_T1BH.squeeze(1).transpose(0, 1), last_1BH.squeeze(0)[:, None])
+    return h_T1BH.squeeze(1).transpose(0, 1)
 
 
 def _onnx_gates(rows_4H: Tensor) -> Tensor:

@@ -39,13 +39,13 @@ def windows_ahead(tokenizer: Tokenizer, texts: Sequence[str]) -> Iterator[tuple[
             yield chunk, ready.pop(0).result()
 
 
-def by_length(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Positions in batches of like length: at most BATCH_TOKENS tokens and WASTED_TOKENS of padding in each."""
+def by_length(lengths: Sequence[int], factor: int = 1) -> Iterator[list[int]]:
+    """Positions in batches of like length: at most BATCH_TOKENS tokens and WASTED_TOKENS of padding, times `factor`."""
     batch: list[int] = []
     real = 0
     for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
         padded = lengths[batch[0]] * (len(batch) + 1) if batch else 0
-        if padded > BATCH_TOKENS or padded - real - lengths[i] > WASTED_TOKENS:
+        if padded > factor * BATCH_TOKENS or padded - real - lengths[i] > factor * WASTED_TOKENS:
             yield batch
             batch, real = [], 0
         batch.append(i)

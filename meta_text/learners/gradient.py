@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
+from meta_text.embedding import TokenStates
 from meta_text.encoder import MetaLSTM
 from meta_text.learners.inner_loop import TaskShape, UpdateRule, Weights, inner_loop
 from meta_text.learners.learner import (
@@ -20,7 +21,8 @@ from meta_text.learners.learner import (
     prototype_head,
 )
 
-Adapts = Literal["head", "encoder"]  # "encoder": the head and every encoder weight
+# beside the head nothing, every encoder weight, or those behind the input projections, which are then done once
+Adapts = Literal["head", "encoder", "recurrent"]
 
 
 class GradientLearner(Learner):
@@ -42,7 +44,7 @@ class GradientLearner(Learner):
     ) -> None:
         super().__init__(encoder, label_names=label_names)
         self.rule, self.inner_steps, self.adapts, self.first_order = rule, inner_steps, adapts, first_order
-        self.needs_tokens, self.takes_names = adapts == "encoder", start == "prototypes"
+        self.needs_tokens, self.takes_names = adapts != "head", start == "prototypes"
         self.head_row = (
             nn.Parameter(torch.empty(encoder.width + 1).uniform_(-0.01, 0.01)) if start == "learned" else None
         )
@@ -76,6 +78,12 @@ class GradientLearner(Learner):
         features: Tensor = functional_call(self.encoder, fast, (texts,))
         return features
 
+    def _projected(self, texts: Texts) -> Texts:
+        """The part of the encoder that no inner step changes, done once."""
+        if self.adapts == "recurrent" and isinstance(texts, TokenStates):
+            return self.encoder.project(texts)
+        return texts
+
     def _trajectory(
         self, support: Texts, labels: Int[Tensor, " S"], n_way: int, names: Texts | None
     ) -> list[TaskState]:
@@ -83,14 +91,16 @@ class GradientLearner(Learner):
             raise ValueError(
                 "class names need a head that starts at the prototypes; set learner.prototype_start = true or label_names = false"
             )
+        support, names = self._projected(support), None if names is None else self._projected(names)
         features_SD = self.features(support)
         names_ND = None if names is None else self.features(names)
         prototypes_ND = self.prototypes(features_SD, labels, n_way, names_ND)
         centre_D = prototypes_ND.mean(0)
         head_ND1 = prototype_head(prototypes_ND) if self.head_row is None else self.head_row.expand(n_way, -1)
         weights = {"head": head_ND1}
-        if self.adapts == "encoder":
-            weights |= {f"encoder.{name}": weight for name, weight in self.encoder.named_parameters()}
+        if self.adapts != "head":
+            moving = self.encoder.recurrent_names() if self.adapts == "recurrent" else None
+            weights |= {f"encoder.{n}": w for n, w in self.encoder.named_parameters() if moving is None or n in moving}
 
         shots = labels.shape[0] / n_way
         scale = self.inner_scale(shots)
@@ -119,10 +129,11 @@ class GradientLearner(Learner):
     def multi_step_loss(self, episode: EmbeddedEpisode) -> Float[Tensor, ""]:
         """Query loss after every step, the step-t term weighing t + 1 (Antoniou et al., ICLR 2019, sec. 4)."""
         trajectory = self._trajectory(episode.support, episode.support_labels, episode.n_way, episode.names)
-        shared = self.features(episode.query) if self.adapts == "head" else None
+        query = self._projected(episode.query)
+        shared = self.features(query) if self.adapts == "head" else None
         total, weights = torch.zeros_like(self.log_scale), 0
         for t, task in enumerate(trajectory):
-            features = self._features(task, episode.query) if shared is None else shared
+            features = self._features(task, query) if shared is None else shared
             logits = head_logits(task["head"], features, self.log_scale.exp())
             total, weights = total + (t + 1) * F.cross_entropy(logits, episode.query_labels), weights + t + 1
         return total / weights
