@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint results clean
+.PHONY: demo test lint results bench clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -30,5 +30,9 @@ results: $(VENV)/installed
 		$(BIN)/meta-text compare recipes/$$corpus.toml --json runs/$$corpus-1.json || exit 1; \
 		$(BIN)/python recipes/results.py runs/$$corpus-1.json; done
 
+# Under 20 minutes on two quiet cores; needs META_TEXT_DATA. Rewrites benchmarks/RESULTS.md and its figures.
+bench: $(VENV)/installed
+	$(BIN)/python benchmarks/run.py
+
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) benchmarks/work .pytest_cache .mypy_cache .ruff_cache

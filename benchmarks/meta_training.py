@@ -4,7 +4,10 @@ The sequential way is learn2learn's: clone the weights, take the inner steps wit
 add up the query losses, one backward. Both compute the same loss on the same episodes, which is checked.
 """
 
+import sys
+
 import torch
+from measuring import peak_mib, repeat, tell
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
@@ -17,17 +20,21 @@ from meta_text.learners.maml import Maml
 from meta_text.model import over_tasks
 
 WIDTH, HIDDEN, TOKENS = 384, 64, 16
+ADAPTED = {
+    "encoder": ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "out"),
+    "recurrent": ("weight_hh_l0", "out"),
+    "head": (),
+}
 
 
-def learner(adapts: str = "encoder", inner_steps: int = 5, checkpointed: bool = False) -> Maml:
-    """MAML from the prototypes over a MetaLSTM, all of its weights away from zero."""
+def learner(adapts: str = "encoder", inner_steps: int = 5) -> Maml:
+    """MAML from the prototypes over a MetaLSTM, none of its matrices at zero."""
     torch.manual_seed(0)
     made = Maml(
         MetaLSTM(WIDTH, HIDDEN, bidirectional=False),
         inner_steps=inner_steps,
-        adapts=adapts,  # type: ignore[arg-type]
+        adapts=adapts,
         prototype_start=True,
-        checkpoint_steps=checkpointed,
     )
     nn.init.normal_(made.encoder.out, std=0.05)
     return made
@@ -51,7 +58,6 @@ def episodes(
 
 def side_by_side(made: Maml, batch: EmbeddedEpisode) -> float:
     """One outer step's forward and backward through vmap; returns the loss."""
-    made.zero_grad()
     loss = over_tasks(made.loss, batch).mean()
     loss.backward()
     return loss.item()
@@ -60,8 +66,9 @@ def side_by_side(made: Maml, batch: EmbeddedEpisode) -> float:
 class Sequential:
     """The same start and the same steps, with nn.LSTM and the autograd tape."""
 
-    def __init__(self, made: Maml, adapted: tuple[str, ...]) -> None:
-        self.made, self.adapted = made, adapted
+    def __init__(self, made: Maml) -> None:
+        self.made = made
+        self.adapted = ADAPTED[made.adapts]
         cell = made.encoder.forward_cell
         self.lstm = nn.LSTM(WIDTH, HIDDEN, batch_first=True)
         with torch.no_grad():
@@ -73,7 +80,9 @@ class Sequential:
         self.out = nn.Parameter(made.encoder.out.detach().clone())
 
     def start(self) -> dict[str, Tensor]:
-        return {"out": self.out, **dict(self.lstm.named_parameters())}
+        """Clones, so that the gradient of an inner step does not run through the head's start, made of the originals."""
+        named = {"out": self.out, **dict(self.lstm.named_parameters())}
+        return {name: weight.clone() for name, weight in named.items()}
 
     def features(self, weights: dict[str, Tensor], texts: TokenStates) -> Tensor:
         states, mask = texts
@@ -87,7 +96,7 @@ class Sequential:
     def task_loss(self, episode: EmbeddedEpisode) -> Tensor:
         weights, scale = self.start(), self.made.log_scale.exp()
         labels, ones = episode.support_labels, torch.ones(len(episode.support_labels))
-        found = self.features(weights, episode.support)
+        found = self.features({"out": self.out, **dict(self.lstm.named_parameters())}, episode.support)
         weights["head"] = prototype_head(self.made.prototypes(found, labels, episode.n_way, None))
         names = ("head", *self.adapted)
         for _ in range(self.made.inner_steps):
@@ -114,3 +123,20 @@ class Sequential:
             loss.backward()
             total += loss.item()
         return total
+
+
+def main() -> None:
+    """`meta_training.py - OUT ADAPTS WAY`: one way a process, so that each has its own peak memory."""
+    adapts, way = sys.argv[3:5]
+    made, batch = learner(adapts), episodes()
+    made.checkpoint_steps = way == "checkpointed"
+    other = Sequential(made)
+    gap = abs(side_by_side(made, batch) - other(batch)) if way == "both" else 0.0
+    run = other if way == "sequential" else lambda batch: side_by_side(made, batch)
+    before = peak_mib()
+    seconds = repeat(lambda: run(batch), 5)
+    tell({"episodes_per_second": [8 / each for each in seconds], "loss_gap": gap, "mib": [peak_mib() - before]})
+
+
+if __name__ == "__main__":
+    main()

@@ -80,6 +80,7 @@ class TrainConfig:
     embedding_lr: float = 2e-5
     episodes_per_step: int = 8
     clip: float = 0.25
+    checkpoint_steps: bool = False  # compute inner steps again in the backward: less memory for more time
     validate_every: int = 25
     validation_episodes: int = 100
     patience: int = 4  # validations without a better one before stopping

@@ -1,6 +1,7 @@
 """Learners that adapt by gradient steps: a start, an update rule, and the one inner loop."""
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -10,7 +11,7 @@ from torch.nn import functional as F
 
 from meta_text.embedding import TokenStates
 from meta_text.encoder import MetaLSTM
-from meta_text.learners.inner_loop import TaskShape, UpdateRule, Weights, inner_loop
+from meta_text.learners.inner_loop import TaskShape, UpdateRule, Weights, checkpointed_loop, inner_loop
 from meta_text.learners.learner import (
     EmbeddedEpisode,
     Learner,
@@ -44,6 +45,7 @@ class GradientLearner(Learner):
     ) -> None:
         super().__init__(encoder, label_names=label_names)
         self.rule, self.inner_steps, self.adapts, self.first_order = rule, inner_steps, adapts, first_order
+        self.checkpoint_steps = False  # the trainer sets it: steps are computed again in the outer backward
         self.needs_tokens, self.takes_names = adapts != "head", start == "prototypes"
         self.head_row = (
             nn.Parameter(torch.empty(encoder.width + 1).uniform_(-0.01, 0.01)) if start == "learned" else None
@@ -110,20 +112,31 @@ class GradientLearner(Learner):
             weights_S = torch.cat([weights_S, self.log_name_weight.exp().expand(n_way)])
             all_labels = torch.cat([labels, torch.arange(n_way, device=labels.device)])
 
-        def moved(fast: Weights) -> Tensor:
-            """Features of support texts and names; they stand still unless the encoder moves."""
-            if self.adapts == "head":
-                return features_SD if names_ND is None else torch.cat([features_SD, names_ND])
-            again_SD = self._features(fast, support)
-            return again_SD if names is None else torch.cat([again_SD, self._features(fast, names)])
+        data = {
+            "support": support if self.adapts != "head" else features_SD,
+            "names": names if self.adapts != "head" else names_ND,
+            "labels": all_labels,
+            "weights": weights_S,
+            "centre": centre_D,
+            "scale": scale,
+        }
 
-        def support_loss(fast: Weights) -> Tensor:
-            logits = head_logits(self.from_inner(fast["head"], centre_D), moved(fast), scale)
-            return balanced_cross_entropy(logits, all_labels, n_way, weights_S)
+        def make_loss(data: dict[str, Any]) -> Callable[[Weights], Tensor]:
+            def support_loss(fast: Weights) -> Tensor:
+                texts = [part for part in (data["support"], data["names"]) if part is not None]
+                # features stand still unless the encoder moves
+                features = torch.cat([self._features(fast, part) for part in texts])
+                logits = head_logits(self.from_inner(fast["head"], data["centre"]), features, data["scale"])
+                return balanced_cross_entropy(logits, data["labels"], n_way, data["weights"])
+
+            return support_loss
 
         shape = TaskShape(n_way, shots, self.steps_for(shots), scale)
         inside = {**weights, "head": self.to_inner(head_ND1, centre_D)}
-        steps = inner_loop(inside, support_loss, self.rule, shape, self.first_order)[1:]
+        if self.checkpoint_steps and torch.is_grad_enabled() and isinstance(self.rule, nn.Module):
+            steps = checkpointed_loop(inside, make_loss, data, self.rule, shape, self.first_order)[1:]
+        else:
+            steps = inner_loop(inside, make_loss(data), self.rule, shape, self.first_order)[1:]
         return [weights, *({**step, "head": self.from_inner(step["head"], centre_D)} for step in steps)]
 
     def multi_step_loss(self, episode: EmbeddedEpisode) -> Float[Tensor, ""]:
