@@ -77,7 +77,7 @@ def measurements(tasks: Path) -> dict[str, tuple[list[str], int]]:
     for adapts in ("encoder", "recurrent"):
         for way in ("both", "sequential", "side", "checkpointed"):
             steps[f"training_{adapts}_{way}"] = ([*own, "meta_training.py", tasks], 60)
-    for rows in (40_000, 120_000):
+    for rows in (30_000, 90_000):
         steps[f"file_{rows}"] = ([*own, "predict_file.py", tasks], 180)
     steps["scaling"] = ([*own, "scaling.py", tasks], 240)
     for name, (_, seconds) in PEERS.items():

@@ -240,10 +240,15 @@ class BoundTexts:
         else:
             parts = [torch.tensor(self.ids[row]) for row in rows]
         lengths = torch.tensor([len(part) for part in parts], device=device)
-        padded = nn.utils.rnn.pad_sequence(parts, batch_first=True).to(device)
+        # widened while it is copied: real tokens are touched once
+        wide = torch.float32 if parts[0].is_floating_point() else parts[0].dtype
+        padded = torch.zeros(len(parts), max(map(len, parts)), *parts[0].shape[1:], dtype=wide)
+        for row, part in zip(padded, parts, strict=True):
+            row[: len(part)] = part
+        padded = padded.to(device)
         mask = torch.arange(padded.shape[1], device=device) < lengths[:, None]
         if padded.is_floating_point():
-            return TokenStates(padded.float(), mask)
+            return TokenStates(padded, mask)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             states: TokenStates = self.embedding(TokenIds(padded, mask))
         return states
