@@ -142,10 +142,11 @@ def install(peer: str) -> str:
         [sys.executable, "-m", "venv", folder],
         [folder / "bin" / "pip", "install", "-q", *torch, *packages, *pins],
     ]
+    alone = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     with open(log, "w", encoding="utf-8") as file:
         for command in commands:
             try:
-                done = subprocess.run(list(map(str, command)), stdout=file, stderr=file, timeout=300)
+                done = subprocess.run(list(map(str, command)), stdout=file, stderr=file, timeout=300, env=alone)
             except subprocess.TimeoutExpired:
                 return "the installation took more than 300 s"
             if done.returncode:
