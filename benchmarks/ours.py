@@ -33,6 +33,8 @@ def commands(found):
 def fits(task, found):
     model = FewShotClassifier(device="cpu").meta_model
     found["engine"] = model.engine_note
+    read = model.embedding.tokenizer.encode_batch_fast(task["test_texts"])
+    found["tokens_a_text"] = sum(len(encoding.ids) for encoding in read) / len(read)
     fit(task["five_way"][0])
     for draw in task["five_way"]:
         seconds, classifier = timed(lambda draw=draw: fit(draw))
