@@ -20,7 +20,7 @@ from meta_text.learners.maml import Maml
 from meta_text.model import over_tasks
 
 WIDTH, HIDDEN, TOKENS = 384, 64, 16
-TURNS = 7
+TURNS = 5
 ADAPTED = {
     "encoder": ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "out"),
     "recurrent": ("weight_hh_l0", "out"),

