@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint results default_model clean
+.PHONY: demo test lint results default_model bench clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -37,5 +37,9 @@ default_model: $(VENV)/installed
 	cp -r runs/default/model meta_text/default_model
 	$(BIN)/python -c 'from meta_text.card import write_card; from meta_text.hub import DEFAULT; from meta_text.model_folder import load_model; write_card(load_model(DEFAULT), DEFAULT, repo_id="default")'
 
+# Under 20 minutes on two quiet cores; needs META_TEXT_DATA. Rewrites benchmarks/RESULTS.md and its figures.
+bench: $(VENV)/installed
+	$(BIN)/python benchmarks/run.py
+
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) benchmarks/work .pytest_cache .mypy_cache .ruff_cache

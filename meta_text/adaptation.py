@@ -12,10 +12,11 @@ from torch.nn.utils.rnn import pad_sequence
 
 from meta_text.calibration import Calibration
 from meta_text.embedding import MAX_WINDOWS, TokenStates
-from meta_text.learners.learner import TaskState, Texts
+from meta_text.learners.learner import TaskState
 from meta_text.model import MetaModel
 
 Label = Any  # str, int or bool
+Packed = TokenStates | Float[Tensor, "_ D"]
 Progress = Callable[[int, int], None]  # texts read, of how many
 PROGRESS_TEXTS = 256  # read together where somebody watches
 
@@ -172,7 +173,7 @@ def _likeness_without_itself(
     return near_SN.amax(-1).float().cpu().numpy()
 
 
-def _pack(parts: Sequence[Tensor], device: torch.device) -> Texts:
+def _pack(parts: Sequence[Tensor], device: torch.device) -> Packed:
     """Features [D] into [B D], or token states [T E] into a padded batch."""
     if parts[0].ndim == 1:
         return torch.stack(list(parts)).to(device)
@@ -181,7 +182,7 @@ def _pack(parts: Sequence[Tensor], device: torch.device) -> Texts:
     return TokenStates(states, torch.arange(states.shape[1], device=device) < lengths[:, None])
 
 
-def _none_of(texts: Texts | None) -> Texts:
+def _none_of(texts: Packed | None) -> Packed:
     if texts is None:
         raise ValueError("no labelled text and no class name; at least one of them is needed for each class")
     return texts[:0] if isinstance(texts, Tensor) else TokenStates(texts.states[:0], texts.mask[:0])

@@ -107,15 +107,17 @@ class Classes(NamedTuple):
 
 def report(before: Adaptation, after: Adaptation) -> list[ClassChange]:
     """What changed for the classes that were there before and have texts."""
-    changes = []
+    stayed = [label for label, texts in before.support.items() if texts and label in after.support]
+    if not stayed:
+        return []
+    parts = [before.features[text] for label in stayed for text in before.support[label]]
+    old_all, new_all = (task.probabilities(task.score(parts)) for task in (before, after))
     old_labels, new_labels = list(before.support), list(after.support)
-    for label in old_labels:
-        texts = before.support[label]
-        if label not in after.support or not texts:
-            continue
-        parts = [before.features[text] for text in texts]
-        old, new = (task.probabilities(task.score(parts)) for task in (before, after))
+    changes, start = [], 0
+    for label in stayed:
+        end = start + len(before.support[label])
+        old, new, start = old_all[start:end], new_all[start:end], end
         i, j = old_labels.index(label), new_labels.index(label)
         moved = int(((old.argmax(1) == i) & (new.argmax(1) != j)).sum())
-        changes.append(ClassChange(label, len(texts), moved, float((old[:, i] - new[:, j]).mean())))
+        changes.append(ClassChange(label, len(old), moved, float((old[:, i] - new[:, j]).mean())))
     return changes

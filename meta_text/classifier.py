@@ -1,5 +1,6 @@
 """FewShotClassifier: a scikit-learn classifier that learns from a handful of labelled texts."""
 
+import hashlib
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -182,6 +183,24 @@ class FewShotClassifier(
         return hub.push_classifier(
             self.meta_model, adapted, repo_id, include_support=include_support, embed=embed, **options
         )
+
+    def fingerprint(self) -> str:
+        """The same for the same classes learned alike: SHA-256 over labels and task."""
+        adapted = self._adapted()
+        digest = hashlib.sha256(repr(self.classes_.tolist()).encode())
+        for name, tensor in sorted(adapted.task.items()):
+            digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    def export_onnx(self, target: str | Path) -> None:
+        """Write embedding, encoder and head as one ONNX file (extra `[onnx]`): token ids in, probabilities out.
+
+        It reads one window, so longer texts are cut at the model's max_tokens. Raises ExportError where the
+        encoder has no ONNX form.
+        """
+        from meta_text.onnx_export import export_classifier
+
+        export_classifier(self._adapted(), Path(target))
 
     @classmethod
     def from_pretrained(

@@ -179,6 +179,9 @@ def predict(
         float | None, typer.Option(help="Answer null for texts like no class, at this false-reject rate.")
     ] = None,
     errors: Annotated[Path | None, typer.Option(help="File for rows that could not be read.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where a killed run of the same left --output.")
+    ] = False,
     device: Device = None,
 ) -> None:
     """Classify texts with a classifier that `fit` made: in order, one answer a row."""
@@ -188,7 +191,11 @@ def predict(
 
     if bool(texts) == (input_file is not None):
         raise ValueError("either TEXT arguments or --input FILE is needed, and not both")
+    if texts and resume:
+        raise ValueError("TEXT arguments leave nothing to resume; --resume goes with --input and --output")
     classifier = FewShotClassifier.from_pretrained(folder, device=device)
+    if classifier.meta_model.engine_note:
+        err_console.print(classifier.meta_model.engine_note, style="dim")
     if texts:
         for one, label, probability in classifier.answers(texts, reject):
             answer = "none of these\t" if label is None else f"{label}\t{100 * probability:.0f} %"
@@ -201,13 +208,26 @@ def predict(
             unread.append(row)
 
     with watching(0) as watcher:
-        bad = predict_file(classifier, input_file or "-", output_file, text, reject, errors, watcher.classifying, note)
+        show = watcher.classifying
+        bad = predict_file(classifier, input_file or "-", output_file, text, reject, errors, show, note, resume=resume)
     if bad:
         numbers = ", ".join(str(row.number) for row in unread) + (", ..." if bad > len(unread) else "")
         where = (
             f"see {errors}" if errors else f"row {numbers} ({unread[0].problem}); name a file with --errors to list all"
         )
         err_console.print(f"{bad} rows could not be read and have no label: {where}", markup=False, highlight=False)
+
+
+@app.command()
+def export(
+    folder: str,
+    out: Annotated[Path, typer.Option(metavar="FILE.onnx", help="The file to write.")],
+) -> None:
+    """Write a classifier as one ONNX file: token ids in, probabilities out, tokenizer and labels in its metadata."""
+    from meta_text.classifier import FewShotClassifier
+
+    FewShotClassifier.from_pretrained(folder, device="cpu").export_onnx(out)
+    out_console.print(f"{out}, {out.stat().st_size / 1e6:.1f} MB")
 
 
 @app.command()

@@ -72,7 +72,7 @@ class LearnerConfig:
     inner_steps: int | None = None
     inner_lr: float | None = None
     first_order: bool | None = None
-    adapts: Literal["head", "encoder"] | None = None
+    adapts: Literal["head", "encoder", "recurrent"] | None = None
     prototype_start: bool | None = None
     label_names: bool | Literal["both"] = False
     candidates: tuple[str, ...] = ("protonet", "ridge", "meta_lstm")  # of name = "auto"; the earlier wins a tie
@@ -91,6 +91,7 @@ class TrainConfig:
     embedding_lr: float = 2e-5  # at its height: it warms up over a tenth of the steps and falls to nothing at the last
     episodes_per_step: int = 8
     clip: float = 0.25
+    checkpoint_steps: bool = False  # compute inner steps again in the backward: less memory for more time
     validate_every: int = 25
     validation_episodes: int = 100
     patience: int = 4  # validations without a better one before stopping

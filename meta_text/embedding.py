@@ -4,10 +4,10 @@ The three kinds differ in their tokenizer and in the module that turns token ids
 after it (cache, padding, gradients) is the same.
 """
 
+import copy
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -17,6 +17,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from torch import Tensor, nn
 
 from meta_text.pretrained import MINILM, find_model
+from meta_text.reading import Windows, by_length, windows_ahead
 from meta_text.token_cache import TokenCache
 
 MAX_WINDOWS = 16  # of a long text; what comes after them is cut and counted
@@ -57,6 +58,8 @@ class Embedding(nn.Module):
         self.max_tokens, self.model, self.train_mode = max_tokens, model, train
         self.folder: Path | None = None  # where it was read from, and the commit of a snapshot from the Hub
         self.commit: str | None = None
+        self.engine: Callable[[TokenIds], TokenStates] | None = None  # what engine.choose found fastest for `join`
+        self._low: list[nn.Module] = []  # in a list, so that it is no part of this module's own weights
         if train == "none":
             self.body.requires_grad_(False)
         self.trained = frozenset(name for name, p in self.body.named_parameters() if p.requires_grad)
@@ -162,38 +165,50 @@ class Embedding(nn.Module):
         return TokenIds(ids, torch.arange(longest, device=self.device) < lengths[:, None])
 
     def forward(self, tokens: TokenIds) -> TokenStates:
-        if self.kind == "transformer":
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16_helps(self.device)):
-                output = self.body(input_ids=tokens.ids, attention_mask=tokens.mask.long())
-            return TokenStates(output.last_hidden_state.float(), tokens.mask)
-        return TokenStates(self.body(tokens.ids), tokens.mask)
+        return self.compute(tokens, bf16_helps(self.device))
 
-    def read(self, texts: Sequence[str], batch_size: int = 64) -> tuple[TokenStates, int]:
-        """Token states of whole texts: windows of max_tokens, joined; and how many texts have more than MAX_WINDOWS."""
-        encodings = self.tokenizer.encode_batch_fast(list(texts))
-        windows = [[e.ids or [0] for e in (encoding, *encoding.overflowing)] for encoding in encodings]
-        rows = [row for text in windows for row in text[:MAX_WINDOWS]]
-        parts: list[Tensor] = []
-        for start in range(0, len(rows), batch_size):
-            states, mask = self(self._pad(rows[start : start + batch_size]))
-            parts += [row[real] for row, real in zip(states, mask, strict=True)]
-        ends = [0, *accumulate(min(len(text), MAX_WINDOWS) for text in windows)]
-        joined = [torch.cat(parts[start:end]) for start, end in pairwise(ends)]
-        lengths = torch.tensor([len(part) for part in joined], device=self.device)
+    def compute(self, tokens: TokenIds, in_bf16: bool) -> TokenStates:
+        """Token states in a given precision; only a transformer has a choice."""
+        if self.kind != "transformer":
+            return TokenStates(self.body(tokens.ids), tokens.mask)
+        frozen_on_cpu = in_bf16 and self.device.type == "cpu" and not self.trainable
+        body = self._bf16_body() if frozen_on_cpu else self.body
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=in_bf16 and not frozen_on_cpu):
+            output = body(input_ids=tokens.ids, attention_mask=tokens.mask.long())
+        return TokenStates(output.last_hidden_state.float(), tokens.mask)
+
+    def _bf16_body(self) -> nn.Module:
+        """A copy with bf16 weights: autocast would cast every frozen weight again in every call.
+
+        Its attention is written in plain matrix products, three times faster on short texts than the fused one.
+        """
+        if not self._low:
+            body: Any = copy.deepcopy(self.body).to(torch.bfloat16)
+            body.set_attn_implementation("eager")
+            self._low.append(body)
+        return self._low[0]
+
+    def join(self, texts: Sequence[Windows]) -> TokenStates:
+        """Token states of whole texts: the states of each text's windows, one after another."""
+        flat = [window for windows in texts for window in windows]
+        read: TokenStates = (self.engine or self)(self._pad(flat))
+        if len(flat) == len(texts):
+            return read
+        real = iter(states[mask] for states, mask in zip(*read, strict=True))
+        joined = [torch.cat([next(real) for _ in windows]) for windows in texts]
+        lengths = torch.tensor([len(states) for states in joined], device=self.device)
         padded = nn.utils.rnn.pad_sequence(joined, batch_first=True)
-        mask = torch.arange(padded.shape[1], device=self.device) < lengths[:, None]
-        return TokenStates(padded, mask), sum(len(text) > MAX_WINDOWS for text in windows)
+        return TokenStates(padded, torch.arange(padded.shape[1], device=self.device) < lengths[:, None])
 
     @torch.no_grad()
-    def encode(self, texts: Sequence[str], batch_size: int = 64) -> list[Tensor]:
-        """Token states [T E] a text, unpadded, in order; batches are sorted by length."""
-        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+    def encode(self, texts: Sequence[str]) -> list[Tensor]:
+        """Token states [T E] a text, cut at max_tokens, unpadded, in order."""
         states: list[Tensor] = [torch.empty(0)] * len(texts)
-        for start in range(0, len(order), batch_size):
-            chosen = order[start : start + batch_size]
-            batch = self(self.tokenize([texts[i] for i in chosen]))
-            for i, row, mask in zip(chosen, batch.states, batch.mask, strict=True):
-                states[i] = row[mask].cpu()
+        for rows, read in windows_ahead(self.tokenizer, texts):
+            first = [windows[0] for windows in read]
+            for batch in by_length([len(window) for window in first]):
+                for i, part in zip(batch, self(self._pad([first[i] for i in batch])).states, strict=True):
+                    states[rows[i]] = part[: len(first[i])].cpu()
         return states
 
     def weights_hash(self) -> str:
@@ -240,8 +255,7 @@ class BoundTexts:
                     "weights": embedding.weights_hash(),
                     "max_tokens": embedding.max_tokens,
                     "dtype": "float16",
-                    "attention": "eager",
-                    "computed_in": "bfloat16" if bf16_helps(embedding.device) else "float32",
+                    "computed_in": "bfloat16 weights" if bf16_helps(embedding.device) else "float32",
                 },
                 cache,
             )
@@ -278,9 +292,14 @@ class BoundTexts:
         """Rows of unequal length, right-padded, and which places are real."""
         device = self.embedding.device
         lengths = torch.tensor([len(part) for part in parts], device=device)
-        padded = nn.utils.rnn.pad_sequence(list(parts), batch_first=True).to(device)
-        mask = torch.arange(padded.shape[1], device=device) < lengths[:, None]
-        return TokenStates(padded.float() if padded.is_floating_point() else padded, mask)
+        if parts[0].dtype == torch.float16:  # stored states, widened while they are copied: they are touched once
+            padded = torch.zeros(len(parts), max(map(len, parts)), *parts[0].shape[1:])
+            for row, part in zip(padded, parts, strict=True):
+                row[: len(part)] = part
+        else:
+            padded = nn.utils.rnn.pad_sequence(list(parts), batch_first=True)
+        padded = padded.to(device)
+        return TokenStates(padded, torch.arange(padded.shape[1], device=device) < lengths[:, None])
 
     @contextmanager
     def holding(self, rows: Iterable[int]) -> Iterator[None]:

@@ -5,6 +5,7 @@ import tempfile
 from functools import lru_cache
 from pathlib import Path
 
+from meta_text import engine
 from meta_text.adaptation import Adaptation
 from meta_text.card import write_card
 from meta_text.class_folder import write_adaptation
@@ -89,7 +90,12 @@ def shared_model(name_or_path: str, device: str | None) -> MetaModel:
 
 @lru_cache(maxsize=4)
 def _loaded(folder: Path, device: str, stamp: tuple[tuple[int, int, int], ...]) -> MetaModel:
-    return load_model(folder).to(device)
+    """A model on a device, loaded once a process, its engine chosen."""
+    model = load_model(folder).to(device)
+    embedding = model.embedding
+    if embedding.kind == "transformer" and embedding.device.type == "cpu":
+        model.engine_note = engine.choose(embedding)
+    return model
 
 
 def save_classifier(

@@ -37,7 +37,7 @@ def input_rows(source: str, column: str = "text") -> Iterator[InputRow]:
     elif source.endswith((".jsonl", ".jsonl.gz")):
         yield from _from_lines(byte_lines(Path(source)), column, plain=False)
     else:
-        rows = csv_rows(Path(source)) if source.endswith(".csv") else read_rows(source)
+        rows = csv_rows(Path(source)) if source.endswith(".csv") else read_rows(source, column)
         for number, row in enumerate(rows, start=1):
             if isinstance(row, BadRow):
                 yield InputRow(number, None, row.problem)

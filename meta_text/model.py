@@ -12,11 +12,13 @@ from torch import Tensor, nn
 
 from meta_text.config import ConfigError, Recipe
 from meta_text.corpus import ClassSplit, Corpus
-from meta_text.embedding import Embedding, TokenStates
+from meta_text.embedding import MAX_WINDOWS, Embedding, TokenStates
 from meta_text.encoder import MetaLSTM
 from meta_text.episode import Episode
 from meta_text.learners import LEARNERS, EmbeddedEpisode, Learner
-from meta_text.learners.learner import Texts
+from meta_text.reading import Windows, by_length, windows_ahead
+
+ENCODER_FACTOR = 8  # an LSTM pays a call for every token: its batches are larger than a transformer's
 
 
 class EmbeddedCorpus:
@@ -79,7 +81,7 @@ class EmbeddedCorpus:
             ),
         )
 
-    def represent(self, rows: Sequence[int]) -> Texts:
+    def represent(self, rows: Sequence[int]) -> TokenStates | Tensor:
         """What a learner reads of these rows: token states [B T E]."""
         return self.bound(rows)
 
@@ -95,7 +97,7 @@ class FeatureCorpus(EmbeddedCorpus):
         self.known: dict[int, Tensor] = {}
 
     @torch.no_grad()
-    def represent(self, rows: Sequence[int]) -> Texts:
+    def represent(self, rows: Sequence[int]) -> TokenStates | Tensor:
         """Features [B D] of these rows."""
         missing = [row for row in rows if row not in self.known]
         if missing:
@@ -110,6 +112,7 @@ class MetaModel(nn.Module):
         super().__init__()
         self.embedding, self.learner, self.recipe = embedding, learner, recipe
 
+        self.engine_note = ""  # how the embedding is run, if that was chosen
         self.results: list[dict[str, Any]] = []  # of the tests after training
         self.calibration: dict[str, Any] = {}  # "plain" and "names": what calibration.Calibration.as_dict gives
 
@@ -121,26 +124,29 @@ class MetaModel(nn.Module):
         """Short, for it stands in the repr of classifiers."""
         return f"MetaModel({self.recipe.learner.name} over {self.embedding.model})"
 
-    @torch.no_grad()
-    def represent(self, texts: Sequence[str], batch_size: int = 64) -> tuple[list[Tensor], int]:
+    def represent(self, texts: Sequence[str]) -> tuple[list[Tensor], int]:
         """Each text as a feature [D], or as token states [T E] where the learner moves the encoder.
 
-        Batches hold texts of like length. The second value counts texts too long to be read whole.
+        The second value counts texts too long to be read whole.
         """
-        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
         found: list[Tensor] = [torch.empty(0)] * len(texts)
         cut = 0
-        for start in range(0, len(order), batch_size):
-            rows = order[start : start + batch_size]
-            tokens, longer = self.embedding.read([texts[i] for i in rows])
-            cut += longer
-            if self.learner.needs_tokens:
-                parts = [states[mask] for states, mask in zip(tokens.states, tokens.mask, strict=True)]
-            else:
-                parts = list(self.learner.features(tokens))
-            for i, part in zip(rows, parts, strict=True):
-                found[i] = part
+        for rows, read in windows_ahead(self.embedding.tokenizer, texts):
+            cut += sum(len(windows) > MAX_WINDOWS for windows in read)
+            read = [windows[:MAX_WINDOWS] for windows in read]
+            for batch in by_length([sum(map(len, windows)) for windows in read]):
+                for i, part in zip(batch, self._parts([read[i] for i in batch]), strict=True):
+                    found[rows[i]] = part
         return found, cut
+
+    def _parts(self, texts: Sequence[Windows]) -> Sequence[Tensor]:
+        with torch.inference_mode():
+            tokens = self.embedding.join(texts)
+            features = None if self.learner.needs_tokens else self.learner.features(tokens)
+        # cloned outside: what inference mode makes can take no part in a gradient step
+        if features is not None:
+            return features.clone().unbind()
+        return [states[mask].clone() for states, mask in zip(*tokens, strict=True)]
 
     def standing_still(self, embedded: EmbeddedCorpus) -> EmbeddedCorpus:
         """A corpus for answers while nothing is trained: as features, unless the learner moves the encoder."""
@@ -148,7 +154,35 @@ class MetaModel(nn.Module):
 
     def losses(self, batch: EmbeddedEpisode) -> Float[Tensor, " M"]:
         """The learner's loss on each of M tasks at once."""
-        return over_tasks(self.learner.loss, batch)
+        return over_tasks(self.learner.loss, self._read(batch))
+
+    def _read(self, batch: EmbeddedEpisode) -> EmbeddedEpisode:
+        """Without padding that can be spared: features where the encoder stands still, else trimmed token states."""
+        given = [batch.support, batch.query, *(() if batch.names is None else (batch.names,))]
+        parts = [part for part in given if isinstance(part, TokenStates)]
+        if len(parts) < len(given):  # features already
+            return batch
+        if self.learner.needs_tokens:
+            read: list[Any] = [_trimmed(part) for part in parts]
+        else:
+            joined = TokenStates(*(torch.cat(tensors, dim=1) for tensors in zip(*parts, strict=True)))
+            features = self._features_by_length(TokenStates(*(tensor.flatten(0, 1) for tensor in joined)))
+            counts = [part.mask.shape[1] for part in parts]
+            read = list(features.unflatten(0, joined.mask.shape[:2]).split(counts, dim=1))
+        support, query, names = (*read, None)[:3]
+        return batch._replace(support=support, query=query, names=names)
+
+    def _features_by_length(self, texts: TokenStates) -> Float[Tensor, "B D"]:
+        lengths = texts.mask.sum(-1).tolist()
+        order: list[int] = []
+        found = []
+        for rows in by_length(lengths, ENCODER_FACTOR):
+            at = torch.tensor(rows, device=texts.mask.device)
+            longest = lengths[rows[0]]
+            found.append(self.learner.features(TokenStates(*(x[:, :longest].index_select(0, at) for x in texts))))
+            order += rows
+        back = torch.tensor(order, device=texts.mask.device).argsort()
+        return torch.cat(found).index_select(0, back)
 
     @torch.no_grad()
     def logits(self, batch: EmbeddedEpisode) -> Float[Tensor, "M Q N"]:
@@ -158,7 +192,7 @@ class MetaModel(nn.Module):
             task = self.learner.adapt(episode.support, episode.support_labels, episode.n_way, episode.names)
             return self.learner.logits(task, episode.query)
 
-        return over_tasks(answer, batch)
+        return over_tasks(answer, self._read(batch))
 
     @torch.no_grad()
     def likeness(self, batch: EmbeddedEpisode) -> Float[Tensor, "M Q"]:
@@ -169,11 +203,16 @@ class MetaModel(nn.Module):
             prototypes = self.learner.prototypes(features, episode.support_labels, episode.n_way, episode.names)
             return self.learner.likeness(prototypes, episode.query)
 
-        return over_tasks(answer, batch)
+        return over_tasks(answer, self._read(batch))
 
     def predict(self, batch: EmbeddedEpisode, temperature: float = 1.0) -> Float[Tensor, "M Q N"]:
         """Class probabilities for the queries of M tasks, each after adapting to its support."""
         return (self.logits(batch) / temperature).softmax(-1)
+
+
+def _trimmed(texts: TokenStates) -> TokenStates:
+    longest = int(texts.mask.sum(-1).max()) if texts.mask.numel() else 0
+    return TokenStates(texts.states[..., :longest, :], texts.mask[..., :longest])
 
 
 def over_tasks(function: Callable[[EmbeddedEpisode], Tensor], batch: EmbeddedEpisode) -> Tensor:

@@ -125,13 +125,13 @@ class BadRow(NamedTuple):
     problem: str
 
 
-def read_rows(path: str | Path) -> Iterator[dict[str, Any]]:
-    """Rows of a CSV, JSONL, JSONL.gz or Parquet file as dicts. Raises CorpusError with the line where it breaks."""
+def read_rows(path: str | Path, column: str | None = None) -> Iterator[dict[str, Any]]:
+    """Rows of a CSV, JSONL, JSONL.gz or Parquet file as dicts; of Parquet `column` alone, if named and there. Raises CorpusError with the line where it breaks."""
     path = Path(path)
     if not path.exists():
         raise CorpusError(f"no such file: {path}")
     if path.suffix == ".parquet":
-        yield from _parquet_rows(path)
+        yield from _parquet_rows(path, column)
     elif path.name.endswith((".jsonl", ".jsonl.gz")):
         yield from _json_rows(path)
     elif path.suffix == ".csv":
@@ -143,13 +143,15 @@ def read_rows(path: str | Path) -> Iterator[dict[str, Any]]:
         raise CorpusError(f"{path}: unknown kind '{path.suffix}'; .csv, .jsonl, .jsonl.gz and .parquet are read")
 
 
-def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
+def _parquet_rows(path: Path, column: str | None) -> Iterator[dict[str, Any]]:
     import pyarrow
     import pyarrow.parquet
 
     try:
-        for batch in pyarrow.parquet.ParquetFile(path).iter_batches():
-            yield from batch.to_pylist()
+        with pyarrow.parquet.ParquetFile(path) as file:
+            columns = [column] if column in file.schema_arrow.names else None
+            for batch in file.iter_batches(batch_size=2048, columns=columns):  # small: other columns may be wide
+                yield from batch.to_pylist()
     except (pyarrow.ArrowInvalid, OSError) as error:
         raise CorpusError(f"{path} is no Parquet file, or broken ({error}); write or copy it again") from None
 

@@ -2,12 +2,14 @@
 
 One folder a key (model, weights, length, precision); in it shards, each a safetensors file of
 concatenated states with the lengths and hashes of its texts. A shard is written under a temporary
-name and renamed, so a killed writer leaves nothing half-readable and two writers do not collide.
+name and renamed, so a killed writer leaves nothing half-readable and two writers do not collide. Where all
+folders together outgrow the limit, the shards that were opened longest ago go; whoever still reads one keeps it.
 """
 
 import hashlib
 import json
 import os
+import time
 import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,11 +20,45 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 SHARD_TEXTS = 2048  # ~20 MB of MiniLM states a shard at 14 tokens a text
+LIMIT_GIB = 20.0  # of all token states, unless META_TEXT_CACHE_GIB says otherwise
+ABANDONED_SECONDS = 24 * 3600  # a partial file of this age has no writer any more
 
 
 def cache_root() -> Path:
     """META_TEXT_CACHE, or the user's cache folder."""
     return Path(os.environ.get("META_TEXT_CACHE") or Path.home() / ".cache" / "meta_text").expanduser()
+
+
+def cache_limit() -> int:
+    """Bytes that cached token states may take. Raises ValueError for a META_TEXT_CACHE_GIB that is no size."""
+    given = os.environ.get("META_TEXT_CACHE_GIB")
+    try:
+        gib = LIMIT_GIB if given is None else float(given)
+    except ValueError:
+        gib = -1.0
+    if not gib >= 0:
+        raise ValueError(f"META_TEXT_CACHE_GIB={given}; a number of GiB is needed, such as 20 or 0.5")
+    return int(gib * 2**30)
+
+
+def evict(root: Path, limit: int) -> None:
+    """Delete the shards under `root` that were opened longest ago, until the others take at most `limit` bytes."""
+    shards = []
+    for path in (root / "token_states").glob("*/*"):
+        try:
+            found = path.stat()
+        except FileNotFoundError:  # another process evicts too
+            continue
+        if path.suffix == ".safetensors":
+            shards.append((found.st_mtime, found.st_size, path))
+        elif time.time() - found.st_mtime > ABANDONED_SECONDS:
+            path.unlink(missing_ok=True)
+    taken = sum(size for _, size, _ in shards)
+    for _, size, path in sorted(shards):
+        if taken <= limit:
+            return
+        path.unlink(missing_ok=True)
+        taken -= size
 
 
 def text_key(text: str) -> str:
@@ -34,7 +70,8 @@ class TokenCache:
 
     def __init__(self, key: dict[str, str | int], root: Path | None = None) -> None:
         digest = hashlib.blake2b(json.dumps(key, sort_keys=True).encode(), digest_size=12).hexdigest()
-        self.folder = (root or cache_root()) / "token_states" / digest
+        self.root = root or cache_root()
+        self.folder = self.root / "token_states" / digest
         self.key = key
         self._where: dict[str, tuple[int, int, int]] = {}  # text hash -> shard, first token, tokens
         self._states: list[Tensor] = []
@@ -47,10 +84,14 @@ class TokenCache:
                 self._add(path)
 
     def _add(self, path: Path) -> None:
-        with safe_open(path, framework="pt") as shard:
-            lengths = shard.get_tensor("lengths").tolist()
-            hashes = [bytes(row).hex() for row in shard.get_tensor("hashes").numpy()]
-            states = shard.get_tensor("states")  # memory-mapped
+        try:
+            os.utime(path)  # opened now: the last to be evicted
+            with safe_open(path, framework="pt") as shard:
+                lengths = shard.get_tensor("lengths").tolist()
+                hashes = [bytes(row).hex() for row in shard.get_tensor("hashes").numpy()]
+                states = shard.get_tensor("states")  # memory-mapped, so it stays even where the file is evicted
+        except FileNotFoundError:  # evicted by another process since the folder was listed
+            return
         self._states.append(states)
         self._known.add(path.name)
         start = 0
@@ -66,11 +107,13 @@ class TokenCache:
     ) -> int:
         """Encode the texts that are not stored yet; returns how many that were."""
         self.refresh()
+        limit = cache_limit()
         missing = [text for text in dict.fromkeys(texts) if text_key(text) not in self._where]
         missing.sort(key=len)  # texts of a shard pad to one length
         for start in range(0, len(missing), SHARD_TEXTS):
             part = missing[start : start + SHARD_TEXTS]
             self._add(self._write(part, encode(part)))
+            evict(self.root, limit)
             progress(start + len(part))
         return len(missing)
 

@@ -13,9 +13,11 @@ from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from meta_text.config import ConfigError
 from meta_text.corpus import ClassSplit
 from meta_text.episode import EpisodeSampler
 from meta_text.folders import ModelFileError, recover, replacing
+from meta_text.learners.gradient import GradientLearner
 from meta_text.model import EmbeddedCorpus, MetaModel
 from meta_text.model_folder import load_tensors, model_tensors, read_config, write_model
 
@@ -54,6 +56,12 @@ class Trainer:
     def __post_init__(self) -> None:
         self.recipe = self.model.recipe
         settings = self.recipe.train
+        if settings.checkpoint_steps:
+            if not isinstance(self.model.learner, GradientLearner):
+                raise ConfigError(
+                    f"train.checkpoint_steps = true, but learner '{self.recipe.learner.name}' takes no gradient steps; leave it out"
+                )
+            self.model.learner.checkpoint_steps = True
         self.accelerator = Accelerator(cpu=self.embedded.device.type == "cpu")
         self.named = [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
         self.optimizer = self.accelerator.prepare(torch.optim.Adam(self._groups() or [{"params": []}]))

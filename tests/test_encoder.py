@@ -1,11 +1,12 @@
 """Oracle: nn.LSTM. The encoder at its start is the plain sentence vector."""
 
+import pytest
 import torch
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from meta_text.embedding import TokenStates
-from meta_text.encoder import HyperLSTMCell, LSTMCell, MetaLSTM, masked_mean, run_cell
+from meta_text.encoder import CellKind, HyperLSTMCell, LSTMCell, MetaLSTM, Pooling, masked_mean, run_cell
 
 LENGTHS = [5, 2, 4]
 
@@ -29,7 +30,13 @@ def test_oracle_nn_lstm_values_and_gradients() -> None:
             getattr(oracle, f"bias_hh_l0{suffix}").zero_()
     packed = pack_padded_sequence(states, torch.tensor(LENGTHS), batch_first=True, enforce_sorted=False)
     expected = pad_packed_sequence(oracle(packed)[0], batch_first=True)[0]
-    ours = torch.cat([run_cell(forward, states, mask), run_cell(backward, states, mask, reverse=True)], dim=-1)
+    ours = torch.cat(
+        [
+            run_cell(forward, forward.project(states), mask),
+            run_cell(backward, backward.project(states), mask, reverse=True),
+        ],
+        dim=-1,
+    )
     real = mask[..., None]
     torch.testing.assert_close(ours * real, expected * real)
     (ours * real).square().sum().backward()
@@ -43,10 +50,14 @@ def test_hyper_cell_at_identity_is_the_plain_cell_and_then_leaves_it() -> None:
     hyper = HyperLSTMCell(6, 4).double()
     plain = LSTMCell(6, 4).double()
     plain.load_state_dict({name: hyper.state_dict()[name] for name in plain.state_dict()})
-    torch.testing.assert_close(run_cell(hyper, states, mask), run_cell(plain, states, mask))
+    torch.testing.assert_close(
+        run_cell(hyper, hyper.project(states), mask), run_cell(plain, plain.project(states), mask)
+    )
     with torch.no_grad():
         hyper.scales.fill_(0.5)
-    assert (run_cell(hyper, states, mask) - run_cell(plain, states, mask)).abs().max() > 1e-3
+    assert (
+        run_cell(hyper, hyper.project(states), mask) - run_cell(plain, plain.project(states), mask)
+    ).abs().max() > 1e-3
 
 
 def test_untrained_encoder_is_the_plain_sentence_vector() -> None:
@@ -63,3 +74,29 @@ def test_padding_changes_nothing() -> None:
     torch.nn.init.normal_(encoder.out)
     wider = TokenStates(F.pad(batch.states, (0, 0, 0, 3), value=9.0), F.pad(batch.mask, (0, 3)))
     torch.testing.assert_close(encoder(wider), encoder(batch))
+
+
+@pytest.mark.parametrize("pooling", ["mean", "max", "last"])
+@pytest.mark.parametrize("cell", ["lstm", "hyper"])
+def test_each_text_alone_equals_the_padded_batch(cell: CellKind, pooling: Pooling) -> None:
+    batch = tokens()
+    encoder = MetaLSTM(6, 4, cell=cell, pooling=pooling).double()
+    for parameter in encoder.parameters():
+        torch.nn.init.normal_(parameter, generator=torch.Generator().manual_seed(1))
+    alone = [encoder(TokenStates(s[None, :n], m[None, :n])) for s, m, n in zip(*batch, LENGTHS, strict=True)]
+    torch.testing.assert_close(encoder(batch), torch.cat(alone))
+
+
+@pytest.mark.parametrize("cell", ["lstm", "hyper"])
+def test_projected_texts_hang_on_no_recurrent_weight(cell: CellKind) -> None:
+    encoder = MetaLSTM(6, 4, cell=cell).double()
+    torch.nn.init.normal_(encoder.out)
+    read = encoder.project(tokens())
+    torch.testing.assert_close(encoder(read), encoder(tokens()))
+    named = dict(encoder.named_parameters())
+    used = torch.autograd.grad(
+        sum(part.sum() for part in read if part is not None and part.is_floating_point()),
+        list(named.values()),
+        allow_unused=True,
+    )
+    assert encoder.recurrent_names() == [name for name, grad in zip(named, used, strict=True) if grad is None]

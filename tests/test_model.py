@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from meta_text import reading
 from meta_text.config import (
     ConfigError,
     EmbeddingConfig,
@@ -22,7 +23,7 @@ from meta_text.episode import EpisodeSampler
 from meta_text.evaluation import answer_with, run_episodes
 from meta_text.experiment import used_part
 from meta_text.learners import LEARNERS
-from meta_text.model import EmbeddedCorpus, MetaModel, build_embedding, build_model
+from meta_text.model import EmbeddedCorpus, MetaModel, build_embedding, build_model, over_tasks
 from meta_text.trainer import Trainer
 
 RECIPE = Recipe(embedding=EmbeddingConfig(kind="learned", width=16), encoder=EncoderConfig(hidden=8))
@@ -123,3 +124,31 @@ def test_results_table_pools_splits() -> None:
     mean, width = results["pooled"]([{"mean": 0.5, "ci95": 0.03}, {"mean": 0.7, "ci95": 0.04}])
     assert mean == pytest.approx(60)
     assert width == pytest.approx(2.5)
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+@pytest.mark.parametrize("label_names", [False, True])
+def test_batches_of_like_length_change_no_loss_and_no_gradient(
+    name: str, label_names: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = colours()
+    rows = [
+        {"text": t[: 8 + 2 * (i % 9)], "label": whole.class_names[y]}
+        for i, (t, y) in enumerate(zip(whole.texts, whole.labels, strict=True))
+    ]
+    corpus = Corpus.from_rows(rows, name="colours of several lengths", bad_rows="skip")
+    embedding = Embedding.learned(corpus.texts, width=16)
+    model = build_model(replace(RECIPE, learner=LearnerConfig(name)), embedding, len(corpus.class_names))
+    if label_names and not model.learner.takes_names:
+        pytest.skip(f"{name} has no place for class names")
+    torch.nn.init.normal_(model.learner.encoder.out, generator=torch.Generator().manual_seed(0))
+    episodes = EpisodeSampler(corpus, corpus.class_names, n_way=3, k_shot=2, n_query=2).take(0, 2)
+    batch = EmbeddedCorpus(corpus, embedding).batch(episodes, label_names=label_names)
+    monkeypatch.setattr(reading, "WASTED_TOKENS", 0)  # every length in a batch of its own
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    found = []
+    for losses in (lambda: model.losses(batch), lambda: over_tasks(model.learner.loss, batch)):
+        torch.manual_seed(0)  # some draw
+        loss = losses().sum()
+        found.append([loss.detach(), *torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)])
+    torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-5)

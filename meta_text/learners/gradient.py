@@ -1,6 +1,7 @@
 """Learners that adapt by gradient steps: a start, an update rule, and the one inner loop."""
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -8,8 +9,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
+from meta_text.embedding import TokenStates
 from meta_text.encoder import MetaLSTM
-from meta_text.learners.inner_loop import TaskShape, UpdateRule, Weights, inner_loop
+from meta_text.learners.inner_loop import TaskShape, UpdateRule, Weights, checkpointed_loop, inner_loop
 from meta_text.learners.learner import (
     EmbeddedEpisode,
     Learner,
@@ -20,7 +22,8 @@ from meta_text.learners.learner import (
     prototype_head,
 )
 
-Adapts = Literal["head", "encoder"]  # "encoder": the head and every encoder weight
+# beside the head nothing, every encoder weight, or those behind the input projections, which are then done once
+Adapts = Literal["head", "encoder", "recurrent"]
 
 
 class GradientLearner(Learner):
@@ -42,7 +45,8 @@ class GradientLearner(Learner):
     ) -> None:
         super().__init__(encoder, label_names=label_names)
         self.rule, self.inner_steps, self.adapts, self.first_order = rule, inner_steps, adapts, first_order
-        self.needs_tokens, self.takes_names = adapts == "encoder", start == "prototypes"
+        self.checkpoint_steps = False  # the trainer sets it: steps are computed again in the outer backward
+        self.needs_tokens, self.takes_names = adapts != "head", start == "prototypes"
         self.head_row = (
             nn.Parameter(torch.empty(encoder.width + 1).uniform_(-0.01, 0.01)) if start == "learned" else None
         )
@@ -76,6 +80,12 @@ class GradientLearner(Learner):
         features: Tensor = functional_call(self.encoder, fast, (texts,))
         return features
 
+    def _projected(self, texts: Texts) -> Texts:
+        """The part of the encoder that no inner step changes, done once."""
+        if self.adapts == "recurrent" and isinstance(texts, TokenStates):
+            return self.encoder.project(texts)
+        return texts
+
     def _trajectory(
         self, support: Texts, labels: Int[Tensor, " S"], n_way: int, names: Texts | None
     ) -> list[TaskState]:
@@ -83,14 +93,16 @@ class GradientLearner(Learner):
             raise ValueError(
                 "class names need a head that starts at the prototypes; set learner.prototype_start = true or label_names = false"
             )
+        support, names = self._projected(support), None if names is None else self._projected(names)
         features_SD = self.features(support)
         names_ND = None if names is None else self.features(names)
         prototypes_ND = self.prototypes(features_SD, labels, n_way, names_ND)
         centre_D = prototypes_ND.mean(0)
         head_ND1 = prototype_head(prototypes_ND) if self.head_row is None else self.head_row.expand(n_way, -1)
         weights = {"head": head_ND1}
-        if self.adapts == "encoder":
-            weights |= {f"encoder.{name}": weight for name, weight in self.encoder.named_parameters()}
+        if self.adapts != "head":
+            moving = self.encoder.recurrent_names() if self.adapts == "recurrent" else None
+            weights |= {f"encoder.{n}": w for n, w in self.encoder.named_parameters() if moving is None or n in moving}
 
         shots = labels.shape[0] / n_way
         scale = self.inner_scale(shots)
@@ -100,29 +112,41 @@ class GradientLearner(Learner):
             weights_S = torch.cat([weights_S, self.log_name_weight.exp().expand(n_way)])
             all_labels = torch.cat([labels, torch.arange(n_way, device=labels.device)])
 
-        def moved(fast: Weights) -> Tensor:
-            """Features of support texts and names; they stand still unless the encoder moves."""
-            if self.adapts == "head":
-                return features_SD if names_ND is None else torch.cat([features_SD, names_ND])
-            again_SD = self._features(fast, support)
-            return again_SD if names is None else torch.cat([again_SD, self._features(fast, names)])
+        data = {
+            "support": support if self.adapts != "head" else features_SD,
+            "names": names if self.adapts != "head" else names_ND,
+            "labels": all_labels,
+            "weights": weights_S,
+            "centre": centre_D,
+            "scale": scale,
+        }
 
-        def support_loss(fast: Weights) -> Tensor:
-            logits = head_logits(self.from_inner(fast["head"], centre_D), moved(fast), scale)
-            return balanced_cross_entropy(logits, all_labels, n_way, weights_S)
+        def make_loss(data: dict[str, Any]) -> Callable[[Weights], Tensor]:
+            def support_loss(fast: Weights) -> Tensor:
+                texts = [part for part in (data["support"], data["names"]) if part is not None]
+                # features stand still unless the encoder moves
+                features = torch.cat([self._features(fast, part) for part in texts])
+                logits = head_logits(self.from_inner(fast["head"], data["centre"]), features, data["scale"])
+                return balanced_cross_entropy(logits, data["labels"], n_way, data["weights"])
+
+            return support_loss
 
         shape = TaskShape(n_way, shots, self.steps_for(shots), scale)
         inside = {**weights, "head": self.to_inner(head_ND1, centre_D)}
-        steps = inner_loop(inside, support_loss, self.rule, shape, self.first_order)[1:]
+        if self.checkpoint_steps and torch.is_grad_enabled() and isinstance(self.rule, nn.Module):
+            steps = checkpointed_loop(inside, make_loss, data, self.rule, shape, self.first_order)[1:]
+        else:
+            steps = inner_loop(inside, make_loss(data), self.rule, shape, self.first_order)[1:]
         return [weights, *({**step, "head": self.from_inner(step["head"], centre_D)} for step in steps)]
 
     def multi_step_loss(self, episode: EmbeddedEpisode) -> Float[Tensor, ""]:
         """Query loss after every step, the step-t term weighing t + 1 (Antoniou et al., ICLR 2019, sec. 4)."""
         trajectory = self._trajectory(episode.support, episode.support_labels, episode.n_way, episode.names)
-        shared = self.features(episode.query) if self.adapts == "head" else None
+        query = self._projected(episode.query)
+        shared = self.features(query) if self.adapts == "head" else None
         total, weights = torch.zeros_like(self.log_scale), 0
         for t, task in enumerate(trajectory):
-            features = self._features(task, episode.query) if shared is None else shared
+            features = self._features(task, query) if shared is None else shared
             logits = head_logits(task["head"], features, self.log_scale.exp())
             total, weights = total + (t + 1) * F.cross_entropy(logits, episode.query_labels), weights + t + 1
         return total / weights

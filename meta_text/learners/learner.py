@@ -9,14 +9,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from meta_text.embedding import TokenStates
-from meta_text.encoder import MetaLSTM
+from meta_text.encoder import MetaLSTM, Projected
 
-Texts = TokenStates | Float[Tensor, "_ D"]  # token states, or features that were computed before
+Texts = TokenStates | Projected | Float[Tensor, "_ D"]  # token states, or what was computed of them before
 TaskState = dict[str, Tensor]  # whatever a learner knows about a task; here: "head" [N D+1] and fast weights
 
 
 class EmbeddedEpisode(NamedTuple):
     """An episode as a learner sees it. Labels run from 0 to n_way - 1; names, if used, are one text a class.
+
+    Texts are token states, or features where the encoder stands still.
 
     classes: where each label stands among the corpus's classes, for joint training.
     """

@@ -51,7 +51,7 @@ class GatedRule(nn.Module):
         nn.init.zeros_(self.to_gates.weight)
         nn.init.zeros_(self.to_gates.bias)
         self.log_lr_head = nn.Parameter(torch.tensor(math.log(inner_lr)))
-        self.log_lr_encoder = nn.Parameter(torch.tensor(math.log(ENCODER_LR)), requires_grad=adapts == "encoder")
+        self.log_lr_encoder = nn.Parameter(torch.tensor(math.log(ENCODER_LR)), requires_grad=adapts != "head")
 
     def start(self, weights: Weights, shape: TaskShape) -> GateState:
         hidden = {name: self.cell.start(_rows(weight)[:, None]) for name, weight in weights.items()}

@@ -1,0 +1,37 @@
+"""adaptive-classifier on the same MiniLM."""
+
+import sys
+
+from adaptive_classifier import AdaptiveClassifier
+from measuring import accuracy, tasks, tell, timed
+
+task, model = tasks(), sys.argv[3]
+
+
+def fit(support):
+    classifier = AdaptiveClassifier(model, device="cpu")
+
+    def learn():
+        classifier.add_examples(support["texts"], support["labels"])
+        return classifier
+
+    return timed(learn)
+
+
+def answers(classifier, texts):
+    return [found[0][0] for found in classifier.predict_batch(texts)]
+
+
+five, right = [], []
+for draw in task["five_way"][:5]:
+    seconds, classifier = fit(draw)
+    five.append(seconds)
+    right.append(accuracy(answers(classifier, draw["test_texts"]), draw["test_labels"]))
+found = {"fit5": five, "accuracy5": right}
+tell(found)  # what is known so far stays known where the rest runs out of time
+seconds, classifier = fit(task["all_way"][0])
+found["fit77"] = [seconds]
+tell(found)
+seconds, labels = timed(lambda: answers(classifier, task["test_texts"]))
+found |= {"predict": [len(labels) / seconds], "accuracy77": [accuracy(labels, task["test_labels"])]}
+tell(found)

@@ -1,0 +1,37 @@
+"""Importing the package and asking the command line for help load nothing heavy."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HEAVY = ("torch", "transformers", "datasets", "sklearn", "pandas", "scipy", "numpy", "huggingface_hub", "accelerate")
+HELP = """
+import sys
+from meta_text.cli import main
+sys.argv = ["meta-text", *{words!r}]
+try:
+    main()
+except SystemExit as stop:
+    assert not stop.code, stop.code
+"""
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import meta_text; meta_text.__version__",
+        HELP.format(words=["--help"]),
+        HELP.format(words=["predict", "--help"]),
+    ],
+    ids=["import", "help", "help of a command"],
+)
+def test_nothing_heavy_is_imported(code: str) -> None:
+    tell = f"\nimport sys\nprint('loaded:', *(name for name in {HEAVY!r} if name in sys.modules))"
+    root = str(Path(__file__).parents[1])
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}
+    found = subprocess.run([sys.executable, "-c", code + tell], capture_output=True, text=True, env=environment)
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.splitlines()[-1].strip() == "loaded:"
