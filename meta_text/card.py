@@ -130,7 +130,11 @@ def _results_table(model: MetaModel) -> str:
         return "None were recorded."
     lines = ["| classes | texts a class | episodes | accuracy | macro-F1 | calibration error |", "| --- " * 6 + "|"]
     for row in model.results:
-        cells = [str(row["n_way"]), str(row["k_shot"]), str(row["episodes"])]
+        cells = [
+            str(row["n_way"]),
+            f"{row['k_shot']}{' and the name' if _with_names(row) else ''}",
+            str(row["episodes"]),
+        ]
         cells += [f"{100 * row[m]['mean']:.1f} ± {100 * row[m]['ci95']:.1f} %" for m in ("accuracy", "f1_macro")]
         lines.append(f"| {' | '.join([*cells, format(row['ece'], '.3f')])} |")
     return "\n".join([*lines, "", "Means over episodes with 95 % intervals."])
@@ -142,7 +146,7 @@ def _index_entry(result: dict[str, Any], corpus: str) -> dict[str, Any]:
     metrics = [
         {
             "type": kind,
-            "name": f"{result['n_way']}-way {result['k_shot']}-shot {kind}",
+            "name": f"{result['n_way']}-way {result['k_shot']}-shot{' with class names' if _with_names(result) else ''} {kind}",
             "value": result[key]["mean"],
             "args": {**arguments, "ci95": result[key]["ci95"]},
         }
@@ -157,16 +161,24 @@ def evaluation_results(model: MetaModel) -> dict[str, str]:
     corpus = corpus_name(model.recipe)
     plain = re.sub(r"[^\w.-]+", "-", corpus)
     return {
-        f"{plain}-{row['n_way']}way-{row['k_shot']}shot.yaml": json.dumps(_entries(row, corpus), indent=1) + "\n"
+        f"{plain}-{row['n_way']}way-{row['k_shot']}shot{_with_names(row)}.yaml": json.dumps(
+            _entries(row, corpus), indent=1
+        )
+        + "\n"
         for row in model.results
     }
+
+
+def _with_names(result: dict[str, Any]) -> str:
+    """Tests with class names stand apart from those without, where a result says which it is."""
+    return "-names" if result.get("label_names") else ""
 
 
 def _entries(result: dict[str, Any], corpus: str) -> list[dict[str, Any]]:
     """One test as `huggingface_hub.parse_eval_result_entries` reads it, one entry a metric."""
     source = KNOWN_CORPORA.get(corpus)
     dataset = corpus if source is None else source.repo_id
-    shape = f"{result['n_way']}-way-{result['k_shot']}-shot"
+    shape = f"{result['n_way']}-way-{result['k_shot']}-shot{_with_names(result)}"
     setting = f"mean over {result['episodes']} episodes of classes never seen in training, {result['n_query']} queries a class"
     return [
         {
