@@ -117,6 +117,7 @@ def calibrate_model(model: MetaModel, embedded: EmbeddedCorpus, class_names: Seq
     A name weight that was not meta-trained is chosen here, among a few, by likelihood on the same classes.
     """
     model.eval()
+    embedded = model.standing_still(embedded)
     found = {"plain": calibrate(model, embedded, class_names, label_names=False).as_dict()}
     if model.learner.takes_names:
         if not model.learner.log_name_weight.requires_grad:

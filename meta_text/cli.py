@@ -98,8 +98,8 @@ def compare(
     device: Device = None,
 ) -> None:
     """Train several learners by one recipe and test them, and untrained baselines, on identical episodes."""
+    from meta_text.comparison import compare as run_compare
     from meta_text.config import load_recipe
-    from meta_text.experiment import compare as run_compare
     from meta_text.explain import check_figure, plot_comparison
     from meta_text.model import check_learners
 

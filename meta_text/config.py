@@ -27,6 +27,7 @@ class CorpusConfig:
     split: int | str = 1
     split_field: str | None = None  # split by the values of this field instead of class by class
     texts_per_class: int | None = None  # draw from at most so many texts of each train and validation class
+    also: tuple[str, ...] = ()  # further corpora, names or paths, all of whose classes are trained on
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -37,6 +38,7 @@ class EpisodeConfig:
     k_shot: Count = 5
     n_query: int = 5
     uneven: bool = False
+    hard: float = 0.0  # share of training episodes whose classes are drawn among near ones
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -45,6 +47,7 @@ class EmbeddingConfig:
     model: str = "sentence-transformers/all-MiniLM-L6-v2"
     revision: str | None = None  # commit of the model on the Hub
     train: Literal["none", "lora", "full"] = "none"
+    rank: int = 16  # of LoRA's updates
     max_tokens: int = 64
     width: int = 128  # learned only
     vocabulary: int = 8000  # learned only
@@ -60,7 +63,10 @@ class EncoderConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class LearnerConfig:
-    """A learner by name; None leaves an option at the learner's own default."""
+    """A learner by name; None leaves an option at the learner's own default.
+
+    label_names = "both": train every other step with class names, and test with and without them.
+    """
 
     name: str = "meta_lstm"
     inner_steps: int | None = None
@@ -68,8 +74,13 @@ class LearnerConfig:
     first_order: bool | None = None
     adapts: Literal["head", "encoder"] | None = None
     prototype_start: bool | None = None
-    label_names: bool = False
+    label_names: bool | Literal["both"] = False
     candidates: tuple[str, ...] = ("protonet", "ridge", "meta_lstm")  # of name = "auto"; the earlier wins a tie
+
+    @property
+    def names_tested(self) -> tuple[bool, ...]:
+        """With or without class names, or first without and then with."""
+        return (False, True) if self.label_names == "both" else (bool(self.label_names),)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -77,7 +88,7 @@ class TrainConfig:
     outer_steps: int = 200  # 0: evaluate what is untrained
     outer_lr: float = 1e-3
     rule_lr: float = 3e-3  # of the learned start of the head, the scales and the update rule
-    embedding_lr: float = 2e-5
+    embedding_lr: float = 2e-5  # at its height: it warms up over a tenth of the steps and falls to nothing at the last
     episodes_per_step: int = 8
     clip: float = 0.25
     validate_every: int = 25
@@ -95,6 +106,9 @@ class EvaluateConfig:
     n_query: int | None = None
     episodes: PositiveInt = 600
     seed: int = 0
+    unseen: tuple[
+        str, ...
+    ] = ()  # further corpora that `train` tests on, all their classes; nothing of them is trained on
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -119,10 +133,12 @@ class Recipe:
     compare: CompareConfig = field(default_factory=CompareConfig)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON; a corpus path is cut to its last part, for it may be published with a model."""
+        """Plain values, for JSON; corpus paths are cut to their last part, for they may be published with a model."""
         values = asdict(self)
         if self.corpus.path is not None:
             values["corpus"]["path"] = Path(self.corpus.path).name
+        values["corpus"]["also"] = tuple(Path(name).name for name in self.corpus.also)
+        values["evaluate"]["unseen"] = tuple(Path(name).name for name in self.evaluate.unseen)
         return values
 
     def test_shapes(self) -> list[dict[str, int]]:
@@ -147,7 +163,7 @@ class Recipe:
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read a TOML recipe, then apply `table.key=value` overrides.
 
-    A relative corpus.path in the file is relative to the file; in an override, to the working folder.
+    Relative paths of corpora in the file are relative to the file; in an override, to the working folder.
     Raises ConfigError for unknown tables or keys, and for values of the wrong kind.
     """
     path = Path(path)
@@ -160,9 +176,18 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     corpus = tables.get("corpus")
     if isinstance(corpus, dict) and isinstance(corpus.get("path"), str):
         corpus["path"] = str((path.parent / corpus["path"]).resolve())
+    for table, key in (("corpus", "also"), ("evaluate", "unseen")):
+        if isinstance(tables.get(table), dict) and isinstance(tables[table].get(key), list):
+            tables[table][key] = [_beside(path, name) for name in tables[table][key]]
     for override in overrides:
         _apply(tables, override)
     return parse_recipe(tables)
+
+
+def _beside(recipe: Path, name: Any) -> Any:
+    """A corpus by path relative to the recipe, if there is one; else the name as it is."""
+    beside = recipe.parent / str(name)
+    return str(beside.resolve()) if beside.exists() else name
 
 
 def parse_recipe(tables: Mapping[str, Any]) -> Recipe:

@@ -51,6 +51,7 @@ class Corpus:
     class_names: tuple[str, ...]
     fields: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # further columns, one value a row
     groups: tuple[str, ...] | None = None  # class -> group
+    origins: tuple[str, ...] | None = None  # class -> the corpus it came from, in a mixture of several
     out_of_scope: tuple[str, ...] = ()
     skipped: Mapping[str, int] = field(default_factory=dict)  # reason -> rows
     class_splits: Mapping[str, ClassSplit] = field(default_factory=dict)

@@ -41,7 +41,9 @@ class TokenIds(NamedTuple):
 class Embedding(nn.Module):
     """Tokenizer and module: text -> token states of width `width`. Make one with `learned`, `static` or `transformer`.
 
-    `train` says what the outer loop may change: "none" (frozen, states cached on disk), "lora" or "full".
+    `train` says what the outer loop may change: "none" (frozen, states cached on disk), "lora" or "full" (all but a
+    transformer's token table, half of its weights, of which a step touches few rows). `trained` names those
+    parameters; `settle` ends their training.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Embedding(nn.Module):
         self.commit: str | None = None
         if train == "none":
             self.body.requires_grad_(False)
+        self.trained = frozenset(name for name, p in self.body.named_parameters() if p.requires_grad)
 
     @classmethod
     def learned(
@@ -103,6 +106,7 @@ class Embedding(nn.Module):
         max_tokens: int = 128,
         train: Train = "none",
         revision: str | None = None,
+        rank: int = 16,
         seed: int = 0,
     ) -> "Embedding":
         """An encoder by Hub name or local path, with its tokenizer.json. Dropout stays off, so runs repeat."""
@@ -110,13 +114,21 @@ class Embedding(nn.Module):
 
         folder = find_model(model, revision)
         with _quiet_transformers():
+            # eager: on a CPU the fused attention took three times as long in bf16 on masked short texts
             body: Any = AutoModel.from_pretrained(
-                folder, local_files_only=True, trust_remote_code=False, dtype=torch.float32
+                folder,
+                local_files_only=True,
+                trust_remote_code=False,
+                dtype=torch.float32,
+                attn_implementation="eager",
             )
         for dropout in (module for module in body.modules() if isinstance(module, nn.Dropout)):
             dropout.p = 0.0
         if train == "lora":
-            body = _with_lora(body, seed)
+            body = _with_lora(body, rank, seed)
+        for idle in (body.get_input_embeddings(), getattr(body, "pooler", None)):
+            if idle is not None:
+                idle.requires_grad_(False)
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         return cls("transformer", tokenizer, body, body.config.hidden_size, max_tokens, model, train)._from(folder)
 
@@ -131,6 +143,13 @@ class Embedding(nn.Module):
     @property
     def trainable(self) -> bool:
         return any(p.requires_grad for p in self.body.parameters())
+
+    def settle(self) -> "Embedding":
+        """The end of training: LoRA's updates go into the weights they belong to, and nothing has a gradient any more."""
+        if self.trainable and self.train_mode == "lora":
+            self.body.merge_adapter()  # type: ignore[operator]
+        self.body.requires_grad_(False)
+        return self
 
     def tokenize(self, texts: Sequence[str]) -> TokenIds:
         """Right-padded ids on the embedding's device; texts beyond max_tokens are cut, no text is left without a token."""
@@ -186,10 +205,18 @@ class Embedding(nn.Module):
         return digest.hexdigest()
 
     def bind(
-        self, texts: Sequence[str], *, cache: Path | None = None, progress: Callable[[int, int], None] | None = None
+        self,
+        texts: Sequence[str],
+        *,
+        rows: Iterable[int] | None = None,
+        cache: Path | None = None,
+        progress: Callable[[int, int], None] | None = None,
     ) -> "BoundTexts":
-        """Make texts ready for look-up by row: token states from the cache when frozen, else ids to run again each time."""
-        return BoundTexts(self, texts, cache, progress)
+        """Make texts (of them `rows`, if not all) ready for look-up by row.
+
+        Token states come from the cache where the embedding stands still, else ids are run again each time.
+        """
+        return BoundTexts(self, texts, range(len(texts)) if rows is None else rows, cache, progress)
 
 
 class BoundTexts:
@@ -199,42 +226,74 @@ class BoundTexts:
         self,
         embedding: Embedding,
         texts: Sequence[str],
+        rows: Iterable[int],
         cache: Path | None,
         progress: Callable[[int, int], None] | None,
     ) -> None:
         self.embedding, self.texts = embedding, texts
-        self.frozen = not embedding.trainable
-        if self.frozen and embedding.kind == "transformer":
+        self.cached = not embedding.trainable and embedding.kind == "transformer"
+        self.held: dict[int, Tensor] = {}
+        if self.cached:
             self.cache = TokenCache(
                 {
                     "model": embedding.model,
                     "weights": embedding.weights_hash(),
                     "max_tokens": embedding.max_tokens,
                     "dtype": "float16",
+                    "attention": "eager",
                     "computed_in": "bfloat16" if bf16_helps(embedding.device) else "float32",
                 },
                 cache,
             )
-            total = len(set(texts))
-            self.cache.fill(texts, embedding.encode, lambda done: progress(done, total) if progress else None)
+            wanted = [texts[row] for row in rows]
+            total = len(set(wanted))
+            self.cache.fill(wanted, embedding.encode, lambda done: progress(done, total) if progress else None)
         else:
             self.ids = [encoding.ids or [0] for encoding in embedding.tokenizer.encode_batch_fast(list(texts))]
 
     def __call__(self, rows: Sequence[int]) -> TokenStates:
         """Token states [B T E] of these rows, on the embedding's device; with gradient if the embedding trains."""
-        device = self.embedding.device
-        if self.frozen and self.embedding.kind == "transformer":
-            parts = [self.cache.get(self.texts[row]) for row in rows]
-        else:
-            parts = [torch.tensor(self.ids[row]) for row in rows]
-        lengths = torch.tensor([len(part) for part in parts], device=device)
-        padded = nn.utils.rnn.pad_sequence(parts, batch_first=True).to(device)
-        mask = torch.arange(padded.shape[1], device=device) < lengths[:, None]
-        if padded.is_floating_point():
-            return TokenStates(padded.float(), mask)
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            states: TokenStates = self.embedding(TokenIds(padded, mask))
+        if self.held:
+            return self._padded([self.held[row] for row in rows])
+        if self.cached:
+            return self._padded([self.cache.get(self.texts[row]) for row in rows])
+        ids = [torch.tensor(self.ids[row]) for row in rows]
+        if self.embedding.kind != "transformer":
+            states: TokenStates = self.embedding(TokenIds(*self._padded(ids)))
+            return states
+        return self._padded(self._run(ids))
+
+    def _run(self, ids: Sequence[Tensor], batch_size: int = 64) -> list[Tensor]:
+        """States [T E] of token ids; texts of like length run together, so that little padding is computed."""
+        order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
+        states: list[Tensor] = [torch.empty(0)] * len(ids)
+        for start in range(0, len(order), batch_size):
+            chosen = order[start : start + batch_size]
+            batch = self.embedding(TokenIds(*self._padded([ids[i] for i in chosen])))
+            for i, row in zip(chosen, batch.states, strict=True):
+                states[i] = row[: len(ids[i])]
         return states
+
+    def _padded(self, parts: Sequence[Tensor]) -> TokenStates:
+        """Rows of unequal length, right-padded, and which places are real."""
+        device = self.embedding.device
+        lengths = torch.tensor([len(part) for part in parts], device=device)
+        padded = nn.utils.rnn.pad_sequence(list(parts), batch_first=True).to(device)
+        mask = torch.arange(padded.shape[1], device=device) < lengths[:, None]
+        return TokenStates(padded.float() if padded.is_floating_point() else padded, mask)
+
+    @contextmanager
+    def holding(self, rows: Iterable[int]) -> Iterator[None]:
+        """While the embedding stands still, as in validation: these rows are encoded once and kept in memory."""
+        if not self.cached and self.embedding.kind == "transformer":
+            wanted = sorted(set(rows))
+            with torch.no_grad():
+                states = self._run([torch.tensor(self.ids[row]) for row in wanted])
+            self.held = dict(zip(wanted, (part.half() for part in states), strict=True))
+        try:
+            yield
+        finally:
+            self.held = {}
 
 
 def bf16_helps(device: torch.device) -> bool:
@@ -256,14 +315,15 @@ def _quiet_transformers() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _with_lora(body: nn.Module, seed: int) -> nn.Module:
-    """Low-rank updates of the attention's query and value maps (Hu et al. 2022), drawn without touching the global seed."""
+def _with_lora(body: nn.Module, rank: int, seed: int) -> nn.Module:
+    """Low-rank updates of every linear map (Hu et al., ICLR 2022), drawn without touching the global random state."""
     from peft import LoraConfig, get_peft_model
 
-    linears = {name.rsplit(".", 1)[-1] for name, module in body.named_modules() if isinstance(module, nn.Linear)}
-    targets = sorted(linears & {"query", "value", "q_proj", "v_proj", "q_lin", "v_lin"})
-    if not targets:
-        raise ValueError(f'no query/value map to adapt by LoRA among {", ".join(sorted(linears))}; use train = "full"')
+    # the pooler, a map of the first token alone, has no part in token states
+    linears = [name for name, m in body.named_modules() if isinstance(m, nn.Linear) and "pooler" not in name]
+    if not linears:
+        raise ValueError('this embedding has no linear map for LoRA to adapt; use train = "full"')
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return get_peft_model(body, LoraConfig(r=8, lora_alpha=16, lora_dropout=0.0, target_modules=targets))
+        settings = LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules=linears)
+        return get_peft_model(body, settings)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -31,6 +32,9 @@ class EpisodeSampler:
 
     n_way and k_shot are numbers or inclusive ranges. A drawn range is shared by `same_shape` neighbouring
     episodes, so that they stack into one batch. With uneven=True each class draws its own number of shots.
+    A share `hard` of the episodes draws its classes among the 2 n_way nearest to one of them, by words.
+    Of a mixture of corpora each is drawn as often; neighbours share it too, and n_way is cut to the classes
+    that its tasks have.
     Raises CorpusError when the classes or their texts are too few.
     """
 
@@ -45,16 +49,25 @@ class EpisodeSampler:
         seed: int = 0,
         uneven: bool = False,
         same_shape: int = 1,
+        hard: float = 0.0,
     ) -> None:
         self.corpus = corpus
         self.n_way, self.k_shot = _as_range("n_way", n_way, least=2), _as_range("k_shot", k_shot, least=1)
         self.n_query, self.seed, self.uneven, self.same_shape = n_query, seed, uneven, same_shape
+        if not 0 <= hard <= 1:
+            raise CorpusError(f"hard={hard}; a share of episodes from 0 to 1 is needed")
+        self.hard = hard
         if n_query < 1:
             raise CorpusError(f"n_query={n_query}; at least 1 query a class is needed")
-        self.pools = self._pools(class_names)
+        self.corpora = self._corpora(class_names)
 
-    def _pools(self, class_names: Sequence[str]) -> list[list[str]]:
-        """Classes that may meet: one pool, or one a group."""
+    @property
+    def pools(self) -> list[list[str]]:
+        """Classes that may meet in an episode: one list, or one a task of the corpus."""
+        return [pool for pools in self.corpora for pool in pools]
+
+    def _corpora(self, class_names: Sequence[str]) -> list[list[list[str]]]:
+        """Classes that may meet, by corpus; one corpus unless it is a mixture."""
         most = self.k_shot[1] + self.n_query
         for class_name in class_names:
             count = len(self.corpus.rows_of(class_name))
@@ -63,28 +76,34 @@ class EpisodeSampler:
                     f"class '{class_name}' has {count} texts but k_shot={self.k_shot[1]} and n_query={self.n_query} "
                     f"need {most}; lower n_query or drop rare classes"
                 )
-        pools: dict[str, list[str]] = {}
+        origins, groups = self.corpus.origins, self.corpus.groups
+        pools: dict[str, dict[str, list[str]]] = {}
         for class_name in class_names:
-            group = self.corpus.groups[self.corpus.class_index(class_name)] if self.corpus.groups else ""
-            pools.setdefault(group, []).append(class_name)
-        for group, pool in pools.items():
+            index = self.corpus.class_index(class_name)
+            of_corpus = pools.setdefault(origins[index] if origins else "", {})
+            of_corpus.setdefault(groups[index] if groups else "", []).append(class_name)
+        if not pools:
+            raise CorpusError(f"no class of '{self.corpus.name}' in this part; the class split leaves it empty")
+        for group, pool in next(iter(pools.values())).items():
             if len(pool) < self.n_way[1]:
-                where = f"task '{group}'" if group else f"this part of '{self.corpus.name}'"
+                where = f"task '{group}'" if group and not group.endswith("/") else f"this part of '{self.corpus.name}'"
                 raise CorpusError(
                     f"{where} has {len(pool)} classes but n_way={self.n_way[1]}; lower n_way or add classes"
                 )
-        if not pools:
-            raise CorpusError(f"no class of '{self.corpus.name}' in this part; the class split leaves it empty")
-        return list(pools.values())
+        return [list(of_corpus.values()) for of_corpus in pools.values()]
 
     def __getitem__(self, index: int) -> Episode:
         shape = np.random.default_rng([self.seed, 0, index // self.same_shape])
-        n_way = int(shape.integers(self.n_way[0], self.n_way[1] + 1))
+        pools = self.corpora[shape.integers(len(self.corpora)) if len(self.corpora) > 1 else 0]
+        n_way = min(int(shape.integers(self.n_way[0], self.n_way[1] + 1)), *map(len, pools), self.n_way[1])
         size = n_way if self.uneven else 1
         shots = np.resize(shape.integers(self.k_shot[0], self.k_shot[1] + 1, size=size), n_way)
         rng = np.random.default_rng([self.seed, 1, index])
-        pool = self.pools[rng.integers(len(self.pools))]
-        chosen = tuple(pool[i] for i in rng.permutation(len(pool))[:n_way])
+        pool = pools[rng.integers(len(pools))]
+        near = list(range(len(pool)))
+        if self.hard and rng.random() < self.hard:
+            near = self._neighbours[pool[0]][rng.integers(len(pool))][: 2 * n_way]
+        chosen = tuple(pool[near[i]] for i in rng.permutation(len(near))[:n_way])
         support: list[tuple[int, int]] = []
         query: list[tuple[int, int]] = []
         for label, class_name in enumerate(chosen):
@@ -96,6 +115,22 @@ class EpisodeSampler:
         # nothing downstream may lean on "sorted by class"
         support = [support[i] for i in rng.permutation(len(support))]
         return _episode(chosen, support, query)
+
+    @cached_property
+    def _neighbours(self) -> dict[str, list[list[int]]]:
+        """By the first class of each pool: for every class of it, all of them from the nearest (itself) on.
+
+        By the cosine between sums of the TF-IDF vectors of their texts: no model is needed.
+        """
+        from sklearn.feature_extraction.text import TfidfVectorizer
+
+        found = {}
+        for pool in self.pools:
+            texts = [" ".join(self.corpus.texts[row] for row in self.corpus.rows_of(name)) for name in pool]
+            vectors = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5), sublinear_tf=True).fit_transform(texts)
+            similar = (vectors @ vectors.T).toarray()
+            found[pool[0]] = np.argsort(-similar, axis=1, kind="stable").tolist()
+        return found
 
     def take(self, start: int, count: int) -> list[Episode]:
         return [self[i] for i in range(start, start + count)]

@@ -1,29 +1,29 @@
-"""Whole runs: train a recipe, evaluate a model, compare learners on identical episodes."""
+"""Whole runs: train a recipe and test it, test a saved model."""
 
 import platform
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import torch
 
-from meta_text.baselines import BASELINES
 from meta_text.calibration import calibrate_model
 from meta_text.card import write_card
-from meta_text.config import ConfigError, LearnerConfig, Recipe
+from meta_text.config import ConfigError, Recipe
 from meta_text.corpus import ClassSplit, Corpus
 from meta_text.embedding import Embedding
 from meta_text.episode import Episode, EpisodeSampler, given_episodes
-from meta_text.evaluation import Predictor, answer_with, paired, run_episodes, score
+from meta_text.evaluation import Predictor, answer_with, run_episodes, score
 from meta_text.folders import replacing
+from meta_text.mixture import with_others
 from meta_text.model import EmbeddedCorpus, MetaModel, build_embedding, build_model, chosen_device, open_split
 from meta_text.model_folder import load_model, write_model
 from meta_text.trainer import Trainer, TrainState
 
-REFERENCES = ("nearest_prototype", "logistic_regression", "protonet")  # what differences are given against
 BATCH_QUERIES = 2500  # queries adapted to and answered together, so that long test files fit in memory
 
 
@@ -61,16 +61,34 @@ class Bench:
         if used is not corpus:
             watcher.note(f"{corpus.name}: {len(used.texts)} of these texts can be drawn")
         corpus = used
+        if wanted.also:
+            episode = recipe.episode
+            needed = episode.n_query + (episode.k_shot if isinstance(episode.k_shot, int) else episode.k_shot[1])
+            corpus, split = with_others(corpus, split, [Corpus.open(name) for name in wanted.also], needed)
+            watcher.note(f"with {', '.join(wanted.also)}: {corpus.describe()}")
         embedding, embedded = embed(recipe, corpus, split.train, watcher, device)
         return cls(recipe, corpus, split, embedding, embedded, watcher)
 
-    def renewed(self) -> "Bench":
-        """The same with an untouched embedding, if training changes it."""
-        if not self.embedding.trainable:
-            return self
+    def renewed(self, recipe: Recipe) -> "Bench":
+        """The same corpus and split for another recipe, with an untouched embedding if training changes it."""
+        if recipe.embedding == self.recipe.embedding and not self.embedding.trained:
+            return replace(self, recipe=recipe)
         device = str(self.embedding.device)
-        embedding, embedded = embed(self.recipe, self.corpus, self.split.train, self.watcher, device)
-        return replace(self, embedding=embedding, embedded=embedded)
+        embedding, embedded = embed(recipe, self.corpus, self.split.train, self.watcher, device)
+        return replace(self, recipe=recipe, embedding=embedding, embedded=embedded)
+
+    def settled(self, cache: Path, parts: Sequence[str]) -> "Bench":
+        """The same with the texts of these parts ("train", ...) encoded by the embedding as training has left it.
+
+        Nothing changes for an embedding that was frozen all along. The states go to `cache`: they serve this run only.
+        """
+        if not self.embedding.trained or self.recipe.embedding.kind != "transformer":
+            return self
+        rows = [row for part in parts for name in self.split.part(part) for row in self.corpus.rows_of(name)]
+        embedded = EmbeddedCorpus(
+            self.corpus, self.embedding.settle(), rows=rows, cache=cache, progress=self.watcher.encoding
+        )
+        return replace(self, embedded=embedded)
 
 
 def used_part(corpus: Corpus, split: ClassSplit, most: int | None, seed: int) -> Corpus:
@@ -119,8 +137,7 @@ def _train_best(bench: Bench, out: Path | None, *, resume: bool) -> tuple[Bench,
     for name in names:
         folder = None if out is None else out / name
         goes_on = resume and folder is not None and (folder / "checkpoint").exists()
-        at = replace(bench.renewed(), recipe=bench.recipe.with_learner(name))
-        found = train(at, folder, resume=goes_on)
+        found = train(bench.renewed(bench.recipe.with_learner(name)), folder, resume=goes_on)
         seconds += found[2].seconds
         if best is None or found[2].best > best[2].best:
             best = found
@@ -139,10 +156,23 @@ def test_episodes(
     ).take(0, episodes)
 
 
+def drawn_tests(bench: Bench) -> list[list[Episode]]:
+    """The final tests of a recipe: the same episodes for whatever is tested."""
+    wanted = bench.recipe.evaluate
+    shapes = bench.recipe.test_shapes()
+    return [test_episodes(bench.corpus, bench.split.test, shape, wanted.episodes, wanted.seed) for shape in shapes]
+
+
 def evaluate(
-    predict: Predictor, embedded: EmbeddedCorpus, episodes: Sequence[Episode], learner: str, watcher: Watcher
+    predict: Predictor,
+    embedded: EmbeddedCorpus,
+    episodes: Sequence[Episode],
+    learner: str,
+    watcher: Watcher,
+    *,
+    label_names: bool = False,
 ) -> dict[str, Any]:
-    """Scores of one learner on the given episodes, with what a reader needs to repeat them."""
+    """Scores of whatever answers the given episodes, with what a reader needs to repeat them."""
     largest = max(len(e.query) for e in episodes)
     answers = run_episodes(
         predict,
@@ -154,6 +184,7 @@ def evaluate(
     first = episodes[0]
     return {
         "learner": learner,
+        "label_names": label_names,
         "n_way": first.n_way,
         "k_shot": len(first.support) // first.n_way,
         "n_query": len(first.query) // first.n_way,
@@ -172,20 +203,20 @@ def run_recipe(
     bench = Bench.open(recipe, watcher, device)
     bench, model, state = train(bench, out, resume=resume)
     recipe = bench.recipe
-    watcher.note("calibrating on the validation classes")
-    model.calibration = calibrate_model(model, bench.embedded, bench.split.validation)
-    _save(model, out, state)
-    predict = answer_with(model, label_names=recipe.learner.label_names)
-    results = []
-    for shape in recipe.test_shapes():
-        wanted = recipe.evaluate
-        episodes = test_episodes(bench.corpus, bench.split.test, shape, wanted.episodes, wanted.seed)
-        results.append(evaluate(predict, bench.embedded, episodes, recipe.learner.name, watcher))
-    model.results = [_without_episodes(result) for result in results]
+    with TemporaryDirectory() as cache:
+        bench = bench.settled(Path(cache), ("validation", "test"))
+        watcher.note("calibrating on the validation classes")
+        model.calibration = calibrate_model(model, bench.embedded, bench.split.validation)
+        _save(model, out, state)
+        results = _test(model, bench, recipe)
+        for name in recipe.evaluate.unseen:
+            unseen = _bench_of_unseen(bench, recipe, name, Path(cache))
+            results += [{**row, "corpus": unseen.corpus.name} for row in _test(model, unseen, recipe)]
+    model.results = [without_episodes(result) for result in results]
     _save(model, out, state)
     whole = {
-        **_without_episodes(results[0]),
-        **_context(recipe),
+        **without_episodes(results[0]),
+        **context(recipe),
         "validation_accuracy": state.best,
         "best_step": state.best_step,
         "train_seconds": round(state.seconds, 1),
@@ -193,6 +224,27 @@ def run_recipe(
         "results": model.results,
     }
     return model, bench, whole
+
+
+def _test(model: MetaModel, bench: Bench, recipe: Recipe) -> list[dict[str, Any]]:
+    """One row a shape of task and use of class names."""
+    rows = []
+    for episodes in drawn_tests(bench):
+        for names in recipe.learner.names_tested:
+            predict, name = answer_with(model, label_names=names), recipe.learner.name
+            rows.append(evaluate(predict, bench.embedded, episodes, name, bench.watcher, label_names=names))
+    return rows
+
+
+def _bench_of_unseen(bench: Bench, recipe: Recipe, name: str, cache: Path) -> Bench:
+    """Another corpus under the trained embedding, all of its classes for testing."""
+    if name in (recipe.corpus.name, recipe.corpus.path, *recipe.corpus.also):
+        raise ConfigError(f"[evaluate] unseen names '{name}', which is trained on; leave it out of one of them")
+    corpus = Corpus.open(name)
+    bench.watcher.note(corpus.describe())
+    embedded = EmbeddedCorpus(corpus, bench.embedding, cache=cache, progress=bench.watcher.encoding)
+    split = ClassSplit((), (), corpus.class_names)
+    return replace(bench, corpus=corpus, split=split, embedded=embedded)
 
 
 def _save(model: MetaModel, out: Path | None, state: TrainState) -> None:
@@ -203,66 +255,11 @@ def _save(model: MetaModel, out: Path | None, state: TrainState) -> None:
             write_card(model, folder)
 
 
-def compare(recipe: Recipe, learners: Sequence[str], watcher: Watcher, device: str | None = None) -> dict[str, Any]:
-    """Train each learner by the same recipe and test all on identical episodes, beside what needs no training."""
-    started = time.perf_counter()
-    bench = Bench.open(recipe, watcher, device)
-    wanted, names = recipe.evaluate, recipe.learner.label_names
-    drawn = [
-        test_episodes(bench.corpus, bench.split.test, shape, wanted.episodes, wanted.seed)
-        for shape in recipe.test_shapes()
-    ]
-    results: list[dict[str, Any]] = []
-
-    def test(name: str, predict: Predictor, at: Bench, seconds: float, state: TrainState | None) -> None:
-        for episodes in drawn:
-            row = evaluate(predict, at.embedded, episodes, name, watcher)
-            row |= {"train_seconds": round(seconds, 1), "best_step": state.best_step if state else None}
-            results.append(row)
-
-    untrained = build_model(_untrained_protonet(recipe), bench.embedding).to(bench.embedding.device)
-    for name, baseline in {**BASELINES, "nearest_prototype": answer_with(untrained, label_names=names)}.items():
-        test(name, baseline, bench, 0.0, None)
-    for name in learners:
-        at, model, state = train(replace(bench.renewed(), recipe=recipe.with_learner(name)))
-        predict = answer_with(model, label_names=at.recipe.learner.label_names)
-        test(name, predict, at, state.seconds, state)
-    return {
-        "results": [_without_episodes(row) for row in results],
-        "paired": _paired_rows(results),
-        **_context(recipe),
-        "total_seconds": round(time.perf_counter() - started, 1),
-    }
-
-
-def _untrained_protonet(recipe: Recipe) -> Recipe:
-    return replace(recipe, learner=LearnerConfig(name="protonet", label_names=recipe.learner.label_names))
-
-
-def _paired_rows(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What comes later against REFERENCES, on the same episodes, in accuracy and macro-F1."""
-    rows = []
-    for i, theirs in enumerate(results):
-        if theirs["learner"] not in REFERENCES:
-            continue
-        for ours in results[i + 1 :]:
-            if ours["k_shot"] == theirs["k_shot"] and ours["learner"] != theirs["learner"]:
-                row: dict[str, Any] = {
-                    "learner": ours["learner"],
-                    "against": theirs["learner"],
-                    "k_shot": ours["k_shot"],
-                }
-                for metric in ("accuracy", "f1_macro"):
-                    row[metric] = paired(ours["per_episode"][metric], theirs["per_episode"][metric])
-                rows.append(row)
-    return rows
-
-
-def _without_episodes(result: dict[str, Any]) -> dict[str, Any]:
+def without_episodes(result: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in result.items() if key != "per_episode"}
 
 
-def _context(recipe: Recipe) -> dict[str, Any]:
+def context(recipe: Recipe) -> dict[str, Any]:
     """What a reader needs to repeat a figure."""
     corpus = recipe.corpus
     return {
@@ -270,7 +267,7 @@ def _context(recipe: Recipe) -> dict[str, Any]:
         "train_seed": recipe.train.seed,
         "corpus": corpus.name or Path(corpus.path or "").name,
         "split": corpus.split,
-        "privileges": ["label names"] if recipe.learner.label_names else [],
+        "privileges": privileges(recipe, recipe.learner.label_names is True),
         "recipe": recipe.as_dict(),
         "versions": {"torch": torch.__version__, "numpy": np.__version__, "python": platform.python_version()},
         "hardware": f"{torch.get_num_threads()} threads, {'cuda' if torch.cuda.is_available() else 'cpu'}",
@@ -301,6 +298,14 @@ def evaluate_saved(
     corpus = used_part(corpus, ClassSplit(others, (), tuple(names)), 0, 0)
     embedded = EmbeddedCorpus(corpus, model.embedding, progress=watcher.encoding)
     drawn = test_episodes(corpus, names, shape, episodes, seed)
-    result = evaluate(answer_with(model, label_names=label_names), embedded, drawn, recipe.learner.name, watcher)
-    context = _context(recipe) | {"corpus": corpus.name, "classes": classes, "seed": seed}
-    return _without_episodes(result) | context | {"privileges": ["label names"] if label_names else []}
+    predict = answer_with(model, label_names=label_names)
+    result = evaluate(predict, embedded, drawn, recipe.learner.name, watcher, label_names=label_names)
+    about = context(recipe) | {"corpus": corpus.name, "classes": classes, "seed": seed}
+    return without_episodes(result) | about | {"privileges": privileges(recipe, label_names)}
+
+
+def privileges(recipe: Recipe, label_names: bool) -> list[str]:
+    """What a figure uses beside the labelled texts of each task and the train classes of the corpus."""
+    return ["label names"] * label_names + [f"other corpora ({', '.join(recipe.corpus.also)})"] * bool(
+        recipe.corpus.also
+    )

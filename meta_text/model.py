@@ -1,7 +1,8 @@
 """Embedding and learner together: what is trained, saved and evaluated."""
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +16,33 @@ from meta_text.embedding import Embedding, TokenStates
 from meta_text.encoder import MetaLSTM
 from meta_text.episode import Episode
 from meta_text.learners import LEARNERS, EmbeddedEpisode, Learner
+from meta_text.learners.learner import Texts
 
 
 class EmbeddedCorpus:
-    """A corpus, and its class names, bound to an embedding: episodes in, stacked token states out."""
+    """A corpus, and its class names, bound to an embedding: episodes in, stacked token states out.
+
+    rows: those that will be asked for, if not all; the others are not encoded.
+    """
 
     def __init__(
         self,
         corpus: Corpus,
         embedding: Embedding,
         *,
+        rows: Iterable[int] | None = None,
         cache: Path | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
         self.corpus = corpus
-        names = [corpus.label_text(name) for name in corpus.class_names]
-        self.bound = embedding.bind([*corpus.texts, *names], cache=cache, progress=progress)
+        texts = [*corpus.texts, *(corpus.label_text(name) for name in corpus.class_names)]
+        wanted = None if rows is None else [*rows, *range(len(corpus.texts), len(texts))]
+        self.bound = embedding.bind(texts, rows=wanted, cache=cache, progress=progress)
         self.device = embedding.device
+
+    def holding(self, episodes: Sequence[Episode]) -> AbstractContextManager[None]:
+        """While the embedding stands still: the texts and names of these episodes are encoded once."""
+        return self.bound.holding(row for e in episodes for row in (*e.support, *e.query, *self._name_rows(e)))
 
     def batch(self, episodes: Sequence[Episode], *, label_names: bool) -> EmbeddedEpisode:
         """Equal-shaped episodes as one EmbeddedEpisode with a leading axis over tasks."""
@@ -40,26 +51,56 @@ class EmbeddedCorpus:
         unique = list(dict.fromkeys(flat))
         place = {row: i for i, row in enumerate(unique)}
         index = torch.tensor([place[row] for row in flat], device=self.device)
-        tokens = self.bound(unique)
-        # index_select: the backward of plain indexing adds atomically, so two runs would differ in the last bit
-        states = tokens.states.index_select(0, index).unflatten(0, (len(episodes), -1))
-        mask = tokens.mask[index].unflatten(0, (len(episodes), -1))
-        n_support, n_query = len(episodes[0].support), len(episodes[0].query)
-        ends = n_support, n_support + n_query
+        texts = self.represent(unique)
+
+        def each(stacked: Tensor) -> Tensor:
+            # index_select: the backward of plain indexing adds atomically, so two runs would differ in the last bit
+            picked: Tensor = stacked.index_select(0, index).unflatten(0, (len(episodes), -1))
+            return picked
+
+        stacked = each(texts) if isinstance(texts, Tensor) else TokenStates(each(texts.states), each(texts.mask))
+
+        def part(start: int, end: int | None) -> TokenStates | Tensor:
+            if isinstance(stacked, Tensor):
+                return stacked[:, start:end]
+            return TokenStates(stacked.states[:, start:end], stacked.mask[:, start:end])
+
+        n_support = len(episodes[0].support)
+        n_asked = n_support + len(episodes[0].query)
         return EmbeddedEpisode(
-            support=TokenStates(states[:, : ends[0]], mask[:, : ends[0]]),
+            support=part(0, n_support),
             support_labels=torch.tensor([e.support_labels for e in episodes], device=self.device),
-            query=TokenStates(states[:, ends[0] : ends[1]], mask[:, ends[0] : ends[1]]),
+            query=part(n_support, n_asked),
             query_labels=torch.tensor([e.query_labels for e in episodes], device=self.device),
             n_way=episodes[0].n_way,
-            names=TokenStates(states[:, ends[1] :], mask[:, ends[1] :]) if label_names else None,
+            names=part(n_asked, None) if label_names else None,
             classes=torch.tensor(
                 [list(map(self.corpus.class_index, e.class_names)) for e in episodes], device=self.device
             ),
         )
 
+    def represent(self, rows: Sequence[int]) -> Texts:
+        """What a learner reads of these rows: token states [B T E]."""
+        return self.bound(rows)
+
     def _name_rows(self, episode: Episode) -> list[int]:
         return [len(self.corpus.texts) + self.corpus.class_index(name) for name in episode.class_names]
+
+
+class FeatureCorpus(EmbeddedCorpus):
+    """The same corpus as features [B D], where embedding and encoder stand still: each text is encoded once."""
+
+    def __init__(self, embedded: EmbeddedCorpus, learner: Learner) -> None:
+        self.corpus, self.bound, self.device, self.learner = embedded.corpus, embedded.bound, embedded.device, learner
+        self.known: dict[int, Tensor] = {}
+
+    @torch.no_grad()
+    def represent(self, rows: Sequence[int]) -> Texts:
+        """Features [B D] of these rows."""
+        missing = [row for row in rows if row not in self.known]
+        if missing:
+            self.known.update(zip(missing, self.learner.features(self.bound(missing)), strict=True))
+        return torch.stack([self.known[row] for row in rows])
 
 
 class MetaModel(nn.Module):
@@ -100,6 +141,10 @@ class MetaModel(nn.Module):
             for i, part in zip(rows, parts, strict=True):
                 found[i] = part
         return found, cut
+
+    def standing_still(self, embedded: EmbeddedCorpus) -> EmbeddedCorpus:
+        """A corpus for answers while nothing is trained: as features, unless the learner moves the encoder."""
+        return embedded if self.learner.needs_tokens else FeatureCorpus(embedded, self.learner)
 
     def losses(self, batch: EmbeddedEpisode) -> Float[Tensor, " M"]:
         """The learner's loss on each of M tasks at once."""
@@ -181,6 +226,7 @@ def build_embedding(recipe: Recipe, training_texts: Sequence[str]) -> Embedding:
         max_tokens=wanted.max_tokens,
         train=wanted.train,
         revision=wanted.revision,
+        rank=wanted.rank,
         seed=recipe.train.seed,
     )
 
@@ -200,8 +246,10 @@ def build_model(recipe: Recipe, embedding: Embedding, n_classes: int = 0) -> Met
     given = {
         key: value
         for key in ("inner_steps", "inner_lr", "first_order", "adapts", "prototype_start", "label_names")
-        if (value := getattr(wanted, key)) not in (None, False)
+        if (value := getattr(wanted, key)) is not None and value is not False  # 0 steps is a choice
     }
+    if "label_names" in given:
+        given["label_names"] = True  # "both" is a matter of training
     for key in given:
         if key not in accepted:
             has = ", ".join(name for name in accepted if name not in ("encoder", "n_classes")) or "none"

@@ -42,10 +42,8 @@ class StoredModel:
 def model_tensors(model: MetaModel) -> dict[str, Tensor]:
     """The learner's tensors, and the embedding's where training changed them."""
     tensors = {f"learner.{name}": tensor for name, tensor in model.learner.state_dict().items()}
-    if model.embedding.trainable:
-        trained = {name for name, p in model.embedding.body.named_parameters() if p.requires_grad}
-        body = model.embedding.body.state_dict()
-        tensors |= {f"embedding.{name}": tensor for name, tensor in body.items() if name in trained}
+    body = model.embedding.body.state_dict() if model.embedding.trained else {}
+    tensors |= {f"embedding.{name}": tensor for name, tensor in body.items() if name in model.embedding.trained}
     return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
 
 
@@ -76,7 +74,7 @@ def write_model(model: MetaModel, folder: Path, extra: dict[str, Any] | None = N
         "recipe": model.recipe.as_dict(),
         "calibration": model.calibration,
         "results": model.results,
-        "embedding_weights_sha256": None if model.embedding.trainable else model.embedding.weights_hash(),
+        "embedding_weights_sha256": None if model.embedding.trained else model.embedding.weights_hash(),
         "embedding_commit": model.embedding.commit,
         "tokenizer_sha256": file_sha256(folder / "tokenizer.json"),
         **(extra or {}),
@@ -105,6 +103,7 @@ def load_model(folder: str | Path) -> MetaModel:
     load_tensors(model, tensors, path)
     model.calibration = {kind: found.as_dict() for kind, found in stored.calibration.items()}
     model.results = stored.results
+    model.embedding.settle()
     return model.eval()
 
 

@@ -65,7 +65,12 @@ class Trainer:
             "uneven": episode.uneven,
         }
         self.sampler = EpisodeSampler(
-            corpus, self.split.train, seed=settings.seed, same_shape=settings.episodes_per_step, **shape
+            corpus,
+            self.split.train,
+            seed=settings.seed,
+            same_shape=settings.episodes_per_step,
+            hard=episode.hard,
+            **shape,
         )
         validation = EpisodeSampler(corpus, self.split.validation, seed=VALIDATION_SEED, same_shape=20, **shape)
         self.validation_episodes = validation.take(0, settings.validation_episodes)
@@ -81,7 +86,7 @@ class Trainer:
             else:
                 rate = settings.outer_lr if name.startswith("learner.encoder.") else settings.rule_lr
             rates.setdefault(rate, []).append(parameter)
-        return [{"params": parameters, "lr": rate} for rate, parameters in rates.items()]
+        return [{"params": parameters, "lr": rate, "height": rate} for rate, parameters in rates.items()]
 
     def run(self, *, resume: bool = False) -> TrainState:
         """Train to the end or to early stop, and leave the best weights in the model."""
@@ -104,16 +109,29 @@ class Trainer:
                 self._log()
             self.progress(self.state)
         load_tensors(self.model, self.best_tensors, self.out or Path("the best weights"))
+        self.model.embedding.settle()
         self.model.eval()
         return self.state
 
+    def _warm(self, step: int) -> None:
+        """Set a pretrained embedding's learning rate: up over a tenth of the steps, then down to nothing."""
+        if self.recipe.embedding.kind != "transformer":
+            return
+        steps = self.recipe.train.outer_steps
+        share = min(1.0, (step + 1) / max(1, steps // 10)) * (1 - step / steps)
+        for group in self.optimizer.param_groups:
+            if any(p is group["params"][0] for name, p in self.named if name.startswith("embedding.")):
+                group["lr"] = group["height"] * share
+
     def _step(self, step: int) -> float:
         self.model.train()
+        self._warm(step)
         size = self.recipe.train.episodes_per_step
         with torch.random.fork_rng():  # dropout and random search are functions of (seed, step), as episodes are
             torch.manual_seed(self.recipe.train.seed * 1_000_003 + step)
             episodes = self.sampler.take(step * size, size)
-            batch = self.embedded.batch(episodes, label_names=self.recipe.learner.label_names)
+            kinds = self.recipe.learner.names_tested
+            batch = self.embedded.batch(episodes, label_names=kinds[step % len(kinds)])
             loss = self.model.losses(batch).mean()
         if not torch.isfinite(loss):
             raise ValueError(
@@ -129,11 +147,13 @@ class Trainer:
         from meta_text.evaluation import answer_with, run_episodes
 
         self.model.eval()
-        predict = answer_with(self.model, label_names=self.recipe.learner.label_names)
-        answers = run_episodes(predict, self.embedded, self.validation_episodes)
-        right = [
-            (p.argmax(-1) == labels).mean() for p, labels in zip(answers.probabilities, answers.labels, strict=True)
-        ]
+        right = []
+        with self.embedded.holding(self.validation_episodes):
+            for names in self.recipe.learner.names_tested:
+                predict = answer_with(self.model, label_names=names)
+                answers = run_episodes(predict, self.embedded, self.validation_episodes)
+                pairs = zip(answers.probabilities, answers.labels, strict=True)
+                right += [(p.argmax(-1) == labels).mean() for p, labels in pairs]
         accuracy = float(np.mean(right))
         if accuracy > self.state.best:
             self.best_tensors = model_tensors(self.model)

@@ -21,12 +21,12 @@ class EmbeddedEpisode(NamedTuple):
     classes: where each label stands among the corpus's classes, for joint training.
     """
 
-    support: TokenStates
+    support: Texts
     support_labels: Int[Tensor, " S"]
-    query: TokenStates
+    query: Texts
     query_labels: Int[Tensor, " Q"]
     n_way: int
-    names: TokenStates | None = None
+    names: Texts | None = None
     classes: Int[Tensor, " N"] | None = None
 
 
