@@ -44,6 +44,11 @@ def corpus_name(recipe: Recipe) -> str:
     return recipe.corpus.name or Path(recipe.corpus.path or "").name or "unnamed"
 
 
+def _trained_on(recipe: Recipe) -> list[str]:
+    """The corpus and those that only train."""
+    return [corpus_name(recipe), *(Path(name).name for name in recipe.corpus.also)]
+
+
 def model_card(model: MetaModel, classifier: dict[str, Any] | None, repo_id: str | None, digest: str) -> str:
     """README.md: front matter with model-index, what it is, how to use it, data and licences, results."""
     recipe, corpus = model.recipe, corpus_name(model.recipe)
@@ -85,9 +90,9 @@ def _front_matter(model: MetaModel, title: str) -> dict[str, Any]:
         "pipeline_tag": "text-classification",
         "tags": ["few-shot", "meta-learning", "text-classification"],
     }
-    licence = LICENCES.get(corpus, ("", None))[1]
-    if licence is not None:
-        front["license"] = licence
+    licences = {LICENCES.get(name, ("", None))[1] for name in _trained_on(recipe)}
+    if len(licences) == 1 and None not in licences:
+        front["license"] = licences.pop()
     if recipe.embedding.kind != "learned":
         front["base_model"] = recipe.embedding.model
     front["model-index"] = [{"name": title, "results": [_index_entry(result, corpus) for result in model.results]}]
@@ -95,12 +100,12 @@ def _front_matter(model: MetaModel, title: str) -> dict[str, Any]:
 
 
 def _training(recipe: Recipe, repo_id: str | None, digest: str) -> str:
-    corpus, embedding = corpus_name(recipe), recipe.embedding
+    corpora = [f"`{name}` (licence: {LICENCES.get(name, ('not known', None))[0]})" for name in _trained_on(recipe)]
+    embedding = recipe.embedding
     made = "Made by `meta-text train recipes/default.toml`. " if repo_id == DEFAULT_NAME else ""
     return (
-        f"{made}Meta-trained with the learner `{recipe.learner.name}` on `{corpus}` "
-        f"(licence: {LICENCES.get(corpus, ('not known', None))[0]}), "
-        f"class split {recipe.corpus.split}, seed {recipe.train.seed}, over token states of "
+        f"{made}Meta-trained with the learner `{recipe.learner.name}` on {', '.join(corpora)}, "
+        f"class split {recipe.corpus.split}{' of the first' if recipe.corpus.also else ''}, seed {recipe.train.seed}, over token states of "
         f"`{embedding.model if embedding.kind != 'learned' else 'an embedding learned from the same texts'}`. "
         f"Chosen by validation classes; test classes were not looked at. torch {torch.__version__}, "
         f"Python {platform.python_version()}. The whole recipe is in `config.json`; "
