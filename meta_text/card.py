@@ -44,6 +44,11 @@ def corpus_name(recipe: Recipe) -> str:
     return recipe.corpus.name or Path(recipe.corpus.path or "").name or "unnamed"
 
 
+def _trained_on(recipe: Recipe) -> list[str]:
+    """The corpus and those that only train."""
+    return [corpus_name(recipe), *(Path(name).name for name in recipe.corpus.also)]
+
+
 def model_card(model: MetaModel, classifier: dict[str, Any] | None, repo_id: str | None, digest: str) -> str:
     """README.md: front matter with model-index, what it is, how to use it, data and licences, results."""
     recipe, corpus = model.recipe, corpus_name(model.recipe)
@@ -85,9 +90,9 @@ def _front_matter(model: MetaModel, title: str) -> dict[str, Any]:
         "pipeline_tag": "text-classification",
         "tags": ["few-shot", "meta-learning", "text-classification"],
     }
-    licence = LICENCES.get(corpus, ("", None))[1]
-    if licence is not None:
-        front["license"] = licence
+    licences = {LICENCES.get(name, ("", None))[1] for name in _trained_on(recipe)}
+    if len(licences) == 1 and None not in licences:
+        front["license"] = licences.pop()
     if recipe.embedding.kind != "learned":
         front["base_model"] = recipe.embedding.model
     front["model-index"] = [{"name": title, "results": [_index_entry(result, corpus) for result in model.results]}]
@@ -95,12 +100,12 @@ def _front_matter(model: MetaModel, title: str) -> dict[str, Any]:
 
 
 def _training(recipe: Recipe, repo_id: str | None, digest: str) -> str:
-    corpus, embedding = corpus_name(recipe), recipe.embedding
+    corpora = [f"`{name}` (licence: {LICENCES.get(name, ('not known', None))[0]})" for name in _trained_on(recipe)]
+    embedding = recipe.embedding
     made = "Made by `meta-text train recipes/default.toml`. " if repo_id == DEFAULT_NAME else ""
     return (
-        f"{made}Meta-trained with the learner `{recipe.learner.name}` on `{corpus}` "
-        f"(licence: {LICENCES.get(corpus, ('not known', None))[0]}), "
-        f"class split {recipe.corpus.split}, seed {recipe.train.seed}, over token states of "
+        f"{made}Meta-trained with the learner `{recipe.learner.name}` on {', '.join(corpora)}, "
+        f"class split {recipe.corpus.split}{' of the first' if recipe.corpus.also else ''}, seed {recipe.train.seed}, over token states of "
         f"`{embedding.model if embedding.kind != 'learned' else 'an embedding learned from the same texts'}`. "
         f"Chosen by validation classes; test classes were not looked at. torch {torch.__version__}, "
         f"Python {platform.python_version()}. The whole recipe is in `config.json`; "
@@ -130,7 +135,11 @@ def _results_table(model: MetaModel) -> str:
         return "None were recorded."
     lines = ["| classes | texts a class | episodes | accuracy | macro-F1 | calibration error |", "| --- " * 6 + "|"]
     for row in model.results:
-        cells = [str(row["n_way"]), str(row["k_shot"]), str(row["episodes"])]
+        cells = [
+            str(row["n_way"]),
+            f"{row['k_shot']}{' and the name' if _with_names(row) else ''}",
+            str(row["episodes"]),
+        ]
         cells += [f"{100 * row[m]['mean']:.1f} ± {100 * row[m]['ci95']:.1f} %" for m in ("accuracy", "f1_macro")]
         lines.append(f"| {' | '.join([*cells, format(row['ece'], '.3f')])} |")
     return "\n".join([*lines, "", "Means over episodes with 95 % intervals."])
@@ -142,7 +151,7 @@ def _index_entry(result: dict[str, Any], corpus: str) -> dict[str, Any]:
     metrics = [
         {
             "type": kind,
-            "name": f"{result['n_way']}-way {result['k_shot']}-shot {kind}",
+            "name": f"{result['n_way']}-way {result['k_shot']}-shot{' with class names' if _with_names(result) else ''} {kind}",
             "value": result[key]["mean"],
             "args": {**arguments, "ci95": result[key]["ci95"]},
         }
@@ -157,16 +166,24 @@ def evaluation_results(model: MetaModel) -> dict[str, str]:
     corpus = corpus_name(model.recipe)
     plain = re.sub(r"[^\w.-]+", "-", corpus)
     return {
-        f"{plain}-{row['n_way']}way-{row['k_shot']}shot.yaml": json.dumps(_entries(row, corpus), indent=1) + "\n"
+        f"{plain}-{row['n_way']}way-{row['k_shot']}shot{_with_names(row)}.yaml": json.dumps(
+            _entries(row, corpus), indent=1
+        )
+        + "\n"
         for row in model.results
     }
+
+
+def _with_names(result: dict[str, Any]) -> str:
+    """Tests with class names stand apart from those without, where a result says which it is."""
+    return "-names" if result.get("label_names") else ""
 
 
 def _entries(result: dict[str, Any], corpus: str) -> list[dict[str, Any]]:
     """One test as `huggingface_hub.parse_eval_result_entries` reads it, one entry a metric."""
     source = KNOWN_CORPORA.get(corpus)
     dataset = corpus if source is None else source.repo_id
-    shape = f"{result['n_way']}-way-{result['k_shot']}-shot"
+    shape = f"{result['n_way']}-way-{result['k_shot']}-shot{_with_names(result)}"
     setting = f"mean over {result['episodes']} episodes of classes never seen in training, {result['n_query']} queries a class"
     return [
         {

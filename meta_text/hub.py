@@ -19,7 +19,7 @@ DEFAULT = Path(__file__).parent / "default_model"
 REPO_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 WANTED = ["*.json", "*.jsonl", "*.safetensors", "*.txt", "*.md"]
 # what an older upload of ours may have left: names of ours, for a repository also holds what its owner put there
-DELETED = [*OWN_NAMES, "embedding/*.json", "embedding/*.safetensors", ".eval_results/*way-*shot.yaml"]
+DELETED = [*OWN_NAMES, "embedding/*.json", "embedding/*.safetensors", ".eval_results/*way-*shot*.yaml"]
 
 
 def find_folder(

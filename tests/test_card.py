@@ -108,3 +108,30 @@ def test_the_default_model_says_how_it_was_made(tmp_path: Path) -> None:
 def test_a_model_without_a_repository_is_named_by_what_it_was_trained_on(tmp_path: Path) -> None:
     FewShotClassifier(with_results(CorpusConfig(name="clinc150"))).save_pretrained(tmp_path / "saved")
     assert "\n# meta_lstm meta-trained on clinc150\n" in (tmp_path / "saved" / "README.md").read_text("utf-8")
+
+
+def test_results_with_class_names_stand_apart(tmp_path: Path) -> None:
+    model = with_results(CorpusConfig(name="clinc150"))
+    model.results = [RESULT, {**RESULT, "label_names": True}]
+    FewShotClassifier(model).save_pretrained(tmp_path / "saved")
+    paths = sorted((tmp_path / "saved" / ".eval_results").iterdir())
+    assert [path.stem for path in paths] == ["clinc150-5way-1shot-names", "clinc150-5way-1shot"]
+    named = parse_eval_result_entries(yaml.safe_load(paths[0].read_text("utf-8")))
+    assert named[0].task_id == "5-way-1-shot-names-accuracy"
+    assert "| 5 | 1 and the name | 600 |" in (tmp_path / "saved" / "README.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("also", "licence"), [(("sentiment",), "apache-2.0"), (("banking77",), None), (("/home/somebody/mine.csv",), None)]
+)
+def test_every_training_corpus_is_named_with_its_licence(
+    also: tuple[str, ...], licence: str | None, tmp_path: Path
+) -> None:
+    FewShotClassifier(with_results(CorpusConfig(name="intents", also=also))).save_pretrained(tmp_path / "saved")
+    text = (tmp_path / "saved" / "README.md").read_text("utf-8")
+    assert ModelCard(text).data.license == licence
+    stated = {"sentiment": "Apache-2.0", "banking77": "CC BY 4.0"}.get(also[0], "not known")
+    assert (
+        f"on `intents` (licence: Apache-2.0), `{Path(also[0]).name}` (licence: {stated}), class split 1 of the" in text
+    )
+    assert "somebody" not in text
