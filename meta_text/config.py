@@ -65,7 +65,8 @@ class EncoderConfig:
 class LearnerConfig:
     """A learner by name; None leaves an option at the learner's own default.
 
-    label_names = "both": train every other step with class names, and test with and without them.
+    label_names = "both": train every fourth step with class names, and test with and without them. (Names make
+    tasks easy: with every other step the embedding learned less.)
     """
 
     name: str = "meta_lstm"

@@ -138,8 +138,8 @@ class Trainer:
         with torch.random.fork_rng():  # dropout and random search are functions of (seed, step), as episodes are
             torch.manual_seed(self.recipe.train.seed * 1_000_003 + step)
             episodes = self.sampler.take(step * size, size)
-            kinds = self.recipe.learner.names_tested
-            batch = self.embedded.batch(episodes, label_names=kinds[step % len(kinds)])
+            names = self.recipe.learner.label_names
+            batch = self.embedded.batch(episodes, label_names=step % 4 == 3 if names == "both" else names)
             loss = self.model.losses(batch).mean()
         if not torch.isfinite(loss):
             raise ValueError(

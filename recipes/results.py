@@ -13,7 +13,13 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-BASELINES = ("nearest_prototype", "logistic_regression", "protonet")
+HEADINGS = {  # what differences are given against
+    "nearest_prototype": "against prototype",
+    "logistic_regression": "against logistic regression",
+    "trained_logistic_regression": "against LR on the trained encoder",
+    "protonet": "against protonet",
+    "proto_maml": "against proto_maml",
+}
 
 
 def pooled(parts: Iterable[dict[str, float]]) -> tuple[float, float]:
@@ -24,24 +30,17 @@ def pooled(parts: Iterable[dict[str, float]]) -> tuple[float, float]:
 
 def table(runs: Sequence[dict[str, Any]]) -> str:
     """A Markdown table: one row a learner and number of shots, splits pooled."""
-    head = [
-        "shots",
-        "learner",
-        "accuracy",
-        "macro-F1",
-        "against prototype",
-        "against logistic regression",
-        "against protonet",
-        "ECE",
-    ]
+    paired = {pair["against"] for run in runs for pair in run["paired"]}
+    baselines = [name for name in HEADINGS if name in paired]
+    head = ["shots", "learner", "names", "accuracy", "macro-F1", *(HEADINGS[name] for name in baselines), "ECE"]
     has_auroc = "auroc" in runs[0]["results"][0]
     head += (["AUROC"] if has_auroc else []) + ["training s", "ms a task"]
     lines = [" | ".join(head), " | ".join("---" for _ in head)]
-    for row in sorted(runs[0]["results"], key=lambda r: r["k_shot"]):
-        same = [_find(run["results"], row) for run in runs]
-        cells = [str(row["k_shot"]), f"`{row['learner']}`"]
+    for row in sorted(runs[0]["results"], key=lambda r: (r["label_names"], r["k_shot"])):
+        same = [found for run in runs if (found := _find(run["results"], row))]
+        cells = [str(row["k_shot"]), f"`{row['learner']}`", "yes" if row["label_names"] else ""]
         cells += ["{:.1f} ± {:.1f}".format(*pooled(r[metric] for r in same)) for metric in ("accuracy", "f1_macro")]
-        cells += [_difference(runs, row, baseline) for baseline in BASELINES]
+        cells += [_difference(runs, row, baseline) for baseline in baselines]
         cells.append(f"{fmean(r['ece'] for r in same):.3f}")
         if has_auroc:
             cells.append(f"{fmean(r['auroc']['mean'] for r in same):.3f}")
@@ -56,7 +55,8 @@ def heading(runs: Sequence[dict[str, Any]]) -> str:
     first, row = runs[0], runs[0]["results"][0]
     splits = ", ".join(str(run["split"]) for run in runs)
     minutes = sum(run["total_seconds"] for run in runs) / 60
-    privileges = ", ".join(first["privileges"]) or "none"
+    others = ", ".join(first["recipe"]["corpus"].get("also", ())) or "no other corpus"
+    privileges = f"label names where said so; trained on {others} besides the train classes"
     return (
         f"{first['corpus']}, {row['n_way']}-way, class splits {splits}; {row['episodes']} episodes a split; "
         f"seeds {first['train_seed']} (training), {first['seed']} (episodes); privileges: {privileges}; "
@@ -64,15 +64,15 @@ def heading(runs: Sequence[dict[str, Any]]) -> str:
     )
 
 
-def _find(rows: Sequence[dict[str, Any]], like: dict[str, Any]) -> dict[str, Any]:
-    return next(r for r in rows if (r["learner"], r["k_shot"]) == (like["learner"], like["k_shot"]))
+def _find(rows: Sequence[dict[str, Any]], like: dict[str, Any]) -> dict[str, Any] | None:
+    keys = ("learner", "k_shot", "label_names")
+    return next((row for row in rows if all(row[key] == like[key] for key in keys)), None)
 
 
 def _difference(runs: Sequence[dict[str, Any]], row: dict[str, Any], baseline: str) -> str:
-    if row["learner"] in BASELINES[: BASELINES.index(baseline) + 1]:
-        return ""  # a pair is listed once, under the later of the two
-    pairs = [[p for p in run["paired"] if p["against"] == baseline] for run in runs]
-    return "{:+.2f} ± {:.2f}".format(*pooled(_find(rows, row)["accuracy"] for rows in pairs))
+    """A pair is listed once, under the later of the two."""
+    pairs = [_find([p for p in run["paired"] if p["against"] == baseline], row) for run in runs]
+    return "{:+.2f} ± {:.2f}".format(*pooled(pair["accuracy"] for pair in pairs if pair)) if all(pairs) else ""
 
 
 def main(paths: Sequence[str]) -> None:
