@@ -111,11 +111,11 @@ def compare(
     with watching(read.train.outer_steps) as watcher:
         result = run_compare(read, names, watcher, device)
     show_results(f"{result['corpus']}, identical episodes", result["results"])
-    table = Table("learner", "against", "shots", "accuracy, points", "macro-F1, points", title="Paired differences")
+    heads = ("learner", "against", "shots", "names", "accuracy, points", "macro-F1, points")
+    table = Table(*heads, title="Paired differences")
     for row in result["paired"]:
-        table.add_row(
-            row["learner"], row["against"], str(row["k_shot"]), *(points(row[m]) for m in ("accuracy", "f1_macro"))
-        )
+        named, both = "yes" if row["label_names"] else "", (points(row[m]) for m in ("accuracy", "f1_macro"))
+        table.add_row(row["learner"], row["against"], str(row["k_shot"]), named, *both)
     out_console.print(table)
     write_json(json_file, result)
     if figure is not None:

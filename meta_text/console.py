@@ -47,15 +47,21 @@ def watching(outer_steps: int) -> Iterator["Watcher"]:
 
 
 def show_results(title: str, results: list[dict[str, Any]]) -> None:
-    table = Table("learner", "way", "shots", "accuracy %", "macro-F1 %", "ECE", "ms/episode", title=title)
+    """One row a test; a column says where class names were seen, if that differs or any were."""
+    named = any(row.get("label_names") for row in results)
+    places = any("corpus" in row for row in results) and len(results) > 1
+    heads = ["corpus"] * places + ["learner", "way", "shots"] + ["names"] * named
+    table = Table(*heads, "accuracy %", "macro-F1 %", "ECE", "ms/episode", title=title)
     for row in results:
+        kind = [row.get("corpus", "its own")] * places + [row["learner"], str(row["n_way"]), str(row["k_shot"])]
+        kind += ["yes" if row.get("label_names") else ""] * named
         cells = (
             _percent(row["accuracy"]),
             _percent(row["f1_macro"]),
             f"{row['ece']:.3f}",
             f"{row['milliseconds_per_episode']:.1f}",
         )
-        table.add_row(row["learner"], str(row["n_way"]), str(row["k_shot"]), *cells)
+        table.add_row(*kind, *cells)
     out_console.print(table)
 
 

@@ -25,20 +25,21 @@ def plot_comparison(result: Mapping[str, Any], path: Path) -> None:
     from matplotlib.figure import Figure
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    rows = result["results"]
-    shots = sorted({row["k_shot"] for row in rows})
+    rows = [row for row in result["results"] if row["learner"] != "chance"]  # far below, it would squeeze the rest
+    kinds = sorted({(row["label_names"], row["k_shot"]) for row in rows})
     names = list(dict.fromkeys(row["learner"] for row in rows))
-    figure = Figure(figsize=(1.5 + 4.2 * len(shots), 1.2 + 0.32 * len(names)), layout="constrained")
-    panels = figure.subplots(1, len(shots), sharey=True, squeeze=False)[0]
-    for panel, k_shot in zip(panels, shots, strict=True):
-        for row in (row for row in rows if row["k_shot"] == k_shot):
+    figure = Figure(figsize=(1.5 + 4.2 * len(kinds), 1.2 + 0.32 * len(names)), layout="constrained")
+    panels = figure.subplots(1, len(kinds), sharey=True, squeeze=False)[0]
+    for panel, (named, k_shot) in zip(panels, kinds, strict=True):
+        for row in (row for row in rows if (row["label_names"], row["k_shot"]) == (named, k_shot)):
             place, accuracy = names.index(row["learner"]), row["accuracy"]
             ours = row["learner"].startswith("meta_lstm") and row["learner"] != "meta_lstm_2017"
             colour = "tab:red" if ours else "tab:grey" if row["best_step"] is None else "tab:blue"
             mean, width = 100 * accuracy["mean"], 100 * accuracy["ci95"]
             panel.errorbar(mean, place, xerr=width, fmt="o", color=colour, capsize=3)
             panel.annotate(f"{mean:.1f}", (mean, place), xytext=(0, 5), textcoords="offset points", ha="center", size=7)
-        panel.set(title=f"{rows[0]['n_way']}-way, {k_shot} shot{'s' if k_shot > 1 else ''}", xlabel="accuracy, %")
+        title = f"{rows[0]['n_way']}-way, {k_shot} shot{'s' if k_shot > 1 else ''}{', class names' if named else ''}"
+        panel.set(title=title, xlabel="accuracy, %")
         panel.set_yticks(range(len(names)), names)
         panel.grid(axis="x", alpha=0.3)
     panels[0].invert_yaxis()
