@@ -93,7 +93,7 @@ def test_predict_tells_the_choice(
     model = build_model(Recipe(embedding=wanted, encoder=EncoderConfig(hidden=4)), embedding).eval()
     model.calibration = {"plain": CALIBRATION}
     FewShotClassifier(model, device="cpu").fit(TEXTS, LABELS).save_pretrained(tmp_path / "mine")
-    hub.shared_model.cache_clear()
+    hub._loaded.cache_clear()
     assert run(monkeypatch, "predict", str(tmp_path / "mine"), "my card", "--device", "cpu") == 0
     said = capsys.readouterr()
     assert "bert runs in " in said.err
