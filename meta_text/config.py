@@ -75,6 +75,7 @@ class LearnerConfig:
     first_order: bool | None = None
     adapts: Literal["head", "encoder", "recurrent"] | None = None
     prototype_start: bool | None = None
+    encoder_loss: Literal["steps", "start"] | None = None
     label_names: bool | Literal["both"] = False
     candidates: tuple[str, ...] = ("protonet", "ridge", "meta_lstm")  # of name = "auto"; the earlier wins a tie
 

@@ -284,7 +284,15 @@ def build_model(recipe: Recipe, embedding: Embedding, n_classes: int = 0) -> Met
     accepted = inspect.signature(kind).parameters
     given = {
         key: value
-        for key in ("inner_steps", "inner_lr", "first_order", "adapts", "prototype_start", "label_names")
+        for key in (
+            "inner_steps",
+            "inner_lr",
+            "first_order",
+            "adapts",
+            "prototype_start",
+            "encoder_loss",
+            "label_names",
+        )
         if (value := getattr(wanted, key)) is not None and value is not False  # 0 steps is a choice
     }
     if "label_names" in given:

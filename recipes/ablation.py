@@ -55,11 +55,12 @@ class LastStepLoss(MetaLSTMLearner):
         return Learner.loss(self, episode)
 
 
-class OneLoss(MetaLSTMLearner):
-    """Encoder and rule learn from the same multi-step loss."""
+class StartLoss(MetaLSTMLearner):
+    """The encoder learns from the answers before any step, the rule from those after."""
 
-    def loss(self, episode: EmbeddedEpisode) -> Tensor:
-        return self.multi_step_loss(episode)
+    @wraps(MetaLSTMLearner.__init__)
+    def __init__(self, *parts: Any, **options: Any) -> None:
+        super().__init__(*parts, **{**options, "encoder_loss": "start"})
 
 
 class TowardsZero(GatedRule):
@@ -81,7 +82,7 @@ VARIANTS: dict[str, type[Learner]] = {
     "first_order": FirstOrder,
     "per_coordinate": PerCoordinate,
     "last_step_loss": LastStepLoss,
-    "one_loss": OneLoss,
+    "start_loss": StartLoss,
     "forget_towards_zero": ForgetTowardsZero,
 }
 

@@ -236,3 +236,24 @@ def test_a_class_may_have_a_name_and_no_text(name: str) -> None:
     logits = learner.logits(task, draw(4, 3))
     assert logits.isfinite().all()
     assert logits[3].argmax() == 3
+
+
+@pytest.mark.parametrize("names", [False, True])
+def test_oracle_with_the_starts_loss_the_encoder_learns_as_under_protonet(names: bool) -> None:
+    """And the rule as under the multi-step loss, for which the features are constants."""
+    episode = EPISODE._replace(names=draw(3, 3)) if names else EPISODE
+    ours, steps = (make("meta_lstm", label_names=True, encoder_loss=kind) for kind in ("start", "steps"))
+    assert isinstance(ours, MetaLSTMLearner) and isinstance(steps, MetaLSTMLearner)
+    proto = make("protonet", label_names=True)
+    proto.load_state_dict({name: value for name, value in ours.state_dict().items() if name in proto.state_dict()})
+    steps.load_state_dict(ours.state_dict())
+    losses = [learner.loss(episode) for learner in (ours, proto, steps)]
+    torch.testing.assert_close(losses[0], losses[1] + losses[2])
+    for loss in losses:
+        loss.backward()
+    for name, p in ours.encoder.named_parameters():
+        torch.testing.assert_close(p.grad, dict(proto.encoder.named_parameters())[name].grad)
+        assert not torch.allclose(p.grad, dict(steps.encoder.named_parameters())[name].grad, atol=1e-6)
+    for name, p in ours.rule.named_parameters():
+        if p.requires_grad:
+            torch.testing.assert_close(p.grad, dict(steps.rule.named_parameters())[name].grad)
