@@ -7,6 +7,7 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+from matplotlib.ticker import LogLocator
 from measuring import exponent
 from run import PEERS
 
@@ -333,6 +334,8 @@ def draw(panel: Any, sizes: list[float], series: list[tuple[str, list[float], fl
         panel.plot(sizes, values, style, label=f"{label}, power {power:.2f}")
     panel.set_xscale("log", base=2)
     panel.set_yscale("log")
+    panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    panel.yaxis.set_major_formatter("{x:g}")
     panel.set_xticks(sizes, [str(size) for size in sizes])
     panel.minorticks_off()
     panel.grid(alpha=0.3)

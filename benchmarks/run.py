@@ -102,6 +102,10 @@ def run(name: str, command: list[str], seconds: int, threads: int) -> str:
         "META_TEXT_CACHE": str(WORK / "cache"),
         "PYTHONPATH": os.pathsep.join([str(HERE), *([str(HERE.parent)] if name not in PEERS else [])]),
     }
+    if parts[0] == "file":
+        from meta_text.cli import BOUNDED_KERNELS  # as `meta-text predict` sets them
+
+        environment |= BOUNDED_KERNELS
     extra = os.environ.get("PYTHONPATH")
     if name not in PEERS and extra:
         environment["PYTHONPATH"] += os.pathsep + extra

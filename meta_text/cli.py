@@ -1,5 +1,6 @@
 """The command line: parse, call, print. Exit code 0 done, 2 the user's mistake, 1 a fault of ours."""
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,9 @@ from rich.table import Table
 from meta_text.console import err_console, out_console, points, show_results, watching, write_json
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+# torch keeps up to 1,024 kernels, one a shape of batch, in each of two caches: a gigabyte over a long file
+BOUNDED_KERNELS = {"LRU_CACHE_CAPACITY": "16", "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "16"}
 
 Sets = Annotated[
     list[str] | None, typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Change one key of the recipe.")
@@ -185,6 +189,8 @@ def predict(
     device: Device = None,
 ) -> None:
     """Classify texts with a classifier that `fit` made: in order, one answer a row."""
+    for name, value in BOUNDED_KERNELS.items():  # read when torch first computes
+        os.environ.setdefault(name, value)
     from meta_text.classifier import FewShotClassifier
     from meta_text.inputs import InputRow
     from meta_text.tables import predict_file

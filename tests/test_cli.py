@@ -1,6 +1,7 @@
 """The commands from the outside: models by every kind of name, mistakes met early, pipes that close."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -129,3 +130,14 @@ def test_fit_shows_how_far_it_is(
         assert watcher.encoding is not None
         watcher.encoding(1, 2)
     assert capsys.readouterr().err == ""  # silent where stderr is no terminal
+
+
+def test_predict_bounds_what_torch_keeps_for_each_shape(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless the user has set it; 'meta-text' is a process of its own, so nothing else is touched."""
+    monkeypatch.setenv("LRU_CACHE_CAPACITY", "8")
+    monkeypatch.setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "8")
+    monkeypatch.delenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY")
+    assert run(monkeypatch, "predict", model, TEXTS[0]) == 0
+    assert os.environ["LRU_CACHE_CAPACITY"] == "8"
+    assert os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] == "16"
+    monkeypatch.setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16")  # so that it is gone after the test
