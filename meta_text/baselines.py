@@ -10,9 +10,9 @@ from sklearn.pipeline import make_pipeline
 from torch import Tensor
 from torch.nn import functional as F
 
+from meta_text.embedded_corpus import EmbeddedCorpus
 from meta_text.encoder import masked_mean
 from meta_text.episode import Episode
-from meta_text.model import EmbeddedCorpus
 
 
 def chance(embedded: EmbeddedCorpus, episodes: Sequence[Episode], *, label_names: bool = False) -> list[np.ndarray]:

@@ -17,9 +17,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from meta_text.corpus import Corpus
+from meta_text.embedded_corpus import EmbeddedCorpus
 from meta_text.episode import Episode, EpisodeSampler, batches
 from meta_text.learners import EmbeddedEpisode
-from meta_text.model import EmbeddedCorpus, MetaModel
+from meta_text.model import MetaModel
 
 RATES = (0.01, 0.02, 0.05, 0.1, 0.2)  # false-reject rates whose thresholds are stored
 LEAST_SHOTS = 5  # texts a class from which on a task's own texts correct the thresholds

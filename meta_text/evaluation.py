@@ -12,8 +12,9 @@ import torch
 from sklearn.metrics import accuracy_score, precision_recall_fscore_support, roc_auc_score
 
 from meta_text.calibration import Calibration
+from meta_text.embedded_corpus import EmbeddedCorpus
 from meta_text.episode import Episode, batches
-from meta_text.model import EmbeddedCorpus, MetaModel
+from meta_text.model import MetaModel
 
 INTS = datasets.Sequence(datasets.Value("int64"))
 FLOATS = datasets.Sequence(datasets.Sequence(datasets.Value("float64")))

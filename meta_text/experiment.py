@@ -15,12 +15,13 @@ from meta_text.calibration import calibrate_model
 from meta_text.card import write_card
 from meta_text.config import ConfigError, Recipe
 from meta_text.corpus import ClassSplit, Corpus
+from meta_text.embedded_corpus import EmbeddedCorpus
 from meta_text.embedding import Embedding
 from meta_text.episode import Episode, EpisodeSampler, given_episodes
 from meta_text.evaluation import Predictor, answer_with, run_episodes, score
 from meta_text.folders import replacing
 from meta_text.mixture import with_others
-from meta_text.model import EmbeddedCorpus, MetaModel, build_embedding, build_model, chosen_device, open_split
+from meta_text.model import MetaModel, build_embedding, build_model, chosen_device, open_split
 from meta_text.model_folder import load_model, write_model
 from meta_text.trainer import Trainer, TrainState
 

@@ -15,10 +15,11 @@ from torch import Tensor
 
 from meta_text.config import ConfigError
 from meta_text.corpus import ClassSplit
+from meta_text.embedded_corpus import EmbeddedCorpus
 from meta_text.episode import EpisodeSampler
 from meta_text.folders import ModelFileError, recover, replacing
 from meta_text.learners.gradient import GradientLearner
-from meta_text.model import EmbeddedCorpus, MetaModel
+from meta_text.model import MetaModel
 from meta_text.model_folder import load_tensors, model_tensors, read_config, write_model
 
 Progress = Callable[["TrainState"], None]

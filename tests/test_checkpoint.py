@@ -11,10 +11,11 @@ from torch import Tensor
 
 from meta_text.config import ConfigError, EpisodeConfig, LearnerConfig, TrainConfig
 from meta_text.corpus import ClassSplit
+from meta_text.embedded_corpus import EmbeddedCorpus
 from meta_text.embedding import Embedding
 from meta_text.learners import LEARNERS, EmbeddedEpisode
 from meta_text.learners.gradient import GradientLearner
-from meta_text.model import EmbeddedCorpus, build_model, over_tasks
+from meta_text.model import build_model, over_tasks
 from meta_text.trainer import Trainer
 
 GRADIENT = [

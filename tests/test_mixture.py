@@ -13,12 +13,13 @@ from test_embedding import PEFT_CALLS_AN_OLD_NAME, TEXTS, tiny_bert
 from meta_text.comparison import compare
 from meta_text.config import ConfigError, load_recipe, parse_recipe
 from meta_text.corpus import ClassSplit, Corpus
+from meta_text.embedded_corpus import EmbeddedCorpus
 from meta_text.embedding import Embedding
 from meta_text.episode import EpisodeSampler
 from meta_text.evaluation import answer_with
 from meta_text.experiment import Bench, Watcher, drawn_tests, run_recipe
 from meta_text.mixture import with_others
-from meta_text.model import EmbeddedCorpus, build_embedding, build_model
+from meta_text.model import build_embedding, build_model
 from meta_text.model_folder import load_model, write_model
 from meta_text.rows import CorpusError
 

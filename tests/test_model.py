@@ -18,12 +18,13 @@ from meta_text.config import (
     TrainConfig,
 )
 from meta_text.corpus import ClassSplit, Corpus
+from meta_text.embedded_corpus import EmbeddedCorpus
 from meta_text.embedding import Embedding
 from meta_text.episode import EpisodeSampler
 from meta_text.evaluation import answer_with, run_episodes
 from meta_text.experiment import used_part
 from meta_text.learners import LEARNERS
-from meta_text.model import EmbeddedCorpus, MetaModel, build_embedding, build_model, over_tasks
+from meta_text.model import MetaModel, build_embedding, build_model, over_tasks
 from meta_text.trainer import Trainer
 
 RECIPE = Recipe(embedding=EmbeddingConfig(kind="learned", width=16), encoder=EncoderConfig(hidden=8))

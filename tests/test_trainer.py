@@ -13,12 +13,13 @@ from test_model import RECIPE, colours
 
 from meta_text.config import EpisodeConfig, LearnerConfig, Recipe, TrainConfig
 from meta_text.corpus import ClassSplit, Corpus
+from meta_text.embedded_corpus import EmbeddedCorpus
 from meta_text.embedding import bf16_helps
 from meta_text.encoder import MetaLSTM
 from meta_text.folders import ModelFileError
 from meta_text.learners import EmbeddedEpisode
 from meta_text.learners.meta_lstm import MetaLSTMLearner
-from meta_text.model import EmbeddedCorpus, build_embedding, build_model
+from meta_text.model import build_embedding, build_model
 from meta_text.model_folder import model_tensors
 from meta_text.trainer import Trainer
 
