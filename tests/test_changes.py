@@ -34,7 +34,8 @@ def test_property_add_a_then_b_equals_b_then_a(labels: list, first: list[str], s
             other.add_class(b, b_texts)
     asked = [*first, *second, "red wine"]
     assert one.classes_.tolist() == other.classes_.tolist()
-    np.testing.assert_array_equal(one.predict_proba(asked), other.predict_proba(asked))
+    # Not bit by bit: a text is read with those added along with it, and the width of such a batch moves the last bit.
+    np.testing.assert_allclose(one.predict_proba(asked), other.predict_proba(asked), rtol=1e-4, atol=1e-9)
 
 
 @pytest.mark.parametrize(
