@@ -22,7 +22,7 @@ from meta_text.experiment import (
     without_episodes,
 )
 from meta_text.model import MetaModel, build_model
-from meta_text.trainer import Trainer
+from meta_text.trainer import Trainer, TrainState
 
 REFERENCES = (  # what differences are given against
     "nearest_prototype",
@@ -40,6 +40,8 @@ def compare(recipe: Recipe, learners: Sequence[str], watcher: Watcher, device: s
     learner starts from the embedding and encoder that came out of it, and trains the rest.
     """
     started = time.perf_counter()
+    curves: dict[str, list[dict[str, Any]]] = {}
+    watcher = _recording(watcher, recipe, curves)
     shared = recipe.embedding.kind == "transformer" and recipe.embedding.train != "none"
     frozen = replace(recipe, embedding=replace(recipe.embedding, train="none")) if shared else recipe
     bench = Bench.open(frozen, watcher, device)
@@ -59,9 +61,21 @@ def compare(recipe: Recipe, learners: Sequence[str], watcher: Watcher, device: s
     return {
         "results": [without_episodes(row) for row in ladder.rows],
         "paired": _paired_rows(ladder.rows),
+        "curves": curves,
         **context(recipe),
         "total_seconds": round(time.perf_counter() - started, 1),
     }
+
+
+def _recording(watcher: Watcher, recipe: Recipe, curves: dict[str, list[dict[str, Any]]]) -> Watcher:
+    """The same watcher, which also keeps every validation of every learner that trains."""
+
+    def training(learner: str, state: TrainState) -> None:
+        if state.step % recipe.train.validate_every == 0 or state.step == recipe.train.outer_steps:
+            curves.setdefault(learner, []).append({"step": state.step, "validation": state.validation})
+        watcher.training(learner, state)
+
+    return replace(watcher, training=training)
 
 
 def _compare_on_one_encoder(bench: Bench, learners: Sequence[str], ladder: "_Ladder", cache: Path) -> None:

@@ -1,7 +1,7 @@
 """Figures. matplotlib is the extra `explain`, imported where it is used."""
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ def check_figure(path: Path) -> None:
 def plot_comparison(result: Mapping[str, Any], path: Path) -> None:
     """The ladder of `compare` as a figure: accuracy of each learner with its 95 % interval, one panel a number of shots.
 
+    One more panel shows the learning curves: accuracy on the validation classes by outer step.
     Raises ValueError where matplotlib is missing.
     """
     check_figure(path)
@@ -28,20 +29,35 @@ def plot_comparison(result: Mapping[str, Any], path: Path) -> None:
     rows = [row for row in result["results"] if row["learner"] != "chance"]  # far below, it would squeeze the rest
     kinds = sorted({(row["label_names"], row["k_shot"]) for row in rows})
     names = list(dict.fromkeys(row["learner"] for row in rows))
-    figure = Figure(figsize=(1.5 + 4.2 * len(kinds), 1.2 + 0.32 * len(names)), layout="constrained")
-    panels = figure.subplots(1, len(kinds), sharey=True, squeeze=False)[0]
+    curves = {name: curve for name, curve in result["curves"].items() if len(curve) > 1}
+    width = len(kinds) + bool(curves)
+    figure = Figure(figsize=(1.5 + 4.2 * width, max(3.0, 1.2 + 0.32 * len(names))), layout="constrained")
+    panels = [figure.add_subplot(1, width, 1)]
+    panels += [figure.add_subplot(1, width, i + 2, sharey=panels[0]) for i in range(len(kinds) - 1)]
     for panel, (named, k_shot) in zip(panels, kinds, strict=True):
         for row in (row for row in rows if (row["label_names"], row["k_shot"]) == (named, k_shot)):
             place, accuracy = names.index(row["learner"]), row["accuracy"]
             ours = row["learner"].startswith("meta_lstm") and row["learner"] != "meta_lstm_2017"
             colour = "tab:red" if ours else "tab:grey" if row["best_step"] is None else "tab:blue"
-            mean, width = 100 * accuracy["mean"], 100 * accuracy["ci95"]
-            panel.errorbar(mean, place, xerr=width, fmt="o", color=colour, capsize=3)
+            mean, half = 100 * accuracy["mean"], 100 * accuracy["ci95"]
+            panel.errorbar(mean, place, xerr=half, fmt="o", color=colour, capsize=3)
             panel.annotate(f"{mean:.1f}", (mean, place), xytext=(0, 5), textcoords="offset points", ha="center", size=7)
         title = f"{rows[0]['n_way']}-way, {k_shot} shot{'s' if k_shot > 1 else ''}{', class names' if named else ''}"
         panel.set(title=title, xlabel="accuracy, %")
         panel.set_yticks(range(len(names)), names)
         panel.grid(axis="x", alpha=0.3)
+        panel.tick_params(labelleft=panel is panels[0])
     panels[0].invert_yaxis()
+    if curves:
+        _plot_curves(figure.add_subplot(1, width, width), curves)
     figure.suptitle(f"{result['corpus']}, identical episodes, 95 % intervals; grey: nothing trained")
     figure.savefig(path, dpi=150)
+
+
+def _plot_curves(panel: Any, curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    for name, curve in curves.items():
+        steps, accuracy = [point["step"] for point in curve], [100 * point["validation"] for point in curve]
+        panel.plot(steps, accuracy, marker="o", markersize=3, label=name)
+    panel.set(title="learning curves", xlabel="outer step", ylabel="accuracy on validation classes, %")
+    panel.grid(alpha=0.3)
+    panel.legend(fontsize=7)

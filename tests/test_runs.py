@@ -79,6 +79,10 @@ def test_compare_prints_the_ladder_and_draws_it(
     ]
     by_name = {row["learner"]: row for row in compared["results"] if row["k_shot"] == 5}
     assert 0.1 < by_name["chance"]["accuracy"]["mean"] < 0.3 < by_name["tfidf_logistic_regression"]["accuracy"]["mean"]
+    curves = compared["curves"]
+    assert {"protonet", "ridge"} <= set(curves)
+    assert curves["protonet"][0]["step"] == 0 and curves["protonet"][-1]["step"] > 0
+    assert all(0 < point["validation"] <= 1 for point in curves["protonet"])
     assert figure.read_bytes().startswith(b"\x89PNG")
     assert "auto: " in capsys.readouterr().err
 
