@@ -13,12 +13,13 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from meta_text.pretrained import MINILM, find_model
 from meta_text.reading import Windows, by_length, windows_ahead
 from meta_text.token_cache import TokenCache
+from meta_text.vocabulary import latent_vectors, learn_tokenizer
 
 MAX_WINDOWS = 16  # of a long text; what comes after them is cut and counted
 Kind = Literal["learned", "static", "transformer"]
@@ -68,15 +69,10 @@ class Embedding(nn.Module):
     def learned(
         cls, texts: Iterable[str], *, width: int = 128, vocabulary: int = 8000, max_tokens: int = 128, seed: int = 0
     ) -> "Embedding":
-        """A BPE vocabulary and vectors learned from nothing; pass the training classes' texts only."""
-        tokenizer = Tokenizer(models.BPE(unk_token="[UNK]"))
-        tokenizer.normalizer = normalizers.BertNormalizer()  # sets CJK characters apart
-        tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-        # not WordPiece: its trainer numbers "##x" pieces in hash order, so two runs differ
-        trainer = trainers.BpeTrainer(vocab_size=vocabulary, special_tokens=["[PAD]", "[UNK]"], show_progress=False)
-        tokenizer.train_from_iterator(texts, trainer)
-        generator = torch.Generator().manual_seed(seed)
-        vectors = torch.randn(tokenizer.get_vocab_size(), width, generator=generator) * width**-0.5
+        """A vocabulary and a start of its vectors from these texts alone; pass the training classes' texts only."""
+        texts = list(texts)
+        tokenizer = learn_tokenizer(texts, vocabulary)
+        vectors = latent_vectors(tokenizer, texts, width, seed)
         body = nn.Embedding.from_pretrained(vectors, freeze=False)  # nn.Embedding() would draw from the global state
         return cls("learned", tokenizer, body, width, max_tokens, "learned", "full")
 

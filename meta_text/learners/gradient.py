@@ -147,6 +147,10 @@ class GradientLearner(Learner):
         total, weights = torch.zeros_like(self.log_scale), 0
         for t, task in enumerate(trajectory):
             features = self._features(task, query) if shared is None else shared
-            logits = head_logits(task["head"], features, self.log_scale.exp())
-            total, weights = total + (t + 1) * F.cross_entropy(logits, episode.query_labels), weights + t + 1
+            scores_QN = head_logits(task["head"], features, torch.ones_like(self.log_scale))
+            total, weights = total + (t + 1) * self.query_loss(scores_QN, episode.query_labels), weights + t + 1
         return total / weights
+
+    def query_loss(self, scores: Float[Tensor, "Q N"], labels: Int[Tensor, " Q"]) -> Float[Tensor, ""]:
+        """What the outer loop minimises after a step; `scores` are answers before the scale."""
+        return F.cross_entropy(self.log_scale.exp() * scores, labels)

@@ -11,7 +11,7 @@ import math
 from typing import Literal, NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -25,6 +25,7 @@ FORGET_BIAS = 5.0  # sigmoid(5) = 0.993: keep nearly all of the distance walked
 ENCODER_LR = 1e-3  # where step sizes of encoder tensors start
 BIAS_FEATURE = 0.1**0.5  # what the head's bias is multiplied with in the inner loop, so it moves ten times less
 N_STATISTICS = 9
+SHARPNESS = [1.22**i for i in range(28)]  # 1 to 214; what the logits of one task may be scaled by in the loss
 
 
 class GateState(NamedTuple):
@@ -158,6 +159,22 @@ class MetaLSTMLearner(GradientLearner):
     def from_inner(self, head: Tensor, centre: Float[Tensor, " D"]) -> Tensor:
         weight_ND, bias_N = head[:, :-1], head[:, -1]
         return torch.cat([weight_ND, (BIAS_FEATURE * bias_N - weight_ND @ centre)[:, None]], dim=-1)
+
+    def query_loss(self, scores: Float[Tensor, "Q N"], labels: Int[Tensor, " Q"]) -> Float[Tensor, ""]:
+        """Cross-entropy at the sharpness that is best for these queries; the scale of the answers learns beside it.
+
+        Every step makes the logits longer. At one scale for all steps and tasks the rule pays for that and learns
+        to walk less than is best for accuracy, while a model's temperature is fitted to its validation classes
+        anyhow. At the best sharpness its own derivative is nothing, so it may be taken as a constant.
+        """
+        with torch.no_grad():
+            tried_C = scores.new_tensor(SHARPNESS)
+            log_p_CQN = (tried_C[:, None, None] * scores).log_softmax(-1)
+            chosen_CQ1 = log_p_CQN.gather(-1, labels[None, :, None].expand(len(SHARPNESS), -1, 1))
+            best_C = (chosen_CQ1.mean((1, 2)) == chosen_CQ1.mean((1, 2)).max()).float()
+            sharpness = (best_C * tried_C).sum() / best_C.sum()
+        own = F.cross_entropy(self.log_scale.exp() * scores.detach(), labels)
+        return F.cross_entropy(sharpness * scores, labels) + own
 
     def loss(self, episode: EmbeddedEpisode) -> Float[Tensor, ""]:
         """The multi-step loss; with encoder_loss = "start" it trains the rule alone.
