@@ -18,6 +18,7 @@ from meta_text.comparison import compare
 from meta_text.config import load_recipe
 from meta_text.experiment import Watcher
 from meta_text.learners import LEARNERS, EmbeddedEpisode, Learner
+from meta_text.learners.gradient import GradientLearner
 from meta_text.learners.inner_loop import TaskShape, Weights
 from meta_text.learners.meta_lstm import GatedRule, GateState, MetaLSTMLearner
 from meta_text.learners.meta_lstm_2017 import CoordinateRule
@@ -49,10 +50,17 @@ class PerCoordinate(MetaLSTMLearner):
 
 
 class LastStepLoss(MetaLSTMLearner):
-    """The rule learns from the answers after the last step alone."""
+    """The rule learns from the answers after the last step alone, at the scale of the answers."""
 
     def multi_step_loss(self, episode: EmbeddedEpisode) -> Tensor:
         return Learner.loss(self, episode)
+
+
+class OneSharpness(MetaLSTMLearner):
+    """The query loss after each step at the scale of the answers, as other learners have it."""
+
+    def query_loss(self, scores: Tensor, labels: Tensor) -> Tensor:
+        return GradientLearner.query_loss(self, scores, labels)
 
 
 class StartLoss(MetaLSTMLearner):
@@ -82,6 +90,7 @@ VARIANTS: dict[str, type[Learner]] = {
     "first_order": FirstOrder,
     "per_coordinate": PerCoordinate,
     "last_step_loss": LastStepLoss,
+    "one_sharpness": OneSharpness,
     "start_loss": StartLoss,
     "forget_towards_zero": ForgetTowardsZero,
 }

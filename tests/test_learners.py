@@ -257,3 +257,28 @@ def test_oracle_with_the_starts_loss_the_encoder_learns_as_under_protonet(names:
     for name, p in ours.rule.named_parameters():
         if p.requires_grad:
             torch.testing.assert_close(p.grad, dict(steps.rule.named_parameters())[name].grad)
+
+
+def test_oracle_the_query_loss_is_cross_entropy_at_its_best_sharpness() -> None:
+    from scipy.optimize import minimize_scalar
+
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.randn(12, 3, generator=generator) * 0.1
+    labels = torch.arange(12) % 3
+    scores[torch.arange(12), labels] += 0.1  # mostly right, not separable
+    learner = MetaLSTMLearner(MetaLSTM(6, 4))
+
+    def at(sharpness: float, scores: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.cross_entropy(sharpness * scores, labels)
+
+    best = minimize_scalar(lambda a: at(a, scores).item(), bounds=(1, 200), method="bounded")
+    plain = at(learner.log_scale.exp(), scores)
+    assert learner.query_loss(scores, labels).item() == pytest.approx(best.fun + plain.item(), abs=2e-3)
+
+    asked = scores.clone().requires_grad_()
+    ours, scale = torch.autograd.grad(learner.query_loss(asked, labels), [asked, learner.log_scale])
+    theirs = torch.autograd.grad(at(best.x, asked), asked)[0]
+    assert torch.nn.functional.cosine_similarity(ours.flatten(), theirs.flatten(), dim=0) > 0.999
+    torch.testing.assert_close(scale, torch.autograd.grad(at(learner.log_scale.exp(), scores), learner.log_scale)[0])
+    # longer scores cost nothing: along themselves there is no gradient, but for the spacing of what is tried
+    assert (ours * scores).sum().abs() < 0.01 * (ours.norm() * scores.norm())

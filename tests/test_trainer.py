@@ -72,6 +72,26 @@ def test_training_stops_early_and_the_best_weights_come_back(monkeypatch: pytest
     assert not made.model.training
 
 
+@pytest.mark.parametrize(("tried", "share"), [([0.6, 0.6], 1.0), ([0.9, 0.85], 0.75), ([0.85, 0.9], 0.5)])
+def test_the_best_weights_are_drawn_back_where_validation_says_so(
+    tried: list[float], share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = trainer(outer_steps=2)
+    seen = with_validations(made, [0.2, 0.5, 0.8, *tried], monkeypatch)
+    state = made.run()
+    assert (state.share, state.best, state.best_step) == (share, max(0.8, *tried), 2)
+    kept, start, best = model_tensors(made.model), seen[0], seen[2]
+    assert all(torch.allclose(kept[n], start[n] + share * (best[n] - start[n]), atol=1e-7) for n in kept)
+    assert any(not torch.equal(start[n], best[n]) for n in kept)
+
+
+def test_an_untrained_model_that_stays_best_is_not_averaged(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = trainer(outer_steps=2)
+    seen = with_validations(made, [0.8, 0.5, 0.5, 0.9], monkeypatch)
+    assert made.run().share == 1.0
+    assert len(seen) == 3
+
+
 def test_the_untrained_model_may_be_the_best(monkeypatch: pytest.MonkeyPatch) -> None:
     made = trainer(outer_steps=3, patience=9, outer_lr=0.1)
     weights = with_validations(made, [0.9, 0.4], monkeypatch)
