@@ -33,8 +33,16 @@ REFERENCES = (  # what differences are given against
 )
 
 
-def compare(recipe: Recipe, learners: Sequence[str], watcher: Watcher, device: str | None = None) -> dict[str, Any]:
+def compare(
+    recipe: Recipe,
+    learners: Sequence[str],
+    watcher: Watcher,
+    device: str | None = None,
+    references: Sequence[str] = REFERENCES,
+) -> dict[str, Any]:
     """Train each learner by the same recipe and test all on identical episodes, beside what needs no training.
+
+    Paired differences are given against `references`, for what comes after each of them.
 
     Where training changes a pretrained embedding, that is done once, by the recipe's own learner; every other
     learner starts from the embedding and encoder that came out of it, and trains the rest.
@@ -60,7 +68,7 @@ def compare(recipe: Recipe, learners: Sequence[str], watcher: Watcher, device: s
             ladder.test_model(name, model, at, state.seconds, state.best_step)
     return {
         "results": [without_episodes(row) for row in ladder.rows],
-        "paired": _paired_rows(ladder.rows),
+        "paired": _paired_rows(ladder.rows, references),
         "curves": curves,
         **context(recipe),
         "total_seconds": round(time.perf_counter() - started, 1),
@@ -124,14 +132,14 @@ class _Ladder:
                 self.rows.append(row | extra | {"privileges": privileges(self.recipe, names)})
 
 
-def _paired_rows(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What comes later against REFERENCES, on the same episodes, in accuracy and macro-F1.
+def _paired_rows(results: Sequence[dict[str, Any]], references: Sequence[str]) -> list[dict[str, Any]]:
+    """What comes later against `references`, on the same episodes, in accuracy and macro-F1.
 
     Where rows come with class names and without, like is held against like.
     """
     rows, both = [], len({row["label_names"] for row in results if row["learner"] == "nearest_prototype"}) == 2
     for i, theirs in enumerate(results):
-        if theirs["learner"] not in REFERENCES:
+        if theirs["learner"] not in references:
             continue
         for ours in results[i + 1 :]:
             same = ours["k_shot"] == theirs["k_shot"] and (not both or ours["label_names"] == theirs["label_names"])

@@ -136,8 +136,10 @@ class Recipe:
     compare: CompareConfig = field(default_factory=CompareConfig)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON; corpus paths are cut to their last part, for they may be published with a model."""
+        """Plain values, for JSON; paths are cut to their last part, for they may be published with a model."""
         values = asdict(self)
+        if isinstance(self.corpus.split, str):
+            values["corpus"]["split"] = Path(self.corpus.split).name
         if self.corpus.path is not None:
             values["corpus"]["path"] = Path(self.corpus.path).name
         values["corpus"]["also"] = tuple(Path(name).name for name in self.corpus.also)
@@ -179,6 +181,8 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     corpus = tables.get("corpus")
     if isinstance(corpus, dict) and isinstance(corpus.get("path"), str):
         corpus["path"] = str((path.parent / corpus["path"]).resolve())
+    if isinstance(corpus, dict) and isinstance(corpus.get("split"), str):
+        corpus["split"] = _beside(path, corpus["split"])
     for table, key in (("corpus", "also"), ("evaluate", "unseen")):
         if isinstance(tables.get(table), dict) and isinstance(tables[table].get(key), list):
             tables[table][key] = [_beside(path, name) for name in tables[table][key]]
@@ -188,7 +192,7 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
 
 
 def _beside(recipe: Path, name: Any) -> Any:
-    """A corpus by path relative to the recipe, if there is one; else the name as it is."""
+    """A path relative to the recipe, if something is there; else the name as it is."""
     beside = recipe.parent / str(name)
     return str(beside.resolve()) if beside.exists() else name
 

@@ -267,7 +267,7 @@ def context(recipe: Recipe) -> dict[str, Any]:
         "seed": recipe.evaluate.seed,
         "train_seed": recipe.train.seed,
         "corpus": corpus.name or Path(corpus.path or "").name,
-        "split": corpus.split,
+        "split": Path(corpus.split).name if isinstance(corpus.split, str) else corpus.split,
         "privileges": privileges(recipe, recipe.learner.label_names is True),
         "recipe": recipe.as_dict(),
         "versions": {"torch": torch.__version__, "numpy": np.__version__, "python": platform.python_version()},

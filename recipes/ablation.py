@@ -2,7 +2,8 @@
 
     META_TEXT_DATA=DIR python recipes/ablation.py recipes/banking77.toml --set embedding.train=none --json FILE
 
-The hyper cell and a frozen or trained embedding are settings of the recipe: run it once with each.
+Several class splits: one run each with --json, then recipes/results.py. The hyper cell and a frozen or trained
+embedding are settings of the recipe: run it once with each.
 """
 
 import argparse
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from results import table
 from torch import Tensor
 
 from meta_text.comparison import compare
@@ -103,14 +105,12 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     wanted = parser.parse_args()
     LEARNERS.update(VARIANTS)
-    result = compare(load_recipe(wanted.recipe, wanted.sets), ["meta_lstm", *VARIANTS], Watcher())
+    variants = ["meta_lstm", *VARIANTS]
+    result = compare(load_recipe(wanted.recipe, wanted.sets), variants, Watcher(), references=["meta_lstm"])
     if wanted.json:
         wanted.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    print("| names | shots | learner | accuracy |\n| --- | --- | --- | --- |")
-    for row in result["results"]:
-        if row["learner"] in ("meta_lstm", *VARIANTS):
-            accuracy = f"{100 * row['accuracy']['mean']:.1f} ± {100 * row['accuracy']['ci95']:.1f}"
-            print(f"| {'yes' * row['label_names']} | {row['k_shot']} | `{row['learner']}` | {accuracy} |")
+    result["results"] = [row for row in result["results"] if row["learner"] in variants]
+    print(table([result]))
 
 
 if __name__ == "__main__":

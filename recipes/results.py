@@ -19,6 +19,7 @@ HEADINGS = {  # what differences are given against
     "trained_logistic_regression": "against LR on the trained encoder",
     "protonet": "against protonet",
     "proto_maml": "against proto_maml",
+    "meta_lstm": "against meta_lstm",
 }
 
 

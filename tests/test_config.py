@@ -159,6 +159,15 @@ def test_relative_corpus_path_is_relative_to_the_recipe(tmp_path, monkeypatch):
     assert load_recipe(path, ["corpus.path=mine"]).corpus.path == "mine"  # as the user's shell means it
 
 
+def test_a_split_file_beside_the_recipe_is_found_and_published_by_name(tmp_path):
+    (tmp_path / "mine.json").write_text("{}")
+    recipe = load_recipe(recipe_file(tmp_path, '[corpus]\nname = "arsc"\nsplit = "mine.json"\n'))
+    assert recipe.corpus.split == str(tmp_path / "mine.json")
+    assert recipe.as_dict()["corpus"]["split"] == "mine.json"
+    elsewhere = recipe_file(tmp_path, '[corpus]\nname = "arsc"\nsplit = "other.json"\n')
+    assert load_recipe(elsewhere).corpus.split == "other.json"
+
+
 def test_absolute_corpus_path_stays(tmp_path):
     path = recipe_file(tmp_path, '[corpus]\npath = "/data/mine"\n')
     assert load_recipe(path).corpus.path == "/data/mine"
