@@ -56,8 +56,10 @@ def heading(runs: Sequence[dict[str, Any]]) -> str:
     first, row = runs[0], runs[0]["results"][0]
     splits = ", ".join(str(run["split"]) for run in runs)
     minutes = sum(run["total_seconds"] for run in runs) / 60
-    others = ", ".join(first["recipe"]["corpus"].get("also", ())) or "no other corpus"
-    privileges = f"label names where said so; trained on {others} besides the train classes"
+    used = ["label names where said so"] if any(row["label_names"] for row in first["results"]) else []
+    others = ", ".join(first["recipe"]["corpus"].get("also", ()))
+    used += [f"trained on {others} besides the train classes"] if others else []
+    privileges = "; ".join(used) or "none"
     return (
         f"{first['corpus']}, {row['n_way']}-way, class splits {splits}; {row['episodes']} episodes a split; "
         f"seeds {first['train_seed']} (training), {first['seed']} (episodes); privileges: {privileges}; "
