@@ -84,7 +84,7 @@ def model_card(model: MetaModel, classifier: dict[str, Any] | None, repo_id: str
 
 
 def _front_matter(model: MetaModel, title: str) -> dict[str, Any]:
-    recipe, corpus = model.recipe, corpus_name(model.recipe)
+    recipe = model.recipe
     front: dict[str, Any] = {
         "library_name": "meta_text",
         "pipeline_tag": "text-classification",
@@ -95,18 +95,21 @@ def _front_matter(model: MetaModel, title: str) -> dict[str, Any]:
         front["license"] = licences.pop()
     if recipe.embedding.kind != "learned":
         front["base_model"] = recipe.embedding.model
-    front["model-index"] = [{"name": title, "results": [_index_entry(result, corpus) for result in model.results]}]
+    front["model-index"] = [
+        {"name": title, "results": [_index_entry(row, _tested_on(row, recipe)) for row in model.results]}
+    ]
     return front
 
 
 def _training(recipe: Recipe, repo_id: str | None, digest: str) -> str:
     corpora = [f"`{name}` (licence: {LICENCES.get(name, ('not known', None))[0]})" for name in _trained_on(recipe)]
     embedding = recipe.embedding
+    how = {"none": "", "lora": ", itself trained with LoRA", "full": ", itself trained"}[embedding.train]
     made = "Made by `meta-text train recipes/default.toml`. " if repo_id == DEFAULT_NAME else ""
     return (
         f"{made}Meta-trained with the learner `{recipe.learner.name}` on {', '.join(corpora)}, "
         f"class split {recipe.corpus.split}{' of the first' if recipe.corpus.also else ''}, seed {recipe.train.seed}, over token states of "
-        f"`{embedding.model if embedding.kind != 'learned' else 'an embedding learned from the same texts'}`. "
+        f"`{embedding.model if embedding.kind != 'learned' else 'an embedding learned from the same texts'}`{how}. "
         f"Chosen by validation classes; test classes were not looked at. torch {torch.__version__}, "
         f"Python {platform.python_version()}. The whole recipe is in `config.json`; "
         f"`model.safetensors` has SHA-256 `{digest}`."
@@ -133,9 +136,13 @@ def _usage(classifier: dict[str, Any] | None) -> str:
 def _results_table(model: MetaModel) -> str:
     if not model.results:
         return "None were recorded."
-    lines = ["| classes | texts a class | episodes | accuracy | macro-F1 | calibration error |", "| --- " * 6 + "|"]
+    lines = [
+        "| corpus | classes | texts a class | episodes | accuracy | macro-F1 | calibration error |",
+        "| --- " * 7 + "|",
+    ]
     for row in model.results:
         cells = [
+            _tested_on(row, model.recipe),
             str(row["n_way"]),
             f"{row['k_shot']}{' and the name' if _with_names(row) else ''}",
             str(row["episodes"]),
@@ -163,15 +170,22 @@ def _index_entry(result: dict[str, Any], corpus: str) -> dict[str, Any]:
 
 def evaluation_results(model: MetaModel) -> dict[str, str]:
     """File name -> YAML text for the folder .eval_results, one file a test."""
-    corpus = corpus_name(model.recipe)
-    plain = re.sub(r"[^\w.-]+", "-", corpus)
+
+    def plain(row: dict[str, Any]) -> str:
+        return re.sub(r"[^\w.-]+", "-", _tested_on(row, model.recipe))
+
     return {
-        f"{plain}-{row['n_way']}way-{row['k_shot']}shot{_with_names(row)}.yaml": json.dumps(
-            _entries(row, corpus), indent=1
+        f"{plain(row)}-{row['n_way']}way-{row['k_shot']}shot{_with_names(row)}.yaml": json.dumps(
+            _entries(row, _tested_on(row, model.recipe)), indent=1
         )
         + "\n"
         for row in model.results
     }
+
+
+def _tested_on(result: dict[str, Any], recipe: Recipe) -> str:
+    """A corpus that was only tested on is named by the result itself."""
+    return result.get("corpus") or corpus_name(recipe)
 
 
 def _with_names(result: dict[str, Any]) -> str:

@@ -14,6 +14,7 @@ from test_classifier import LABELS, MODEL, TEXTS, small_model
 from meta_text import FewShotClassifier
 from meta_text.card import write_card
 from meta_text.config import CorpusConfig
+from meta_text.corpus import KNOWN_CORPORA
 from meta_text.hub import DEFAULT
 from meta_text.model import MetaModel
 from meta_text.model_folder import write_model
@@ -135,3 +136,18 @@ def test_every_training_corpus_is_named_with_its_licence(
         f"on `intents` (licence: Apache-2.0), `{Path(also[0]).name}` (licence: {stated}), class split 1 of the" in text
     )
     assert "somebody" not in text
+
+
+def test_a_corpus_that_was_only_tested_on_is_named_with_its_results(tmp_path: Path) -> None:
+    model = with_results(CorpusConfig(name="intents", also=("clinc150",)))
+    model.results = [RESULT, {**RESULT, "corpus": "banking77"}]
+    FewShotClassifier(model).save_pretrained(tmp_path / "saved")
+    card = (tmp_path / "saved" / "README.md").read_text("utf-8")
+    assert "\n| intents | 5 |" in card
+    assert "\n| banking77 | 5 |" in card
+    found = {r.dataset_name for r in ModelCard.load(tmp_path / "saved" / "README.md").data.eval_results}
+    assert found == {"intents", "banking77"}
+    files = {path.name: path.read_text("utf-8") for path in (tmp_path / "saved" / ".eval_results").iterdir()}
+    assert [n for n, text in files.items() if KNOWN_CORPORA["banking77"].repo_id in text] == [
+        "banking77-5way-1shot.yaml"
+    ]
