@@ -25,7 +25,7 @@ PROGRESS_TEXTS = 256  # read together where somebody watches
 class Adaptation:
     """Classes in column order with their labelled texts, and the task learned from them.
 
-    The same classes and texts give the same task bit by bit, in whatever order they came.
+    The same classes and texts give the same task in whatever order they came, up to the rounding of texts read together.
     """
 
     model: MetaModel

@@ -105,7 +105,12 @@ def _training(recipe: Recipe, repo_id: str | None, digest: str) -> str:
     corpora = [f"`{name}` (licence: {LICENCES.get(name, ('not known', None))[0]})" for name in _trained_on(recipe)]
     embedding = recipe.embedding
     how = {"none": "", "lora": ", itself trained with LoRA", "full": ", itself trained"}[embedding.train]
-    made = "Made by `meta-text train recipes/default.toml`. " if repo_id == DEFAULT_NAME else ""
+    made = ""
+    if repo_id == DEFAULT_NAME:
+        made = (
+            "Made by `meta-text train recipes/default.toml`. "
+            "Of the first corpus named here no class trains: its classes choose the model and test it. "
+        )
     return (
         f"{made}Meta-trained with the learner `{recipe.learner.name}` on {', '.join(corpora)}, "
         f"class split {recipe.corpus.split}{' of the first' if recipe.corpus.also else ''}, seed {recipe.train.seed}, over token states of "
