@@ -21,11 +21,17 @@ lint: $(VENV)/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# About two hours on two cores; needs META_TEXT_DATA.
+# About five hours on two cores; needs META_TEXT_DATA.
 results: $(VENV)/installed
 	for corpus in banking77 clinc150; do for split in 1 2 3 4 5; do \
 		$(BIN)/meta-text compare recipes/$$corpus.toml --set corpus.split=$$split --json runs/$$corpus-$$split.json || exit 1; \
 	done; $(BIN)/python recipes/results.py runs/$$corpus-*.json; done
+	for corpus in banking77_trained clinc150_trained; do for split in 1 2 3 4 5; do \
+		$(BIN)/meta-text compare recipes/$$corpus.toml --learners protonet,proto_maml,meta_lstm --set corpus.split=$$split --json runs/$$corpus-$$split.json || exit 1; \
+	done; $(BIN)/python recipes/results.py runs/$$corpus-*.json; done
+	for split in 1 2; do \
+		$(BIN)/python recipes/ablation.py recipes/banking77.toml --set corpus.split=$$split --json runs/ablation-$$split.json || exit 1; \
+	done; $(BIN)/python recipes/results.py runs/ablation-*.json
 	for corpus in csldcp arsc; do \
 		$(BIN)/meta-text compare recipes/$$corpus.toml --json runs/$$corpus-1.json || exit 1; \
 		$(BIN)/python recipes/results.py runs/$$corpus-1.json; done
