@@ -79,6 +79,8 @@ def _recording(watcher: Watcher, recipe: Recipe, curves: dict[str, list[dict[str
     """The same watcher, which also keeps every validation of every learner that trains."""
 
     def training(learner: str, state: TrainState) -> None:
+        if state.step == 0:
+            curves[learner] = []  # `auto` trains its candidates again
         if state.step % recipe.train.validate_every == 0 or state.step == recipe.train.outer_steps:
             curves.setdefault(learner, []).append({"step": state.step, "validation": state.validation})
         watcher.training(learner, state)

@@ -55,9 +55,14 @@ def plot_comparison(result: Mapping[str, Any], path: Path) -> None:
 
 
 def _plot_curves(panel: Any, curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
-    for name, curve in curves.items():
+    from matplotlib import colormaps
+
+    for i, (name, curve) in enumerate(curves.items()):
         steps, accuracy = [point["step"] for point in curve], [100 * point["validation"] for point in curve]
-        panel.plot(steps, accuracy, marker="o", markersize=3, label=name)
+        style = {"color": colormaps["tab20"](i % 20), "linewidth": 1.2}
+        if name == "meta_lstm":
+            style = {"color": "tab:red", "linewidth": 2.5}
+        panel.plot(steps, accuracy, marker="o", markersize=3, label=name, **style)
     panel.set(title="learning curves", xlabel="outer step", ylabel="accuracy on validation classes, %")
     panel.grid(alpha=0.3)
-    panel.legend(fontsize=7)
+    panel.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
