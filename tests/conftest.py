@@ -28,6 +28,14 @@ settings.register_profile("search", max_examples=300, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 
+@pytest.fixture(autouse=True)
+def same_draws() -> None:
+    """What a test draws does not hang on which tests ran before it."""
+    import torch
+
+    torch.manual_seed(0)
+
+
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackHub]:
     """A running stand-in for the Hub; the client's uploads over LFS use an argument that its HTTP library deprecates."""
