@@ -288,11 +288,17 @@ def evaluate_saved(
     watcher: Watcher,
     device: str | None = None,
 ) -> dict[str, Any]:
-    """Test a saved model on a part of any corpus; split None is the split it was trained with."""
+    """Test a saved model on a part of any corpus; split None is the split it was trained with.
+
+    A model keeps but the name of a class split file: where that is not here, it is needed again for the corpus that it
+    was made for (ConfigError), and another corpus is split by number 1.
+    """
     model = load_model(model_folder).to(chosen_device(device))
     corpus = Corpus.open(corpus_name)
     watcher.note(corpus.describe())
-    chosen: int | str = model.recipe.corpus.split if split is None else int(split) if split.isdigit() else split
+    if split is None and classes != "all":
+        split = _split_as_trained(model.recipe, corpus)
+    chosen: int | str = 1 if split is None else int(split) if split.isdigit() else split
     recipe = replace(model.recipe, corpus=replace(model.recipe.corpus, split=chosen))
     names = corpus.class_names if classes == "all" else open_split(recipe, corpus).part(classes)
     others = tuple(set(corpus.class_names) - set(names))
@@ -303,6 +309,17 @@ def evaluate_saved(
     result = evaluate(predict, embedded, drawn, recipe.learner.name, watcher, label_names=label_names)
     about = context(recipe) | {"corpus": corpus.name, "classes": classes, "seed": seed}
     return without_episodes(result) | about | {"privileges": privileges(recipe, label_names)}
+
+
+def _split_as_trained(recipe: Recipe, corpus: Corpus) -> str:
+    wanted = recipe.corpus.split
+    if isinstance(wanted, int) or Path(wanted).exists():
+        return str(wanted)
+    if corpus.name == (recipe.corpus.name or Path(recipe.corpus.path or "").name):
+        raise ConfigError(
+            f"this model was trained on '{corpus.name}' with the class split file {wanted}, which is not here; name it with --split"
+        )
+    return "1"
 
 
 def privileges(recipe: Recipe, label_names: bool) -> list[str]:

@@ -43,6 +43,22 @@ def test_evaluate_takes_a_folder_a_hub_name_or_default(
     assert results[0] == results[1] == results[2]
 
 
+def test_a_split_file_of_the_trained_corpus_says_nothing_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result, words = tmp_path / "r.json", ["--n-way", "2", "--episodes", "2"]
+    monkeypatch.chdir(tmp_path)
+    other = str(Path(INTENTS).parent / "sentiment")
+    assert run(monkeypatch, "evaluate", "default", "--corpus", other, *words, "--json", str(result)) == 0
+    assert json.loads(result.read_text())["split"] == 1
+    split = str(Path(INTENTS).parents[1] / "recipes" / "default_split.json")
+    assert (
+        run(monkeypatch, "evaluate", "default", "--corpus", INTENTS, "--split", split, *words, "--json", str(result))
+        == 0
+    )
+    assert json.loads(result.read_text())["split"] == "default_split.json"
+
+
 MISTAKES = {
     "nowhere": (["predict", "./nope", "x"], "no model at ./nope: config.json is missing; a folder, a Hub name such as"),
     "nowhere, one word": (["predict", "nope", "x"], "no model at nope"),
@@ -58,6 +74,10 @@ MISTAKES = {
     "device": (["predict", "MODEL", "x", "--device", "cuda:99"], "device 'cuda:99' is not here"),
     "split file": (["evaluate", "MODEL", "--corpus", INTENTS, "--split", "BAD"], "bad.json is not JSON"),
     "no split file": (["evaluate", "MODEL", "--corpus", INTENTS, "--split", "no.json"], "no class split at no.json"),
+    "split file left behind": (
+        ["evaluate", "default", "--corpus", INTENTS],
+        "with the class split file default_split.json, which is not here; name it with --split",
+    ),
     "output nowhere": (
         ["predict", "MODEL", "--input", "CSV", "--output", "nowhere/o.csv"],
         "nowhere/o.csv: there is no folder nowhere; make it first",
