@@ -29,7 +29,7 @@ results: $(VENV)/installed
 	for corpus in banking77_trained clinc150_trained; do for split in 1 2 3 4 5; do \
 		$(BIN)/meta-text compare recipes/$$corpus.toml --learners protonet,proto_maml,meta_lstm --set corpus.split=$$split --json runs/$$corpus-$$split.json || exit 1; \
 	done; $(BIN)/python recipes/results.py runs/$$corpus-*.json; done
-	for split in 1 2; do \
+	for split in 1 2 3 4 5; do \
 		$(BIN)/python recipes/ablation.py recipes/banking77.toml --set corpus.split=$$split --json runs/ablation-$$split.json || exit 1; \
 	done; $(BIN)/python recipes/results.py runs/ablation-*.json
 	for corpus in csldcp arsc; do \
