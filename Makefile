@@ -25,27 +25,27 @@ lint: $(VENV)/installed
 results: $(VENV)/installed
 	for corpus in banking77 clinc150; do for split in 1 2 3 4 5; do \
 		$(BIN)/meta-text compare recipes/$$corpus.toml --set corpus.split=$$split --json runs/$$corpus-$$split.json || exit 1; \
-	done; $(BIN)/python recipes/results.py runs/$$corpus-*.json; done
+	done; $(BIN)/python benchmarks/accuracy/results.py runs/$$corpus-*.json; done
 	for corpus in banking77_trained clinc150_trained; do for split in 1 2 3 4 5; do \
 		$(BIN)/meta-text compare recipes/$$corpus.toml --learners protonet,proto_maml,meta_lstm --set corpus.split=$$split --json runs/$$corpus-$$split.json || exit 1; \
-	done; $(BIN)/python recipes/results.py runs/$$corpus-*.json; done
+	done; $(BIN)/python benchmarks/accuracy/results.py runs/$$corpus-*.json; done
 	for split in 1 2 3 4 5; do \
-		$(BIN)/python recipes/ablation.py recipes/banking77.toml --set corpus.split=$$split --json runs/ablation-$$split.json || exit 1; \
-	done; $(BIN)/python recipes/results.py runs/ablation-*.json
+		$(BIN)/python benchmarks/accuracy/ablation.py recipes/banking77.toml --set corpus.split=$$split --json runs/ablation-$$split.json || exit 1; \
+	done; $(BIN)/python benchmarks/accuracy/results.py runs/ablation-*.json
 	for corpus in csldcp arsc; do \
 		$(BIN)/meta-text compare recipes/$$corpus.toml --json runs/$$corpus-1.json || exit 1; \
-		$(BIN)/python recipes/results.py runs/$$corpus-1.json; done
+		$(BIN)/python benchmarks/accuracy/results.py runs/$$corpus-1.json; done
 
 # The model that the package ships, made again; needs META_TEXT_DATA.
 default_model: $(VENV)/installed
 	$(BIN)/meta-text train recipes/default.toml --out runs/default
 	rm -rf meta_text/default_model
 	cp -r runs/default/model meta_text/default_model
-	$(BIN)/python -c 'from meta_text.card import write_card; from meta_text.hub import DEFAULT; from meta_text.model_folder import load_model; write_card(load_model(DEFAULT), DEFAULT, repo_id="default")'
+	$(BIN)/python -c 'from meta_text.saving.card import write_card; from meta_text.saving.loading import DEFAULT; from meta_text.saving.model_folder import load_model; write_card(load_model(DEFAULT), DEFAULT, repo_id="default")'
 
-# Under 20 minutes on two quiet cores; needs META_TEXT_DATA. Rewrites benchmarks/RESULTS.md and its figures.
+# Under 20 minutes on two quiet cores; needs META_TEXT_DATA. Rewrites benchmarks/speed/RESULTS.md and its figures.
 bench: $(VENV)/installed
-	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/speed/run.py
 
 clean:
-	rm -rf $(VENV) benchmarks/work .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) benchmarks/speed/work .pytest_cache .mypy_cache .ruff_cache

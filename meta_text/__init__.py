@@ -12,18 +12,18 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOME = {
-    "ClassSplit": "class_split",
-    "Corpus": "corpus",
-    "Embedding": "embedding",
-    "Episode": "episode",
-    "EpisodeSampler": "episode",
-    "FewShotClassifier": "classifier",
+    "ClassSplit": "corpus.class_split",
+    "Corpus": "corpus.corpus",
+    "Embedding": "embedding.embedding",
+    "Episode": "corpus.episode",
+    "EpisodeSampler": "corpus.episode",
+    "FewShotClassifier": "classify.classifier",
     "LEARNERS": "learners",
     "Learner": "learners",
-    "MetaLSTM": "encoder",
-    "MetaModel": "model",
-    "Trainer": "trainer",
-    "load_model": "model_folder",
+    "MetaLSTM": "learners.encoder",
+    "MetaModel": "model.model",
+    "Trainer": "training.trainer",
+    "load_model": "saving.model_folder",
     "load_recipe": "config",
 }
 __all__ = [*_HOME, "__version__"]

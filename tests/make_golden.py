@@ -8,8 +8,8 @@ from pathlib import Path
 
 from test_classifier import LABELS, MODEL, TEXTS
 
-from meta_text.classifier import FewShotClassifier
-from meta_text.model_folder import FORMAT_VERSION
+from meta_text.classify.classifier import FewShotClassifier
+from meta_text.saving.model_folder import FORMAT_VERSION
 
 ASKED = ["a red wine", "tyre pressure", "unheard of"]
 

@@ -10,10 +10,10 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax
 from test_classifier import MODEL
 
-from meta_text import calibration
-from meta_text.calibration import RATES, Calibration, calibrate
-from meta_text.corpus import Corpus
-from meta_text.embedded_corpus import EmbeddedCorpus
+from meta_text.corpus.corpus import Corpus
+from meta_text.model import calibration
+from meta_text.model.calibration import RATES, Calibration, calibrate
+from meta_text.model.embedded_corpus import EmbeddedCorpus
 
 SHAPES = [(2, 1.0), (5, 1.0), (5, 5.0), (10, 5.0), (20, 10.0)]
 

@@ -12,12 +12,12 @@ from huggingface_hub import ModelCard, parse_eval_result_entries
 from test_classifier import LABELS, MODEL, TEXTS, small_model
 
 from meta_text import FewShotClassifier
-from meta_text.card import write_card
 from meta_text.config import CorpusConfig
-from meta_text.corpus import KNOWN_CORPORA
-from meta_text.hub import DEFAULT
-from meta_text.model import MetaModel
-from meta_text.model_folder import write_model
+from meta_text.corpus.corpus import KNOWN_CORPORA
+from meta_text.model.model import MetaModel
+from meta_text.saving.card import write_card
+from meta_text.saving.loading import DEFAULT
+from meta_text.saving.model_folder import write_model
 
 RESULT: dict[str, Any] = {
     "n_way": 5,

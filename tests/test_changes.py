@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from test_classifier import CALIBRATION, LABELS, MODEL, TEXTS, fitted, small_model
 
 from meta_text import FewShotClassifier
-from meta_text.calibration import check_rate
+from meta_text.model.calibration import check_rate
 
 NAMES = {"wine": "red wine glass", "car": "flat tyre"}
 labels = st.one_of(

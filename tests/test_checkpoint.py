@@ -10,13 +10,13 @@ from test_model import RECIPE, colours
 from torch import Tensor
 
 from meta_text.config import ConfigError, EpisodeConfig, LearnerConfig, TrainConfig
-from meta_text.corpus import ClassSplit
-from meta_text.embedded_corpus import EmbeddedCorpus
-from meta_text.embedding import Embedding
+from meta_text.corpus.corpus import ClassSplit
+from meta_text.embedding.embedding import Embedding
 from meta_text.learners import LEARNERS, EmbeddedEpisode
 from meta_text.learners.gradient import GradientLearner
-from meta_text.model import build_model, over_tasks
-from meta_text.trainer import Trainer
+from meta_text.model.embedded_corpus import EmbeddedCorpus
+from meta_text.model.model import build_model, over_tasks
+from meta_text.training.trainer import Trainer
 
 GRADIENT = [
     name for name, kind in LEARNERS.items() if issubclass(kind, GradientLearner) and name not in ("reptile", "policy")

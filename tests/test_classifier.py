@@ -13,12 +13,12 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 
 from meta_text import FewShotClassifier
-from meta_text.adaptation import _likeness_without_itself
-from meta_text.calibration import Calibration
 from meta_text.config import EmbeddingConfig, EncoderConfig, LearnerConfig, Recipe
-from meta_text.embedding import Embedding
+from meta_text.embedding.embedding import Embedding
 from meta_text.learners import LEARNERS
-from meta_text.model import MetaModel, build_model
+from meta_text.model.adaptation import _likeness_without_itself
+from meta_text.model.calibration import Calibration
+from meta_text.model.model import MetaModel, build_model
 
 TEXTS = [
     "red wine glass",

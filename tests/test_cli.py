@@ -11,7 +11,7 @@ from test_classifier import LABELS, MODEL, TEXTS, fitted
 from test_tables import run
 
 from meta_text import FewShotClassifier
-from meta_text.console import watching
+from meta_text.cli.console import watching
 
 ROOT = Path(__file__).parent.parent
 INTENT = str(ROOT / "recipes" / "intent.toml")
@@ -33,7 +33,7 @@ def support_file(folder: Path) -> str:
 def test_evaluate_takes_a_folder_a_hub_name_or_default(
     model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("meta_text.hub.DEFAULT", Path(model))
+    monkeypatch.setattr("meta_text.saving.loading.DEFAULT", Path(model))
     monkeypatch.setattr("huggingface_hub.snapshot_download", lambda name, **_: model)
     results = []
     for name in (model, "default", "somebody/model"):
@@ -104,7 +104,7 @@ def test_mistakes_are_met_early_and_in_one_line(
     names = {"MODEL": model, "CSV": support_file(tmp_path), "HOME": str(tmp_path / "home")}
     names |= {"BAD": str(tmp_path / "bad.json"), "SHORT": str(tmp_path / "short.csv")}
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("meta_text.experiment.Bench.open", lambda *_: pytest.fail("training was begun"))
+    monkeypatch.setattr("meta_text.training.run.Bench.open", lambda *_: pytest.fail("training was begun"))
     monkeypatch.setattr(FewShotClassifier, "fit", lambda *_, **__: pytest.fail("fitting was begun"))
     assert run(monkeypatch, *(names.get(word, word) for word in words)) == 2
     error = capsys.readouterr().err
@@ -116,7 +116,7 @@ def test_mistakes_are_met_early_and_in_one_line(
 
 def test_a_pipe_that_is_closed_is_no_fault(model: str, tmp_path: Path) -> None:
     (tmp_path / "many.jsonl").write_text('{"text": "red wine"}\n' * 20_000)
-    words = [sys.executable, "-c", "from meta_text.cli import main; main()", "predict", model, "--input"]
+    words = [sys.executable, "-c", "from meta_text.cli.main import main; main()", "predict", model, "--input"]
     words += [str(tmp_path / "many.jsonl"), "--device", "cpu"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None and process.stderr is not None
@@ -134,13 +134,13 @@ def test_fit_shows_how_far_it_is(
 
     class Terminal:
         def __enter__(self) -> object:
-            from meta_text.experiment import Watcher
+            from meta_text.training.run import Watcher
 
             return Watcher(encoding=lambda done, total: seen.append((done, total)))
 
         def __exit__(self, *_: object) -> None: ...
 
-    monkeypatch.setattr("meta_text.cli.watching", lambda steps: Terminal())
+    monkeypatch.setattr("meta_text.cli.main.watching", lambda steps: Terminal())
     FewShotClassifier(MODEL).save_pretrained(tmp_path / "bare")
     words = ["fit", str(tmp_path / "bare"), support_file(tmp_path), "--out", str(tmp_path / "new"), "--device", "cpu"]
     assert run(monkeypatch, *words) == 0

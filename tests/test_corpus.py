@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meta_text.corpus import KNOWN_CORPORA, ClassSplit, Corpus
-from meta_text.rows import CorpusError, read_rows
+from meta_text.corpus.corpus import KNOWN_CORPORA, ClassSplit, Corpus
+from meta_text.corpus.rows import CorpusError, read_rows
 
 ROWS = [
     {"text": "my card is gone", "label": "card_lost", "domain": "bank"},

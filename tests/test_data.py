@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from meta_text.corpus import Corpus
+from meta_text.corpus.corpus import Corpus
 
 DATA = Path(__file__).parent.parent / "data"
 NAMES = ["intents", "sentiment"]

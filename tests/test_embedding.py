@@ -9,10 +9,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from meta_text import reading
-from meta_text.embedding import Embedding
-from meta_text.pretrained import MINILM_PACKAGE, MINILM_SHA256, _checked_minilm, find_model
-from meta_text.token_cache import TokenCache
+from meta_text.embedding import batching as reading
+from meta_text.embedding.embedding import Embedding
+from meta_text.embedding.pretrained import MINILM_PACKAGE, MINILM_SHA256, _checked_minilm, find_model
+from meta_text.embedding.token_cache import TokenCache
 
 TEXTS = ["where is my card", "my card", "lost it", "card card card lost"]
 ODD = ["", "   ", "🙂🙂", "我的卡丢了", "card " * 500, "\x00"]

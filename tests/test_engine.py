@@ -12,10 +12,12 @@ from test_embedding import tiny_bert
 from test_onnx import needs_onnx
 from test_tables import run
 
-from meta_text import FewShotClassifier, engine, hub
+from meta_text import FewShotClassifier
 from meta_text.config import EmbeddingConfig, EncoderConfig, Recipe
-from meta_text.embedding import Embedding, TokenIds, TokenStates
-from meta_text.model import build_model
+from meta_text.embedding import precision as engine
+from meta_text.embedding.embedding import Embedding, TokenIds, TokenStates
+from meta_text.model.model import build_model
+from meta_text.saving import loading as hub
 
 
 @pytest.fixture
@@ -37,7 +39,7 @@ def test_the_fastest_is_taken_kept_and_told(
     fastest: str, embedding: Embedding, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     take_seconds(monkeypatch, {"float32": 2.0, "bfloat16": 1.0 if fastest == "bfloat16" else 4.0})
-    with caplog.at_level(logging.INFO, "meta_text.engine"):
+    with caplog.at_level(logging.INFO, "meta_text.embedding.precision"):
         note = engine.choose(embedding)
     assert note in caplog.text
     assert f"bert runs in {fastest}: speeds measured here were float32 1.0x, bfloat16 " in note

@@ -21,7 +21,7 @@ from sklearn.utils import estimator_checks
 from sklearn.utils.validation import check_is_fitted
 from test_classifier import LABELS, MODEL, TEXTS, fitted
 
-from meta_text.classifier import FewShotClassifier
+from meta_text.classify.classifier import FewShotClassifier
 
 CHECKS = (
     "check_classifiers_one_label_sample_weights",

@@ -7,10 +7,10 @@ from sklearn.linear_model import BayesianRidge
 from sklearn.linear_model import Ridge as SklearnRidge
 from sklearn.metrics import f1_score
 
-from meta_text.embedding import TokenStates
-from meta_text.encoder import MetaLSTM
+from meta_text.embedding.embedding import TokenStates
 from meta_text.learners import EmbeddedEpisode
 from meta_text.learners.closed_form import Bayes, Ridge
+from meta_text.learners.encoder import MetaLSTM
 from meta_text.learners.inner_loop import TaskShape
 from meta_text.learners.maml import Anil, Maml, ProtoMaml
 from meta_text.learners.meta_sgd import MetaSgd

@@ -7,7 +7,7 @@ import pytest
 from test_classifier import LABELS, MODEL, TEXTS, fitted, small_model
 
 from meta_text import FewShotClassifier
-from meta_text.folders import ModelFileError, check_target, recover, replacing
+from meta_text.files import ModelFileError, check_target, recover, replacing
 
 
 def write(target: Path, content: str) -> None:

@@ -11,14 +11,14 @@ from test_classifier import LABELS, MODEL, TEXTS
 from test_embedding import tiny_bert
 from test_tables import run
 
-from meta_text.classifier import FewShotClassifier
+from meta_text.classify.classifier import FewShotClassifier
 from meta_text.config import EmbeddingConfig, EncoderConfig, Recipe
-from meta_text.embedding import Embedding
-from meta_text.folders import ModelFileError
-from meta_text.hub import _loaded
-from meta_text.hub_errors import HubError
-from meta_text.model import build_model
-from meta_text.pretrained import find_model
+from meta_text.embedding.embedding import Embedding
+from meta_text.embedding.pretrained import find_model
+from meta_text.files import ModelFileError
+from meta_text.hub_client import HubError
+from meta_text.model.model import build_model
+from meta_text.saving.loading import _loaded
 
 REPO = "tester/wine-or-car"
 
@@ -232,12 +232,12 @@ def test_the_embedding_is_fetched_with_the_same_options_once_and_by_commit(
 
     hub.add_repo(name, files(1), private=True)  # newer weights under the same name; the commit that was used is gone
     hub._repos[name].commits[commit] = files(0)
-    monkeypatch.setattr("meta_text.pretrained._found", {})
+    monkeypatch.setattr("meta_text.embedding.pretrained._found", {})
     asked = len(hub.requests)
     again = FewShotClassifier.from_pretrained(tmp_path / "saved", cache_dir=cache, device="cpu")
     assert find_model(name, cache_dir=cache).name == commit
     assert len(hub.requests) == asked  # the local copy was enough
-    monkeypatch.setattr("meta_text.pretrained._found", {})
+    monkeypatch.setattr("meta_text.embedding.pretrained._found", {})
     _loaded.cache_clear()
     elsewhere = FewShotClassifier.from_pretrained(
         tmp_path / "saved", cache_dir=tmp_path / "new", token="hf_read", device="cpu"

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from meta_text.config import load_recipe
-from meta_text.experiment import Watcher, run_recipe
-from meta_text.model import MetaModel
+from meta_text.model.model import MetaModel
+from meta_text.training.run import Watcher, run_recipe
 
 ROOT = Path(__file__).parent.parent
 SETTINGS = [

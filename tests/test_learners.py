@@ -5,16 +5,16 @@ import math
 import pytest
 import torch
 
-from meta_text.embedding import TokenStates
-from meta_text.encoder import MetaLSTM
+from meta_text.embedding.embedding import TokenStates
 from meta_text.learners import LEARNERS, EmbeddedEpisode, Learner
+from meta_text.learners.encoder import MetaLSTM
 from meta_text.learners.inner_loop import TaskShape
 from meta_text.learners.learner import balanced_cross_entropy
 from meta_text.learners.maml import Maml
 from meta_text.learners.meta_lstm import BIAS_FEATURE, FORGET_BIAS, GatedRule, MetaLSTMLearner
 from meta_text.learners.meta_lstm_2017 import CoordinateRule, preprocess
 from meta_text.learners.protonet import ProtoNet
-from meta_text.model import over_tasks
+from meta_text.model.model import over_tasks
 
 
 def draw(texts: int, seed: int) -> TokenStates:

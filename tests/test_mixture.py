@@ -10,18 +10,18 @@ import pytest
 import torch
 from test_embedding import PEFT_CALLS_AN_OLD_NAME, TEXTS, tiny_bert
 
-from meta_text.comparison import compare
 from meta_text.config import ConfigError, load_recipe, parse_recipe
-from meta_text.corpus import ClassSplit, Corpus
-from meta_text.embedded_corpus import EmbeddedCorpus
-from meta_text.embedding import Embedding
-from meta_text.episode import EpisodeSampler
-from meta_text.evaluation import answer_with
-from meta_text.experiment import Bench, Watcher, drawn_tests, run_recipe
-from meta_text.mixture import with_others
-from meta_text.model import build_embedding, build_model
-from meta_text.model_folder import load_model, write_model
-from meta_text.rows import CorpusError
+from meta_text.corpus.corpus import ClassSplit, Corpus
+from meta_text.corpus.episode import EpisodeSampler
+from meta_text.corpus.mixture import with_others
+from meta_text.corpus.rows import CorpusError
+from meta_text.embedding.embedding import Embedding
+from meta_text.evaluation.metrics import answer_with
+from meta_text.model.embedded_corpus import EmbeddedCorpus
+from meta_text.model.model import build_embedding, build_model
+from meta_text.saving.model_folder import load_model, write_model
+from meta_text.training.comparison import compare
+from meta_text.training.run import Bench, Watcher, drawn_tests, run_recipe
 
 WORDS = ["where", "is", "my", "card", "lost", "it"]
 
@@ -198,7 +198,7 @@ def test_a_run_tests_with_and_without_names_and_on_unseen_corpora(train: str, tm
 
 @PEFT_CALLS_AN_OLD_NAME
 def test_settled_lora_is_the_same_function(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("meta_text.embedding.bf16_helps", lambda device: False)
+    monkeypatch.setattr("meta_text.embedding.embedding.bf16_helps", lambda device: False)
     embedding = Embedding.transformer(str(tiny_bert(tmp_path / "bert")), train="lora", rank=2)
     with torch.no_grad():
         for name, p in embedding.body.named_parameters():

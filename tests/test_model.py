@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from meta_text import reading
 from meta_text.config import (
     ConfigError,
     EmbeddingConfig,
@@ -17,15 +16,16 @@ from meta_text.config import (
     Recipe,
     TrainConfig,
 )
-from meta_text.corpus import ClassSplit, Corpus
-from meta_text.embedded_corpus import EmbeddedCorpus
-from meta_text.embedding import Embedding
-from meta_text.episode import EpisodeSampler
-from meta_text.evaluation import answer_with, run_episodes
-from meta_text.experiment import used_part
+from meta_text.corpus.corpus import ClassSplit, Corpus
+from meta_text.corpus.episode import EpisodeSampler
+from meta_text.embedding import batching as reading
+from meta_text.embedding.embedding import Embedding
+from meta_text.evaluation.metrics import answer_with, run_episodes
 from meta_text.learners import LEARNERS
-from meta_text.model import MetaModel, build_embedding, build_model, over_tasks
-from meta_text.trainer import Trainer
+from meta_text.model.embedded_corpus import EmbeddedCorpus
+from meta_text.model.model import MetaModel, build_embedding, build_model, over_tasks
+from meta_text.training.run import used_part
+from meta_text.training.trainer import Trainer
 
 RECIPE = Recipe(embedding=EmbeddingConfig(kind="learned", width=16), encoder=EncoderConfig(hidden=8))
 
@@ -121,7 +121,7 @@ ROOT = Path(__file__).parent.parent
 def test_results_table_pools_splits() -> None:
     import runpy
 
-    results = runpy.run_path(str(ROOT / "recipes" / "results.py"))
+    results = runpy.run_path(str(ROOT / "benchmarks" / "accuracy" / "results.py"))
     mean, width = results["pooled"]([{"mean": 0.5, "ci95": 0.03}, {"mean": 0.7, "ci95": 0.04}])
     assert mean == pytest.approx(60)
     assert width == pytest.approx(2.5)

@@ -11,12 +11,13 @@ from test_classifier import LABELS, MODEL, TEXTS, small_model
 from test_tables import run
 from tokenizers import Tokenizer
 
-from meta_text import FewShotClassifier, onnx_export
+from meta_text import FewShotClassifier
+from meta_text.classify import onnx_export
+from meta_text.classify.onnx_export import NEEDED, ExportError, export_classifier
 from meta_text.config import EmbeddingConfig, EncoderConfig, Recipe
-from meta_text.embedding import Embedding
+from meta_text.embedding.embedding import Embedding
 from meta_text.learners import LEARNERS
-from meta_text.model import build_model
-from meta_text.onnx_export import NEEDED, ExportError, export_classifier
+from meta_text.model.model import build_model
 
 MISSING = [name for name in NEEDED if importlib.util.find_spec(name) is None]
 needs_onnx = pytest.mark.skipif(

@@ -5,9 +5,9 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from meta_text import reading
-from meta_text.embedding import Embedding
-from meta_text.reading import BATCH_TOKENS, WASTED_TOKENS, by_length, windows_ahead, windows_of
+from meta_text.embedding import batching as reading
+from meta_text.embedding.batching import BATCH_TOKENS, WASTED_TOKENS, by_length, windows_ahead, windows_of
+from meta_text.embedding.embedding import Embedding
 
 LENGTHS = st.lists(st.integers(1, 3000), max_size=30)
 TEXTS = ["a", "bb a", "a bb a bb a bb a", "", "bb", "a bb a"]

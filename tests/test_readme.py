@@ -8,7 +8,7 @@ import pytest
 import typer
 import typer.core
 
-from meta_text.cli import app
+from meta_text.cli.main import app
 from meta_text.config import load_recipe
 
 ROOT = Path(__file__).parent.parent
@@ -26,7 +26,7 @@ def test_readme_python_runs(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_walk_through_runs_in_order() -> None:
-    text = (ROOT / "recipes" / "classify_new_categories.md").read_text("utf-8")
+    text = (ROOT / "docs" / "classify_new_categories.md").read_text("utf-8")
     names: dict[str, object] = {}
     for code in re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL):
         exec(compile(code, "classify_new_categories.md", "exec"), names)

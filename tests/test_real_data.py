@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from meta_text.config import CorpusConfig, EmbeddingConfig, LearnerConfig, Recipe
-from meta_text.corpus import Corpus
-from meta_text.embedded_corpus import EmbeddedCorpus
-from meta_text.embedding import Embedding
-from meta_text.episode import EpisodeSampler, given_episodes
-from meta_text.evaluation import answer_with, run_episodes
-from meta_text.experiment import used_part
-from meta_text.model import build_model, open_split
+from meta_text.corpus.corpus import Corpus
+from meta_text.corpus.episode import EpisodeSampler, given_episodes
+from meta_text.embedding.embedding import Embedding
+from meta_text.evaluation.metrics import answer_with, run_episodes
+from meta_text.model.embedded_corpus import EmbeddedCorpus
+from meta_text.model.model import build_model, open_split
+from meta_text.training.run import used_part
 
 ROOT = Path(__file__).parent.parent
 DATA = Path(os.environ.get("META_TEXT_DATA") or ROOT.parent / "shared" / "data")

@@ -11,14 +11,16 @@ import pytest
 from test_classifier import LABELS, MODEL, TEXTS
 from test_tables import run
 
-from meta_text import FewShotClassifier, tables
-from meta_text.rows import CorpusError, read_rows
-from meta_text.tables import predict_file
+from meta_text import FewShotClassifier
+from meta_text.classify import predict_file as tables
+from meta_text.classify.predict_file import predict_file
+from meta_text.corpus.rows import CorpusError, read_rows
 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from meta_text import FewShotClassifier, tables
+from meta_text import FewShotClassifier
+from meta_text.classify import predict_file as tables
 
 tables.CHUNK_ROWS = 3
 add = tables.Parts.add

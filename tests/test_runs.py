@@ -13,13 +13,13 @@ import pytest
 from safetensors.torch import load_file
 from sklearn.metrics import f1_score, precision_score, recall_score, roc_auc_score
 
-from meta_text.calibration import Calibration
-from meta_text.cli import main
+from meta_text.cli.main import main
 from meta_text.config import ConfigError, load_recipe
-from meta_text.evaluation import Answers, answer_with, score
-from meta_text.experiment import Watcher, evaluate, run_recipe
-from meta_text.experiment import test_episodes as draw_test_episodes
-from meta_text.model_folder import load_model
+from meta_text.evaluation.metrics import Answers, answer_with, score
+from meta_text.model.calibration import Calibration
+from meta_text.saving.model_folder import load_model
+from meta_text.training.run import Watcher, evaluate, run_recipe
+from meta_text.training.run import test_episodes as draw_test_episodes
 
 ROOT = Path(__file__).parent.parent
 SMALL = [
@@ -114,7 +114,7 @@ def test_auto_keeps_the_best_on_validation_and_resumes(tmp_path: Path) -> None:
 
 
 def test_resume_after_sigkill_is_bitwise(tmp_path: Path) -> None:
-    words = [sys.executable, "-c", "from meta_text.cli import main; main()"]
+    words = [sys.executable, "-c", "from meta_text.cli.main import main; main()"]
     words += command("train", str(ROOT / "recipes" / "intent.toml"))
     straight, killed = tmp_path / "straight", tmp_path / "killed"
     subprocess.run([*words, "--out", str(straight)], check=True, capture_output=True)

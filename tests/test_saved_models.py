@@ -13,8 +13,8 @@ from test_embedding import tiny_bert
 
 from meta_text import FewShotClassifier
 from meta_text.config import CorpusConfig, EmbeddingConfig, EncoderConfig, Recipe
-from meta_text.embedding import Embedding
-from meta_text.model import build_model
+from meta_text.embedding.embedding import Embedding
+from meta_text.model.model import build_model
 
 
 @pytest.mark.parametrize("version", [1])
@@ -65,7 +65,7 @@ def test_a_published_config_does_not_tell_where_the_texts_lay(tmp_path: Path) ->
 
 
 def test_the_default_model_says_what_it_is() -> None:
-    from meta_text.hub import DEFAULT
+    from meta_text.saving.loading import DEFAULT
 
     card = (DEFAULT / "README.md").read_text("utf-8")
     assert "# The default model of meta_text\n" in card

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-SINUSOID = runpy.run_path(str(Path(__file__).parent.parent / "recipes" / "sinusoid.py"))
+SINUSOID = runpy.run_path(str(Path(__file__).parent.parent / "benchmarks" / "accuracy" / "sinusoid.py"))
 
 
 def test_curves_are_sinusoids() -> None:

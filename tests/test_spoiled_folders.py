@@ -10,8 +10,8 @@ import pytest
 from safetensors.torch import load_file, save_file
 from test_classifier import fitted
 
-from meta_text.classifier import FewShotClassifier
-from meta_text.folders import ModelFileError
+from meta_text.classify.classifier import FewShotClassifier
+from meta_text.files import ModelFileError
 
 Spoil = Callable[[Path], Any]
 

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from test_classifier import LABELS, MODEL, TEXTS
 
-from meta_text.classifier import FewShotClassifier
-from meta_text.cli import main
-from meta_text.inputs import InputRow, chunks, input_rows
-from meta_text.rows import CorpusError, read_rows
-from meta_text.tables import predict_file
+from meta_text.classify.classifier import FewShotClassifier
+from meta_text.classify.input_rows import InputRow, chunks, input_rows
+from meta_text.classify.predict_file import predict_file
+from meta_text.cli.main import main
+from meta_text.corpus.rows import CorpusError, read_rows
 
 GOOD = ["a red wine", "flat tyre", "more wine", "tyre pressure"]
 

@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from meta_text import token_cache
-from meta_text.token_cache import TokenCache, cache_limit, evict
+from meta_text.embedding import token_cache
+from meta_text.embedding.token_cache import TokenCache, cache_limit, evict
 
 WRITER = """
 import sys, time
 from pathlib import Path
 import torch
-from meta_text import token_cache
-from meta_text.token_cache import TokenCache
+from meta_text.embedding import token_cache
+from meta_text.embedding.token_cache import TokenCache
 
 token_cache.SHARD_TEXTS = 7
 root, first = Path(sys.argv[1]), int(sys.argv[2])

@@ -12,16 +12,16 @@ from safetensors.torch import load_file
 from test_model import RECIPE, colours
 
 from meta_text.config import EpisodeConfig, LearnerConfig, Recipe, TrainConfig
-from meta_text.corpus import ClassSplit, Corpus
-from meta_text.embedded_corpus import EmbeddedCorpus
-from meta_text.embedding import bf16_helps
-from meta_text.encoder import MetaLSTM
-from meta_text.folders import ModelFileError
+from meta_text.corpus.corpus import ClassSplit, Corpus
+from meta_text.embedding.embedding import bf16_helps
+from meta_text.files import ModelFileError
 from meta_text.learners import EmbeddedEpisode
+from meta_text.learners.encoder import MetaLSTM
 from meta_text.learners.meta_lstm import MetaLSTMLearner
-from meta_text.model import build_embedding, build_model
-from meta_text.model_folder import model_tensors
-from meta_text.trainer import Trainer
+from meta_text.model.embedded_corpus import EmbeddedCorpus
+from meta_text.model.model import build_embedding, build_model
+from meta_text.saving.model_folder import model_tensors
+from meta_text.training.trainer import Trainer
 
 CORPUS = colours()
 
@@ -48,7 +48,7 @@ def with_validations(made: Trainer, accuracies: list[float], monkeypatch: pytest
     seen: list[dict] = []
 
     def answers(*_: object, **__: object) -> object:
-        from meta_text.evaluation import Answers
+        from meta_text.evaluation.metrics import Answers
 
         right = accuracies[min(len(seen), len(accuracies) - 1)]
         seen.append(model_tensors(made.model))
@@ -57,7 +57,7 @@ def with_validations(made: Trainer, accuracies: list[float], monkeypatch: pytest
         guesses[np.arange(100), (np.arange(100) >= 100 * right).astype(int)] = 1
         return Answers([guesses], [labels], 1.0)
 
-    monkeypatch.setattr("meta_text.evaluation.run_episodes", answers)
+    monkeypatch.setattr("meta_text.evaluation.metrics.run_episodes", answers)
     return seen
 
 

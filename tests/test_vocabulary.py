@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from meta_text.vocabulary import latent_vectors, learn_tokenizer
+from meta_text.embedding.vocabulary import latent_vectors, learn_tokenizer
 
 TEXTS = [
     "my card was lost and the card was blocked",

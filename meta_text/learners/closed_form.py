@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from meta_text.encoder import MetaLSTM
+from meta_text.learners.encoder import MetaLSTM
 from meta_text.learners.learner import Learner, TaskState, Texts, head_logits, membership
 
 

@@ -8,8 +8,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from meta_text.embedding import TokenStates
-from meta_text.encoder import MetaLSTM, Projected
+from meta_text.embedding.embedding import TokenStates
+from meta_text.learners.encoder import MetaLSTM, Projected
 
 Texts = TokenStates | Projected | Float[Tensor, "_ D"]  # token states, or what was computed of them before
 TaskState = dict[str, Tensor]  # whatever a learner knows about a task; here: "head" [N D+1] and fast weights

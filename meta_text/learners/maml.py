@@ -6,7 +6,7 @@ starts the head at the prototypes.
 
 from torch import Tensor, nn
 
-from meta_text.encoder import MetaLSTM
+from meta_text.learners.encoder import MetaLSTM
 from meta_text.learners.gradient import Adapts, GradientLearner
 from meta_text.learners.inner_loop import TaskShape, Weights
 

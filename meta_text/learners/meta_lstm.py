@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from meta_text.encoder import LSTMCell, MetaLSTM
+from meta_text.learners.encoder import LSTMCell, MetaLSTM
 from meta_text.learners.gradient import Adapts, GradientLearner
 from meta_text.learners.inner_loop import TaskShape, Weights
 from meta_text.learners.learner import EmbeddedEpisode, head_logits, prototype_head

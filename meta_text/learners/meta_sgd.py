@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from meta_text.encoder import MetaLSTM
+from meta_text.learners.encoder import MetaLSTM
 from meta_text.learners.gradient import Adapts, GradientLearner
 from meta_text.learners.inner_loop import TaskShape, Weights
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from meta_text.encoder import MetaLSTM
+from meta_text.learners.encoder import MetaLSTM
 from meta_text.learners.inner_loop import TaskShape, Weights, inner_loop
 from meta_text.learners.learner import EmbeddedEpisode, Learner, TaskState, Texts, balanced_cross_entropy, head_logits
 

@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from meta_text.encoder import MetaLSTM
+from meta_text.learners.encoder import MetaLSTM
 from meta_text.learners.learner import EmbeddedEpisode, membership
 from meta_text.learners.meta_lstm import GatedRule, MetaLSTMLearner
 

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from meta_text.encoder import MetaLSTM
+from meta_text.learners.encoder import MetaLSTM
 from meta_text.learners.inner_loop import TaskShape, Weights, inner_loop
 from meta_text.learners.learner import EmbeddedEpisode, balanced_cross_entropy, head_logits
 from meta_text.learners.maml import Maml

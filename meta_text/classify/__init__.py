@@ -1,0 +1,1 @@
+"""FewShotClassifier and what it needs: class edits, audit, files in and out."""

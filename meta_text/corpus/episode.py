@@ -1,0 +1,186 @@
+"""Small tasks drawn from a corpus: episode i is a function of (seed, i), so any run can be repeated or resumed."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from meta_text.corpus.corpus import Corpus
+from meta_text.corpus.rows import CorpusError
+
+Range = int | tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One N-way task as rows of a corpus; label n stands for class_names[n]."""
+
+    class_names: tuple[str, ...]
+    support: tuple[int, ...]  # rows
+    support_labels: tuple[int, ...]
+    query: tuple[int, ...]  # rows
+    query_labels: tuple[int, ...]
+
+    @property
+    def n_way(self) -> int:
+        return len(self.class_names)
+
+
+class EpisodeSampler:
+    """Draws episodes; `sampler[i]` depends on (seed, i) alone.
+
+    n_way and k_shot are numbers or inclusive ranges. A drawn range is shared by `same_shape` neighbouring
+    episodes, so that they stack into one batch. With uneven=True each class draws its own number of shots.
+    A share `hard` of the episodes draws its classes among the 2 n_way nearest to one of them, by words.
+    Of a mixture of corpora each is drawn as often; neighbours share it too, and n_way is cut to the classes
+    that its tasks have.
+    Raises CorpusError when the classes or their texts are too few.
+    """
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        class_names: Sequence[str],
+        *,
+        n_way: Range = 5,
+        k_shot: Range = 5,
+        n_query: int = 5,
+        seed: int = 0,
+        uneven: bool = False,
+        same_shape: int = 1,
+        hard: float = 0.0,
+    ) -> None:
+        self.corpus = corpus
+        self.n_way, self.k_shot = _as_range("n_way", n_way, least=2), _as_range("k_shot", k_shot, least=1)
+        self.n_query, self.seed, self.uneven, self.same_shape = n_query, seed, uneven, same_shape
+        if not 0 <= hard <= 1:
+            raise CorpusError(f"hard={hard}; a share of episodes from 0 to 1 is needed")
+        self.hard = hard
+        if n_query < 1:
+            raise CorpusError(f"n_query={n_query}; at least 1 query a class is needed")
+        self.corpora = self._corpora(class_names)
+
+    @property
+    def pools(self) -> list[list[str]]:
+        """Classes that may meet in an episode: one list, or one a task of the corpus."""
+        return [pool for pools in self.corpora for pool in pools]
+
+    def _corpora(self, class_names: Sequence[str]) -> list[list[list[str]]]:
+        """Classes that may meet, by corpus; one corpus unless it is a mixture."""
+        most = self.k_shot[1] + self.n_query
+        for class_name in class_names:
+            count = len(self.corpus.rows_of(class_name))
+            if count < most:
+                raise CorpusError(
+                    f"class '{class_name}' has {count} texts but k_shot={self.k_shot[1]} and n_query={self.n_query} "
+                    f"need {most}; lower n_query or drop rare classes"
+                )
+        origins, groups = self.corpus.origins, self.corpus.groups
+        pools: dict[str, dict[str, list[str]]] = {}
+        for class_name in class_names:
+            index = self.corpus.class_index(class_name)
+            of_corpus = pools.setdefault(origins[index] if origins else "", {})
+            of_corpus.setdefault(groups[index] if groups else "", []).append(class_name)
+        if not pools:
+            raise CorpusError(f"no class of '{self.corpus.name}' in this part; the class split leaves it empty")
+        for group, pool in next(iter(pools.values())).items():
+            if len(pool) < self.n_way[1]:
+                where = f"task '{group}'" if group and not group.endswith("/") else f"this part of '{self.corpus.name}'"
+                raise CorpusError(
+                    f"{where} has {len(pool)} classes but n_way={self.n_way[1]}; lower n_way or add classes"
+                )
+        return [list(of_corpus.values()) for of_corpus in pools.values()]
+
+    def __getitem__(self, index: int) -> Episode:
+        shape = np.random.default_rng([self.seed, 0, index // self.same_shape])
+        pools = self.corpora[shape.integers(len(self.corpora)) if len(self.corpora) > 1 else 0]
+        n_way = min(int(shape.integers(self.n_way[0], self.n_way[1] + 1)), *map(len, pools), self.n_way[1])
+        size = n_way if self.uneven else 1
+        shots = np.resize(shape.integers(self.k_shot[0], self.k_shot[1] + 1, size=size), n_way)
+        rng = np.random.default_rng([self.seed, 1, index])
+        pool = pools[rng.integers(len(pools))]
+        near = list(range(len(pool)))
+        if self.hard and rng.random() < self.hard:
+            near = self._neighbours[pool[0]][rng.integers(len(pool))][: 2 * n_way]
+        chosen = tuple(pool[near[i]] for i in rng.permutation(len(near))[:n_way])
+        support: list[tuple[int, int]] = []
+        query: list[tuple[int, int]] = []
+        for label, class_name in enumerate(chosen):
+            rows = self.corpus.rows_of(class_name)
+            k = int(shots[label])
+            drawn = rng.choice(len(rows), size=k + self.n_query, replace=False)
+            support += [(rows[i], label) for i in drawn[:k]]
+            query += [(rows[i], label) for i in drawn[k:]]
+        # nothing downstream may lean on "sorted by class"
+        support = [support[i] for i in rng.permutation(len(support))]
+        return _episode(chosen, support, query)
+
+    @cached_property
+    def _neighbours(self) -> dict[str, list[list[int]]]:
+        """By the first class of each pool: for every class of it, all of them from the nearest (itself) on.
+
+        By the cosine between sums of the TF-IDF vectors of their texts: no model is needed.
+        """
+        from sklearn.feature_extraction.text import TfidfVectorizer
+
+        found = {}
+        for pool in self.pools:
+            texts = [" ".join(self.corpus.texts[row] for row in self.corpus.rows_of(name)) for name in pool]
+            vectors = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5), sublinear_tf=True).fit_transform(texts)
+            similar = (vectors @ vectors.T).toarray()
+            found[pool[0]] = np.argsort(-similar, axis=1, kind="stable").tolist()
+        return found
+
+    def take(self, start: int, count: int) -> list[Episode]:
+        return [self[i] for i in range(start, start + count)]
+
+
+def given_episodes(corpus: Corpus, class_names: Sequence[str]) -> list[Episode]:
+    """One episode a task for corpora that fix their support: partition "train" is support, "test" is query.
+
+    Empty when the corpus has no `partition` field or no task. Texts of other partitions are not used.
+    """
+    partition = corpus.fields.get("partition")
+    if partition is None or corpus.groups is None:
+        return []
+    tasks: dict[str, list[str]] = {}
+    for class_name in class_names:
+        tasks.setdefault(corpus.groups[corpus.class_index(class_name)], []).append(class_name)
+    episodes = []
+    for group, names in tasks.items():
+        labelled = [(row, label) for label, name in enumerate(names) for row in corpus.rows_of(name)]
+        support = [pair for pair in labelled if partition[pair[0]] == "train"]
+        query = [pair for pair in labelled if partition[pair[0]] == "test"]
+        if not support or not query:
+            lacking = "test" if support else "train"
+            raise CorpusError(f"task '{group}' has no text with partition '{lacking}'; train and test are needed")
+        episodes.append(_episode(tuple(names), support, query))
+    return episodes
+
+
+def _episode(names: tuple[str, ...], support: list[tuple[int, int]], query: list[tuple[int, int]]) -> Episode:
+    rows, labels = zip(*support, strict=True)
+    query_rows, query_labels = zip(*query, strict=True)
+    return Episode(names, rows, labels, query_rows, query_labels)
+
+
+def _as_range(name: str, value: Range | Sequence[int], least: int) -> tuple[int, int]:
+    low, high = (value, value) if isinstance(value, int) else tuple(value)
+    if not least <= low <= high:
+        raise CorpusError(f"{name}={value}; a number of at least {least}, or a range [low, high] of such, is needed")
+    return low, high
+
+
+def batches(episodes: Sequence[Episode], size: int) -> Iterator[Sequence[Episode]]:
+    """Consecutive episodes of equal shape, at most `size` together."""
+    start = 0
+    for end in range(1, len(episodes) + 1):
+        full = end - start == size
+        if end == len(episodes) or full or _shape(episodes[end]) != _shape(episodes[start]):
+            yield episodes[start:end]
+            start = end
+
+
+def _shape(episode: Episode) -> tuple[int, int, int]:
+    return episode.n_way, len(episode.support), len(episode.query)

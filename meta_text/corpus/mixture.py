@@ -1,0 +1,82 @@
+"""Several corpora as one: the recipe's own, which is also validated and tested on, and others that only train."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from meta_text.corpus.corpus import ClassSplit, Corpus
+from meta_text.corpus.rows import CorpusError
+
+
+def with_others(
+    corpus: Corpus, split: ClassSplit, others: Sequence[Corpus], texts_needed: int
+) -> tuple[Corpus, ClassSplit]:
+    """One corpus whose train classes are those of `split` and every class of the others.
+
+    A class is then called "corpus/class", and `origins` keeps corpora apart: an episode holds classes of one.
+    What the others share with the validation and test classes (the same text, case and spaces aside) is left
+    out, and so are their classes with fewer than `texts_needed` texts; `skipped` counts both.
+    Raises CorpusError when two corpora have one name.
+    """
+    members = [corpus, *others]
+    names = [member.name for member in members]
+    if len(set(names)) < len(names):
+        raise CorpusError(f"corpora {', '.join(names)}; [corpus] also must name others, each once")
+    hidden = {_plain(corpus.texts[row]) for name in (*split.validation, *split.test) for row in corpus.rows_of(name)}
+    skipped = dict(corpus.skipped)
+    kept = [corpus]
+    for other in others:
+        seen = [row for row, text in enumerate(other.texts) if _plain(text) in hidden]
+        _count(skipped, f"{other.name}: text of a validation or test class", len(seen))
+        part = other.without(seen)
+        rare = [name for name in part.class_names if len(part.rows_of(name)) < texts_needed]
+        rows = [row for name in rare for row in part.rows_of(name)]
+        _count(skipped, f"{other.name}: class with fewer than {texts_needed} texts", len(rows))
+        kept.append(part.without(rows))
+    merged = _joined(kept, skipped)
+    others_train = tuple(
+        name
+        for name, origin in zip(merged.class_names, merged.origins or (), strict=True)
+        if origin != corpus.name and merged.rows_of(name)
+    )
+    own = [tuple(f"{corpus.name}/{name}" for name in split.part(part)) for part in ("train", "validation", "test")]
+    return merged, ClassSplit(own[0] + others_train, own[1], own[2])
+
+
+def _joined(members: Sequence[Corpus], skipped: dict[str, int]) -> Corpus:
+    texts: list[str] = []
+    labels: list[int] = []
+    names: list[str] = []
+    groups: list[str] = []
+    origins: list[str] = []
+    columns = members[0].fields
+    fields = {key: list(values) for key, values in columns.items()}
+    for member in members:
+        texts += member.texts
+        labels += [len(names) + label for label in member.labels]
+        names += [f"{member.name}/{name}" for name in member.class_names]
+        within = member.groups or ("",) * len(member.class_names)
+        groups += [f"{member.name}/{group}" for group in within]
+        origins += [member.name] * len(member.class_names)
+        if member is not members[0]:
+            for column in fields.values():
+                column += [""] * len(member.texts)
+    return replace(
+        members[0],
+        texts=tuple(texts),
+        labels=tuple(labels),
+        class_names=tuple(names),
+        fields={key: tuple(values) for key, values in fields.items()},
+        groups=tuple(groups),
+        origins=tuple(origins),
+        skipped=skipped,
+        class_splits={},
+    )
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.casefold().split())
+
+
+def _count(skipped: dict[str, int], reason: str, rows: int) -> None:
+    if rows:
+        skipped[reason] = rows

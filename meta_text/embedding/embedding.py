@@ -1,0 +1,344 @@
+"""Texts to token states: a learned, a static or a transformer embedding, behind one class.
+
+The three kinds differ in their tokenizer and in the module that turns token ids into states; everything
+after it (cache, padding, gradients) is the same.
+"""
+
+import copy
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+
+from meta_text.embedding.batching import Windows, by_length, windows_ahead
+from meta_text.embedding.pretrained import MINILM, find_model
+from meta_text.embedding.token_cache import TokenCache
+from meta_text.embedding.vocabulary import latent_vectors, learn_tokenizer
+
+MAX_WINDOWS = 16  # of a long text; what comes after them is cut and counted
+Kind = Literal["learned", "static", "transformer"]
+Train = Literal["none", "lora", "full"]
+
+
+class TokenStates(NamedTuple):
+    """One vector a token, right-padded; mask is True on real tokens."""
+
+    states: Float[Tensor, "*B T E"]
+    mask: Bool[Tensor, "*B T"]
+
+
+class TokenIds(NamedTuple):
+    """Token ids, right-padded; mask is True on real tokens."""
+
+    ids: Int[Tensor, "B T"]
+    mask: Bool[Tensor, "B T"]
+
+
+class Embedding(nn.Module):
+    """Tokenizer and module: text -> token states of width `width`. Make one with `learned`, `static` or `transformer`.
+
+    `train` says what the outer loop may change: "none" (frozen, states cached on disk), "lora" or "full" (all but a
+    transformer's token table, half of its weights, of which a step touches few rows). `trained` names those
+    parameters; `settle` ends their training.
+    """
+
+    def __init__(
+        self, kind: Kind, tokenizer: Tokenizer, body: nn.Module, width: int, max_tokens: int, model: str, train: Train
+    ) -> None:
+        super().__init__()
+        tokenizer.no_padding()
+        # overflow windows share a quarter, so that no phrase is torn apart in both
+        tokenizer.enable_truncation(max_tokens, stride=max_tokens // 4 if max_tokens >= 8 else 0)
+        self.kind, self.tokenizer, self.body, self.width = kind, tokenizer, body, width
+        self.max_tokens, self.model, self.train_mode = max_tokens, model, train
+        self.folder: Path | None = None  # where it was read from, and the commit of a snapshot from the Hub
+        self.commit: str | None = None
+        self.engine: Callable[[TokenIds], TokenStates] | None = None  # what engine.choose found fastest for `join`
+        self._low: list[nn.Module] = []  # in a list, so that it is no part of this module's own weights
+        if train == "none":
+            self.body.requires_grad_(False)
+        self.trained = frozenset(name for name, p in self.body.named_parameters() if p.requires_grad)
+
+    @classmethod
+    def learned(
+        cls, texts: Iterable[str], *, width: int = 128, vocabulary: int = 8000, max_tokens: int = 128, seed: int = 0
+    ) -> "Embedding":
+        """A vocabulary and a start of its vectors from these texts alone; pass the training classes' texts only."""
+        texts = list(texts)
+        tokenizer = learn_tokenizer(texts, vocabulary)
+        vectors = latent_vectors(tokenizer, texts, width, seed)
+        body = nn.Embedding.from_pretrained(vectors, freeze=False)  # nn.Embedding() would draw from the global state
+        return cls("learned", tokenizer, body, width, max_tokens, "learned", "full")
+
+    @classmethod
+    def static(cls, folder: str | Path, *, max_tokens: int = 128, train: Train = "none") -> "Embedding":
+        """A token matrix (the one 2-D tensor of *.safetensors, or a transformer's input embeddings) with tokenizer.json."""
+        from safetensors import safe_open
+
+        folder = find_model(str(folder))
+        matrices = {}
+        for path in sorted(folder.glob("*.safetensors")):
+            with safe_open(path, framework="pt") as tensors:
+                stored = list(tensors.keys())
+                names = [n for n in stored if "word_embeddings" in n or "embed_tokens" in n] or stored
+                matrices.update({name: tensors.get_tensor(name) for name in names})
+        found = [matrix for matrix in matrices.values() if matrix.ndim == 2]
+        if len(found) != 1:
+            raise ValueError(
+                f"{folder} holds {len(found)} token matrices ({', '.join(matrices) or 'no tensor'}); one 2-D tensor is needed"
+            )
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        body = nn.Embedding.from_pretrained(found[0].float(), freeze=train == "none")
+        return cls("static", tokenizer, body, found[0].shape[1], max_tokens, str(folder), train)._from(folder)
+
+    @classmethod
+    def transformer(
+        cls,
+        model: str = MINILM,
+        *,
+        max_tokens: int = 128,
+        train: Train = "none",
+        revision: str | None = None,
+        rank: int = 16,
+        seed: int = 0,
+    ) -> "Embedding":
+        """An encoder by Hub name or local path, with its tokenizer.json. Dropout stays off, so runs repeat."""
+        from transformers import AutoModel
+
+        folder = find_model(model, revision)
+        with _quiet_transformers():
+            # eager: on a CPU the fused attention took three times as long in bf16 on masked short texts
+            body: Any = AutoModel.from_pretrained(
+                folder,
+                local_files_only=True,
+                trust_remote_code=False,
+                dtype=torch.float32,
+                attn_implementation="eager",
+            )
+        for dropout in (module for module in body.modules() if isinstance(module, nn.Dropout)):
+            dropout.p = 0.0
+        if train == "lora":
+            body = _with_lora(body, rank, seed)
+        for idle in (body.get_input_embeddings(), getattr(body, "pooler", None)):
+            if idle is not None:
+                idle.requires_grad_(False)
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        return cls("transformer", tokenizer, body, body.config.hidden_size, max_tokens, model, train)._from(folder)
+
+    def _from(self, folder: Path) -> "Embedding":
+        self.folder, self.commit = folder, folder.name if folder.parent.name == "snapshots" else None
+        return self
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.body.parameters()).device
+
+    @property
+    def trainable(self) -> bool:
+        return any(p.requires_grad for p in self.body.parameters())
+
+    def settle(self) -> "Embedding":
+        """The end of training: LoRA's updates go into the weights they belong to, and nothing has a gradient any more."""
+        if self.trainable and self.train_mode == "lora":
+            self.body.merge_adapter()  # type: ignore[operator]
+        self.body.requires_grad_(False)
+        return self
+
+    def tokenize(self, texts: Sequence[str]) -> TokenIds:
+        """Right-padded ids on the embedding's device; texts beyond max_tokens are cut, no text is left without a token."""
+        return self._pad([encoding.ids or [0] for encoding in self.tokenizer.encode_batch_fast(list(texts))])
+
+    def _pad(self, rows: Sequence[list[int]]) -> TokenIds:
+        longest = max(map(len, rows))
+        ids = torch.tensor([row + [0] * (longest - len(row)) for row in rows], device=self.device)
+        lengths = torch.tensor([len(row) for row in rows], device=self.device)
+        return TokenIds(ids, torch.arange(longest, device=self.device) < lengths[:, None])
+
+    def forward(self, tokens: TokenIds) -> TokenStates:
+        return self.compute(tokens, bf16_helps(self.device))
+
+    def compute(self, tokens: TokenIds, in_bf16: bool) -> TokenStates:
+        """Token states in a given precision; only a transformer has a choice."""
+        if self.kind != "transformer":
+            return TokenStates(self.body(tokens.ids), tokens.mask)
+        frozen_on_cpu = in_bf16 and self.device.type == "cpu" and not self.trainable
+        body = self._bf16_body() if frozen_on_cpu else self.body
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=in_bf16 and not frozen_on_cpu):
+            output = body(input_ids=tokens.ids, attention_mask=tokens.mask.long())
+        return TokenStates(output.last_hidden_state.float(), tokens.mask)
+
+    def _bf16_body(self) -> nn.Module:
+        """A copy with bf16 weights: autocast would cast every frozen weight again in every call.
+
+        Its attention is written in plain matrix products, three times faster on short texts than the fused one.
+        """
+        if not self._low:
+            body: Any = copy.deepcopy(self.body).to(torch.bfloat16)
+            body.set_attn_implementation("eager")
+            self._low.append(body)
+        return self._low[0]
+
+    def join(self, texts: Sequence[Windows]) -> TokenStates:
+        """Token states of whole texts: the states of each text's windows, one after another."""
+        flat = [window for windows in texts for window in windows]
+        read: TokenStates = (self.engine or self)(self._pad(flat))
+        if len(flat) == len(texts):
+            return read
+        real = iter(states[mask] for states, mask in zip(*read, strict=True))
+        joined = [torch.cat([next(real) for _ in windows]) for windows in texts]
+        lengths = torch.tensor([len(states) for states in joined], device=self.device)
+        padded = nn.utils.rnn.pad_sequence(joined, batch_first=True)
+        return TokenStates(padded, torch.arange(padded.shape[1], device=self.device) < lengths[:, None])
+
+    @torch.no_grad()
+    def encode(self, texts: Sequence[str]) -> list[Tensor]:
+        """Token states [T E] a text, cut at max_tokens, unpadded, in order."""
+        states: list[Tensor] = [torch.empty(0)] * len(texts)
+        for rows, read in windows_ahead(self.tokenizer, texts):
+            first = [windows[0] for windows in read]
+            for batch in by_length([len(window) for window in first]):
+                for i, part in zip(batch, self(self._pad([first[i] for i in batch])).states, strict=True):
+                    states[rows[i]] = part[: len(first[i])].cpu()
+        return states
+
+    def weights_hash(self) -> str:
+        """SHA-256 over the body's tensors and the tokenizer: what a cached state depends on."""
+        digest = hashlib.sha256(self.tokenizer.to_str().encode())
+        for name, tensor in sorted(self.body.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        return digest.hexdigest()
+
+    def bind(
+        self,
+        texts: Sequence[str],
+        *,
+        rows: Iterable[int] | None = None,
+        cache: Path | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> "BoundTexts":
+        """Make texts (of them `rows`, if not all) ready for look-up by row.
+
+        Token states come from the cache where the embedding stands still, else ids are run again each time.
+        """
+        return BoundTexts(self, texts, range(len(texts)) if rows is None else rows, cache, progress)
+
+
+class BoundTexts:
+    """Rows of a corpus as token states. Calling it with rows returns one padded batch."""
+
+    def __init__(
+        self,
+        embedding: Embedding,
+        texts: Sequence[str],
+        rows: Iterable[int],
+        cache: Path | None,
+        progress: Callable[[int, int], None] | None,
+    ) -> None:
+        self.embedding, self.texts = embedding, texts
+        self.cached = not embedding.trainable and embedding.kind == "transformer"
+        self.held: dict[int, Tensor] = {}
+        if self.cached:
+            self.cache = TokenCache(
+                {
+                    "model": embedding.model,
+                    "weights": embedding.weights_hash(),
+                    "max_tokens": embedding.max_tokens,
+                    "dtype": "float16",
+                    "computed_in": "bfloat16 weights" if bf16_helps(embedding.device) else "float32",
+                },
+                cache,
+            )
+            wanted = [texts[row] for row in rows]
+            total = len(set(wanted))
+            self.cache.fill(wanted, embedding.encode, lambda done: progress(done, total) if progress else None)
+        else:
+            self.ids = [encoding.ids or [0] for encoding in embedding.tokenizer.encode_batch_fast(list(texts))]
+
+    def __call__(self, rows: Sequence[int]) -> TokenStates:
+        """Token states [B T E] of these rows, on the embedding's device; with gradient if the embedding trains."""
+        if self.held:
+            return self._padded([self.held[row] for row in rows])
+        if self.cached:
+            return self._padded([self.cache.get(self.texts[row]) for row in rows])
+        ids = [torch.tensor(self.ids[row]) for row in rows]
+        if self.embedding.kind != "transformer":
+            states: TokenStates = self.embedding(TokenIds(*self._padded(ids)))
+            return states
+        return self._padded(self._run(ids))
+
+    def _run(self, ids: Sequence[Tensor], batch_size: int = 64) -> list[Tensor]:
+        """States [T E] of token ids; texts of like length run together, so that little padding is computed."""
+        order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
+        states: list[Tensor] = [torch.empty(0)] * len(ids)
+        for start in range(0, len(order), batch_size):
+            chosen = order[start : start + batch_size]
+            batch = self.embedding(TokenIds(*self._padded([ids[i] for i in chosen])))
+            for i, row in zip(chosen, batch.states, strict=True):
+                states[i] = row[: len(ids[i])]
+        return states
+
+    def _padded(self, parts: Sequence[Tensor]) -> TokenStates:
+        """Rows of unequal length, right-padded, and which places are real."""
+        device = self.embedding.device
+        lengths = torch.tensor([len(part) for part in parts], device=device)
+        if parts[0].dtype == torch.float16:  # stored states, widened while they are copied: they are touched once
+            padded = torch.zeros(len(parts), max(map(len, parts)), *parts[0].shape[1:])
+            for row, part in zip(padded, parts, strict=True):
+                row[: len(part)] = part
+        else:
+            padded = nn.utils.rnn.pad_sequence(list(parts), batch_first=True)
+        padded = padded.to(device)
+        return TokenStates(padded, torch.arange(padded.shape[1], device=device) < lengths[:, None])
+
+    @contextmanager
+    def holding(self, rows: Iterable[int]) -> Iterator[None]:
+        """While the embedding stands still, as in validation: these rows are encoded once and kept in memory."""
+        if not self.cached and self.embedding.kind == "transformer":
+            wanted = sorted(set(rows))
+            with torch.no_grad():
+                states = self._run([torch.tensor(self.ids[row]) for row in wanted])
+            self.held = dict(zip(wanted, (part.half() for part in states), strict=True))
+        try:
+            yield
+        finally:
+            self.held = {}
+
+
+def bf16_helps(device: torch.device) -> bool:
+    """Where bf16 matrix products are faster than fp32: CUDA, and processors with AMX tiles (elsewhere several times slower)."""
+    return device.type == "cuda" or (device.type == "cpu" and torch.cpu._is_amx_tile_supported())
+
+
+@contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    """No bar over the second that loading takes; it would be drawn even where stderr is a file."""
+    from transformers.utils import logging
+
+    was_on = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if was_on:
+            logging.enable_progress_bar()
+
+
+def _with_lora(body: nn.Module, rank: int, seed: int) -> nn.Module:
+    """Low-rank updates of every linear map (Hu et al., ICLR 2022), drawn without touching the global random state."""
+    from peft import LoraConfig, get_peft_model
+
+    # the pooler, a map of the first token alone, has no part in token states
+    linears = [name for name, m in body.named_modules() if isinstance(m, nn.Linear) and "pooler" not in name]
+    if not linears:
+        raise ValueError('this embedding has no linear map for LoRA to adapt; use train = "full"')
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        settings = LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules=linears)
+        return get_peft_model(body, settings)

@@ -1,0 +1,1 @@
+"""An embedding and a learner as one model, and that model adapted to a set of classes."""

@@ -1,0 +1,97 @@
+"""A corpus bound to an embedding: episodes of rows in, what learners read out."""
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from meta_text.corpus.corpus import Corpus
+from meta_text.corpus.episode import Episode
+from meta_text.embedding.embedding import Embedding, TokenStates
+from meta_text.learners import EmbeddedEpisode, Learner
+
+
+class EmbeddedCorpus:
+    """A corpus, and its class names, bound to an embedding: episodes in, stacked token states out.
+
+    rows: those that will be asked for, if not all; the others are not encoded.
+    """
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        embedding: Embedding,
+        *,
+        rows: Iterable[int] | None = None,
+        cache: Path | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:
+        self.corpus = corpus
+        texts = [*corpus.texts, *(corpus.label_text(name) for name in corpus.class_names)]
+        wanted = None if rows is None else [*rows, *range(len(corpus.texts), len(texts))]
+        self.bound = embedding.bind(texts, rows=wanted, cache=cache, progress=progress)
+        self.device = embedding.device
+
+    def holding(self, episodes: Sequence[Episode]) -> AbstractContextManager[None]:
+        """While the embedding stands still: the texts and names of these episodes are encoded once."""
+        return self.bound.holding(row for e in episodes for row in (*e.support, *e.query, *self._name_rows(e)))
+
+    def batch(self, episodes: Sequence[Episode], *, label_names: bool) -> EmbeddedEpisode:
+        """Equal-shaped episodes as one EmbeddedEpisode with a leading axis over tasks."""
+        rows = [[*e.support, *e.query, *(self._name_rows(e) if label_names else ())] for e in episodes]
+        flat = [row for task in rows for row in task]
+        unique = list(dict.fromkeys(flat))
+        place = {row: i for i, row in enumerate(unique)}
+        index = torch.tensor([place[row] for row in flat], device=self.device)
+        texts = self.represent(unique)
+
+        def each(stacked: Tensor) -> Tensor:
+            # index_select: the backward of plain indexing adds atomically, so two runs would differ in the last bit
+            picked: Tensor = stacked.index_select(0, index).unflatten(0, (len(episodes), -1))
+            return picked
+
+        stacked = each(texts) if isinstance(texts, Tensor) else TokenStates(each(texts.states), each(texts.mask))
+
+        def part(start: int, end: int | None) -> TokenStates | Tensor:
+            if isinstance(stacked, Tensor):
+                return stacked[:, start:end]
+            return TokenStates(stacked.states[:, start:end], stacked.mask[:, start:end])
+
+        n_support = len(episodes[0].support)
+        n_asked = n_support + len(episodes[0].query)
+        return EmbeddedEpisode(
+            support=part(0, n_support),
+            support_labels=torch.tensor([e.support_labels for e in episodes], device=self.device),
+            query=part(n_support, n_asked),
+            query_labels=torch.tensor([e.query_labels for e in episodes], device=self.device),
+            n_way=episodes[0].n_way,
+            names=part(n_asked, None) if label_names else None,
+            classes=torch.tensor(
+                [list(map(self.corpus.class_index, e.class_names)) for e in episodes], device=self.device
+            ),
+        )
+
+    def represent(self, rows: Sequence[int]) -> TokenStates | Tensor:
+        """What a learner reads of these rows: token states [B T E]."""
+        return self.bound(rows)
+
+    def _name_rows(self, episode: Episode) -> list[int]:
+        return [len(self.corpus.texts) + self.corpus.class_index(name) for name in episode.class_names]
+
+
+class FeatureCorpus(EmbeddedCorpus):
+    """The same corpus as features [B D], where embedding and encoder stand still: each text is encoded once."""
+
+    def __init__(self, embedded: EmbeddedCorpus, learner: Learner) -> None:
+        self.corpus, self.bound, self.device, self.learner = embedded.corpus, embedded.bound, embedded.device, learner
+        self.known: dict[int, Tensor] = {}
+
+    @torch.no_grad()
+    def represent(self, rows: Sequence[int]) -> TokenStates | Tensor:
+        """Features [B D] of these rows."""
+        missing = [row for row in rows if row not in self.known]
+        if missing:
+            self.known.update(zip(missing, self.learner.features(self.bound(missing)), strict=True))
+        return torch.stack([self.known[row] for row in rows])

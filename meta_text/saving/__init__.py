@@ -1,0 +1,1 @@
+"""Models and classifiers on disk and on the Hugging Face Hub."""

@@ -1,0 +1,113 @@
+"""The classes beside a saved model: their task, their names and, if asked, their labelled texts."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+
+from meta_text.corpus.rows import CorpusError, read_rows
+from meta_text.files import ModelFileError
+from meta_text.model.adaptation import Adaptation
+from meta_text.model.calibration import Calibration
+from meta_text.model.model import MetaModel
+from meta_text.saving.model_folder import AGAIN, checked, file_sha256, read_config, read_tensors
+
+TASK, SUPPORT = "task.safetensors", "support.jsonl"
+
+
+@dataclass(frozen=True)
+class StoredClasses:
+    """What config.json says of the classes; `sha256` is over all the rest of it."""
+
+    labels: list[bool | int | str]
+    names: list[str] | None
+    shots: float
+    task_sha256: str
+    corrections: tuple[float, ...] = ()
+    support_sha256: str | None = None
+    sha256: str | None = None  # not in the first folders of format version 1
+
+
+def write_adaptation(adapted: Adaptation, folder: Path, *, include_support: bool) -> dict[str, Any]:
+    """The task beside a model; returns what config.json must say of it."""
+    save_file({name: t.detach().cpu().contiguous() for name, t in adapted.task.items()}, folder / TASK)
+    if include_support:
+        rows = [
+            json.dumps({"text": text, "label": label}, ensure_ascii=False)
+            for label, texts in adapted.support.items()
+            for text in texts
+        ]
+        (folder / SUPPORT).write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
+    stored = {
+        "labels": list(adapted.support),
+        "names": adapted.names,
+        "shots": adapted.shots,
+        "corrections": adapted.corrections,
+        "task_sha256": file_sha256(folder / TASK),
+        "support_sha256": file_sha256(folder / SUPPORT) if include_support else None,
+    }
+    return {**stored, "sha256": _digest(stored)}
+
+
+def load_adaptation(folder: Path, model: MetaModel) -> Adaptation | None:
+    """The classes that were saved with a model, or None. Raises ModelFileError where files and config disagree."""
+    values = read_config(folder).get("classifier")
+    if values is None:
+        return None
+    stored = checked(StoredClasses, values, f"{folder}/config.json, classifier")
+    tensors = read_tensors(folder / TASK)
+    _check(folder, stored, values, len(tensors.get("head", ())))
+    # cloned: a memory-mapped tensor is not aligned as a computed one, and sums would differ in the last bit
+    task = {name: tensor.clone().to(model.embedding.device) for name, tensor in tensors.items()}
+    support = _read_support(folder / SUPPORT, stored)
+    kept = None if stored.names is None else tuple(stored.names)
+    calibration = Calibration.of(model.calibration, kept is not None)
+    bare = Adaptation(model, calibration, support, kept, task, stored.shots, corrections=stored.corrections)
+    return bare.with_features() if any(support.values()) else bare
+
+
+def _check(folder: Path, stored: StoredClasses, values: dict[str, Any], heads: int) -> None:
+    if file_sha256(folder / TASK) != stored.task_sha256:
+        raise ModelFileError(f"{folder / TASK} is not the file that config.json describes; copy the whole folder again")
+    way_out = "change classes through the classifier (rename_class, remove_class, ...), not in the file"
+    if heads != len(stored.labels):
+        raise ModelFileError(
+            f"{folder}/config.json lists {len(stored.labels)} classes but {TASK} holds {heads}; {way_out}"
+        )
+    rest = {key: value for key, value in values.items() if key != "sha256"}
+    if stored.sha256 is not None and _digest(rest) != stored.sha256:
+        raise ModelFileError(
+            f"the classes in {folder}/config.json (labels, names, shots, corrections) are not those that were saved; "
+            + way_out
+        )
+
+
+def _read_support(path: Path, stored: StoredClasses) -> dict[Any, tuple[str, ...]]:
+    """Each label with its texts, none where they were not saved."""
+    support: dict[Any, tuple[str, ...]] = dict.fromkeys(stored.labels, ())
+    if not path.exists():
+        return support
+    if stored.support_sha256 is not None and file_sha256(path) != stored.support_sha256:
+        raise ModelFileError(
+            f"{path} does not hold the texts that were learned; change them through the classifier (add_examples, "
+            "remove_examples), or remove the file: the classifier then answers but cannot be changed"
+        )
+    try:
+        for number, row in enumerate(read_rows(path), start=1):
+            label, text = row.get("label"), row.get("text")
+            if not isinstance(label, bool | int | str) or label not in support or not isinstance(text, str):
+                raise ModelFileError(
+                    f"{path}, line {number}: a text with one of the labels in config.json is needed, found {row}; {AGAIN}"
+                )
+            support[label] = (*support[label], text)
+    except CorpusError as error:
+        raise ModelFileError(f"{error}; {AGAIN}") from None
+    return support
+
+
+def _digest(stored: dict[str, Any]) -> str:
+    """SHA-256 over plain values, in whatever order they stand."""
+    return hashlib.sha256(json.dumps(stored, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,225 @@
+"""Models on disk: config.json, model.safetensors, tokenizer.json. No pickle is written or read."""
+
+import hashlib
+import json
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from pydantic import TypeAdapter, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+
+from meta_text.config import ConfigError, Recipe, parse_recipe
+from meta_text.embedding.embedding import Embedding
+from meta_text.files import ModelFileError
+from meta_text.model.calibration import Calibration
+from meta_text.model.model import MetaModel, build_embedding, build_model
+
+FORMAT_VERSION = 1
+EMBEDDING = "embedding"
+AGAIN = "copy the whole folder again, or save the model again"
+PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".joblib", ".ckpt", ".npy")
+Stored = TypeVar("Stored")
+
+
+@dataclass(frozen=True)
+class StoredModel:
+    """What config.json must say of a model; what has a default was not written from the start of format version 1."""
+
+    recipe: dict[str, Any]
+    calibration: dict[str, Calibration]
+    results: list[dict[str, Any]]
+    embedding_weights_sha256: str | None = None
+    embedding_commit: str | None = None
+    tokenizer_sha256: str | None = None
+
+
+def model_tensors(model: MetaModel) -> dict[str, Tensor]:
+    """The learner's tensors, and the embedding's where training changed them."""
+    tensors = {f"learner.{name}": tensor for name, tensor in model.learner.state_dict().items()}
+    body = model.embedding.body.state_dict() if model.embedding.trained else {}
+    tensors |= {f"embedding.{name}": tensor for name, tensor in body.items() if name in model.embedding.trained}
+    return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
+
+
+def load_tensors(model: MetaModel, tensors: dict[str, Tensor], source: Path) -> None:
+    """Put saved tensors in place. Raises ModelFileError unless names and shapes agree exactly."""
+    own = model_tensors(model)
+    missing, unknown = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
+    if missing or unknown:
+        raise ModelFileError(
+            f"{source} does not fit its config.json: missing {missing[:3] or 'none'}, unknown {unknown[:3] or 'none'}; "
+            f"save the model again with this version"
+        )
+    for part, module in (("learner", model.learner), ("embedding", model.embedding.body)):
+        state = {name.removeprefix(f"{part}."): t for name, t in tensors.items() if name.startswith(f"{part}.")}
+        try:
+            module.load_state_dict(state, strict=False)  # names were compared above; frozen weights are not in the file
+        except RuntimeError as error:
+            raise ModelFileError(f"{source} does not fit its config.json: {error}") from None
+
+
+def write_model(model: MetaModel, folder: Path, extra: dict[str, Any] | None = None) -> None:
+    """The three files of a model, into an existing folder."""
+    save_file(model_tensors(model), folder / "model.safetensors")
+    (folder / "tokenizer.json").write_text(model.embedding.tokenizer.to_str(), encoding="utf-8")
+    config = {
+        "format_version": FORMAT_VERSION,
+        "library": "meta_text",
+        "recipe": model.recipe.as_dict(),
+        "calibration": model.calibration,
+        "results": model.results,
+        "embedding_weights_sha256": None if model.embedding.trained else model.embedding.weights_hash(),
+        "embedding_commit": model.embedding.commit,
+        "tokenizer_sha256": file_sha256(folder / "tokenizer.json"),
+        **(extra or {}),
+    }
+    (folder / "config.json").write_text(json.dumps(config, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def load_model(folder: str | Path) -> MetaModel:
+    """Read a model folder, strictly. Raises ModelFileError with the file at fault; no network for a local embedding."""
+    folder = Path(folder)
+    stored = checked(StoredModel, read_config(folder), f"{folder}/config.json")
+    refuse_pickles(folder)
+    wanted, path = stored.embedding_weights_sha256, folder / "model.safetensors"
+    tensors = read_tensors(path)
+    recipe = _recipe_of(folder, stored)
+    embedding = _embedding_of(folder, recipe, stored)
+    if wanted is not None and embedding.weights_hash() != wanted:
+        raise ModelFileError(
+            f"{folder} was trained on other weights of '{recipe.embedding.model}' (SHA-256 {wanted[:12]}...) than "
+            f"those found here ({embedding.weights_hash()[:12]}...); install the same embedding"
+        )
+    try:
+        model = build_model(recipe, embedding, n_classes=len(tensors.get("learner.joint_head", ())))
+    except ConfigError as error:
+        raise ModelFileError(f"{folder}/config.json: {error}; upgrade meta_text, or {AGAIN}") from None
+    load_tensors(model, tensors, path)
+    model.calibration = {kind: found.as_dict() for kind, found in stored.calibration.items()}
+    model.results = stored.results
+    model.embedding.settle()
+    return model.eval()
+
+
+def embedding_source(folder: Path) -> tuple[str, str | None] | None:
+    """Name and revision of the pretrained embedding that a model folder needs; None where it brings its own."""
+    stored = checked(StoredModel, read_config(folder), f"{folder}/config.json")
+    wanted = _recipe_of(folder, stored).embedding
+    if wanted.kind == "learned" or (folder / EMBEDDING).is_dir():
+        return None
+    return wanted.model, wanted.revision or stored.embedding_commit
+
+
+def _recipe_of(folder: Path, stored: StoredModel) -> Recipe:
+    try:
+        return parse_recipe(stored.recipe)
+    except ConfigError as error:
+        raise ModelFileError(f"{folder}/config.json: {error}; upgrade meta_text, or {AGAIN}") from None
+
+
+def checked(kind: type[Stored], values: Any, where: str) -> Stored:
+    """A part of config.json as a dataclass. Raises ModelFileError naming what is missing or of the wrong kind."""
+    try:
+        return TypeAdapter(kind).validate_python(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        found = "is missing" if first["type"] == "missing" else f"is {str(first['input'])[:40]!r}"
+        raise ModelFileError(f"{where}: '{key}' {found} ({first['msg'].lower()}); {AGAIN}") from None
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Raises ModelFileError for a file that is missing or no safetensors."""
+    try:
+        tensors: dict[str, Tensor] = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ModelFileError(f"{path} cannot be read ({error}); copy the whole folder again") from None
+    return tensors
+
+
+def write_embedding(model: MetaModel, folder: Path) -> None:
+    """The pretrained embedding's own files, so that the model needs nothing else."""
+    if model.embedding.kind == "learned":
+        return  # its vectors and tokenizer are in the model's own files
+    assert model.embedding.folder is not None
+    target = folder / EMBEDDING
+    target.mkdir()
+    for path in sorted(model.embedding.folder.iterdir()):
+        if path.suffix in (".json", ".safetensors"):
+            shutil.copyfile(path, target / path.name)
+
+
+def refuse_pickles(folder: Path) -> None:
+    """Raises ModelFileError for a folder that holds a file which can run code when it is loaded."""
+    found = [p.name for p in sorted(folder.rglob("*")) if p.suffix in PICKLES]
+    if found:
+        raise ModelFileError(
+            f"{folder} holds {found[0]}, a format that can run code when it is loaded; "
+            "only safetensors and JSON are read: remove it, or get the model from its author again"
+        )
+
+
+def file_sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """config.json of a model folder, its format version checked."""
+    path = folder / "config.json"
+    if not path.is_file():
+        raise ModelFileError(
+            f"no model at {folder}: config.json is missing; name a folder that `meta-text train --out` wrote"
+        )
+    config = _read_json(path)
+    if not isinstance(config, dict):
+        raise ModelFileError(f"{path} holds a {type(config).__name__}, an object is needed; {AGAIN}")
+    if "format_version" not in config:
+        raise ModelFileError(f"{path} says no format_version, so no model of meta_text is here; {AGAIN}")
+    version = config["format_version"]
+    if version != FORMAT_VERSION:
+        raise ModelFileError(
+            f"{path} has format version {version!r}, this package reads {FORMAT_VERSION}; upgrade meta_text"
+        )
+    return config
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except json.JSONDecodeError as error:
+        raise ModelFileError(f"{path} is not JSON ({error.msg}, line {error.lineno}); {AGAIN}") from None
+    except UnicodeDecodeError as error:
+        raise ModelFileError(f"{path} is not UTF-8 (byte {error.start}); {AGAIN}") from None
+
+
+def _embedding_of(folder: Path, recipe: Recipe, stored: StoredModel) -> Embedding:
+    """The embedding from the folder's own files where they are, else by its name in the recipe, at the commit it had."""
+    wanted = recipe.embedding
+    if wanted.kind == "learned":
+        tokenizer = _read_tokenizer(folder / "tokenizer.json", stored.tokenizer_sha256)
+        body = nn.Embedding.from_pretrained(torch.empty(tokenizer.get_vocab_size(), wanted.width), freeze=False)
+        return Embedding("learned", tokenizer, body, wanted.width, wanted.max_tokens, "learned", "full")
+    if (folder / EMBEDDING).is_dir():
+        wanted = replace(wanted, model=str(folder / EMBEDDING), revision=None)
+    elif wanted.revision is None:
+        wanted = replace(wanted, revision=stored.embedding_commit)
+    embedding = build_embedding(replace(recipe, embedding=wanted), [])
+    embedding.commit = embedding.commit or stored.embedding_commit
+    return embedding
+
+
+def _read_tokenizer(path: Path, sha256: str | None) -> Tokenizer:
+    if not path.is_file():
+        raise ModelFileError(f"{path} is missing; {AGAIN}")
+    if sha256 is not None and file_sha256(path) != sha256:
+        raise ModelFileError(f"{path} is not the file that config.json describes; {AGAIN}")
+    values = _read_json(path)
+    if not isinstance(values, dict) or "model" not in values:
+        raise ModelFileError(f"{path} holds no tokenizer ('model' is missing); {AGAIN}")
+    return Tokenizer.from_file(str(path))

@@ -1,0 +1,245 @@
+"""The outer loop: step, validate, keep the best, checkpoint, resume."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from meta_text.config import ConfigError
+from meta_text.corpus.corpus import ClassSplit
+from meta_text.corpus.episode import EpisodeSampler
+from meta_text.files import ModelFileError, recover, replacing
+from meta_text.learners.gradient import GradientLearner
+from meta_text.model.embedded_corpus import EmbeddedCorpus
+from meta_text.model.model import MetaModel
+from meta_text.saving.model_folder import load_tensors, model_tensors, read_config, write_model
+
+Progress = Callable[["TrainState"], None]
+SHARES = (0.75, 0.5)  # of the way from untrained to trained weights, tried after training
+VALIDATION_SEED = 10_007  # validation episodes are the same for every learner and seed of a recipe
+
+
+@dataclass(frozen=True)
+class TrainState:
+    """Where training stands; everything beside tensors that a resumed run needs."""
+
+    step: int = 0
+    loss: float = float("nan")
+    validation: float = float("nan")  # accuracy of the newest validation, a fraction
+    best: float = -1.0
+    best_step: int = 0
+    stale: int = 0  # validations since the best one
+    seconds: float = 0.0
+    share: float = 1.0  # how far from the untrained to the best trained weights the model that is kept lies
+
+
+@dataclass
+class Trainer:
+    """Trains `model` on the train classes, choosing by the validation classes; test classes are not looked at.
+
+    Episode i of the run is a function of (seed, i), and the optimiser's state is saved whole, so on a CPU a
+    run that was killed and resumed ends with the same bits as one that was not.
+    """
+
+    model: MetaModel
+    embedded: EmbeddedCorpus
+    split: ClassSplit
+    out: Path | None = None
+    progress: Progress = lambda state: None
+    state: TrainState = field(default_factory=TrainState)
+
+    def __post_init__(self) -> None:
+        self.recipe = self.model.recipe
+        settings = self.recipe.train
+        if settings.checkpoint_steps:
+            if not isinstance(self.model.learner, GradientLearner):
+                raise ConfigError(
+                    f"train.checkpoint_steps = true, but learner '{self.recipe.learner.name}' takes no gradient steps; leave it out"
+                )
+            self.model.learner.checkpoint_steps = True
+        self.accelerator = Accelerator(cpu=self.embedded.device.type == "cpu")
+        self.named = [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
+        self.optimizer = self.accelerator.prepare(torch.optim.Adam(self._groups() or [{"params": []}]))
+        corpus, episode = self.embedded.corpus, self.recipe.episode
+        shape: dict[str, Any] = {
+            "n_way": episode.n_way,
+            "k_shot": episode.k_shot,
+            "n_query": episode.n_query,
+            "uneven": episode.uneven,
+        }
+        self.sampler = EpisodeSampler(
+            corpus,
+            self.split.train,
+            seed=settings.seed,
+            same_shape=settings.episodes_per_step,
+            hard=episode.hard,
+            **shape,
+        )
+        validation = EpisodeSampler(corpus, self.split.validation, seed=VALIDATION_SEED, same_shape=20, **shape)
+        self.validation_episodes = validation.take(0, settings.validation_episodes)
+        self.start_tensors = self.best_tensors = model_tensors(self.model)
+
+    def _groups(self) -> list[dict[str, Any]]:
+        """Parameters by learning rate: a pretrained embedding, features, and the few numbers of start and update rule."""
+        settings, pretrained = self.recipe.train, self.recipe.embedding.kind == "transformer"
+        rates: dict[float, list[torch.nn.Parameter]] = {}
+        for name, parameter in self.named:
+            if name.startswith("embedding."):
+                rate = settings.embedding_lr if pretrained else settings.outer_lr
+            else:
+                rate = settings.outer_lr if name.startswith("learner.encoder.") else settings.rule_lr
+            rates.setdefault(rate, []).append(parameter)
+        return [{"params": parameters, "lr": rate, "height": rate} for rate, parameters in rates.items()]
+
+    def run(self, *, resume: bool = False) -> TrainState:
+        """Train to the end or to early stop, and leave the best weights in the model."""
+        if resume:
+            self._restore()
+        settings, started = self.recipe.train, time.perf_counter() - self.state.seconds
+        steps = settings.outer_steps if self.named else 0  # some learners have nothing to meta-learn
+        if self.state.step == 0 and settings.outer_steps > 0:
+            self._validate()  # the untrained model is a candidate too
+            self._log()
+            self.progress(self.state)
+        while self.state.step < steps and self.state.stale < settings.patience:
+            loss = self._step(self.state.step)
+            self.state = replace(self.state, step=self.state.step + 1, loss=loss, seconds=time.perf_counter() - started)
+            if self.state.step % settings.validate_every == 0 or self.state.step == steps:
+                self._validate()
+                self._log()
+                self._checkpoint()
+            else:
+                self._log()
+            self.progress(self.state)
+        if self.state.best_step > 0:
+            self._draw_back()
+        load_tensors(self.model, self.best_tensors, self.out or Path("the best weights"))
+        self.model.embedding.settle()
+        self.model.eval()
+        return self.state
+
+    def _warm(self, step: int) -> None:
+        """Set a pretrained embedding's learning rate: up over a tenth of the steps, then down to nothing."""
+        if self.recipe.embedding.kind != "transformer":
+            return
+        steps = self.recipe.train.outer_steps
+        share = min(1.0, (step + 1) / max(1, steps // 10)) * (1 - step / steps)
+        for group in self.optimizer.param_groups:
+            if any(p is group["params"][0] for name, p in self.named if name.startswith("embedding.")):
+                group["lr"] = group["height"] * share
+
+    def _step(self, step: int) -> float:
+        self.model.train()
+        self._warm(step)
+        size = self.recipe.train.episodes_per_step
+        with torch.random.fork_rng():  # dropout and random search are functions of (seed, step), as episodes are
+            torch.manual_seed(self.recipe.train.seed * 1_000_003 + step)
+            episodes = self.sampler.take(step * size, size)
+            names = self.recipe.learner.label_names
+            batch = self.embedded.batch(episodes, label_names=step % 4 == 3 if names == "both" else names)
+            loss = self.model.losses(batch).mean()
+        if not torch.isfinite(loss):
+            raise ValueError(
+                f"the loss is {loss.item()} at outer step {step}; lower train.outer_lr or learner.inner_lr"
+            )
+        self.accelerator.backward(loss)
+        self.accelerator.clip_grad_norm_([p for _, p in self.named], self.recipe.train.clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return loss.detach().item()
+
+    def _accuracy(self) -> float:
+        """On the validation episodes, a fraction; with class names and without, if the recipe tests both."""
+        from meta_text.evaluation.metrics import answer_with, run_episodes
+
+        self.model.eval()
+        right = []
+        with self.embedded.holding(self.validation_episodes):
+            for names in self.recipe.learner.names_tested:
+                predict = answer_with(self.model, label_names=names)
+                answers = run_episodes(predict, self.embedded, self.validation_episodes)
+                pairs = zip(answers.probabilities, answers.labels, strict=True)
+                right += [(p.argmax(-1) == labels).mean() for p, labels in pairs]
+        return float(np.mean(right))
+
+    def _validate(self) -> None:
+        accuracy = self._accuracy()
+        if accuracy > self.state.best:
+            self.best_tensors = model_tensors(self.model)
+            self.state = replace(self.state, validation=accuracy, best=accuracy, best_step=self.state.step, stale=0)
+        else:
+            self.state = replace(self.state, validation=accuracy, stale=self.state.stale + 1)
+
+    def _draw_back(self) -> None:
+        """Try what lies between the untrained and the best weights, too: it often carries over better to new classes.
+
+        Wortsman et al., CVPR 2022, eq. 1. Training on few classes moves weights further than others like it.
+        """
+        best = self.best_tensors
+        for share in SHARES:
+            between = {name: torch.lerp(start, best[name], share) for name, start in self.start_tensors.items()}
+            load_tensors(self.model, between, Path("averaged weights"))
+            accuracy = self._accuracy()
+            if accuracy > self.state.best:
+                self.best_tensors, self.state = between, replace(self.state, best=accuracy, share=share)
+
+    def _log(self) -> None:
+        if self.out is not None:
+            self.out.mkdir(parents=True, exist_ok=True)
+            with (self.out / "history.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps(asdict(self.state)) + "\n")
+
+    def _checkpoint(self) -> None:
+        """A model folder with the optimiser's state beside it, in safetensors and JSON."""
+        if self.out is None:
+            return
+        with replacing(self.out / "checkpoint") as folder:
+            write_model(self.model, folder)
+            save_file(self.best_tensors, folder / "best.safetensors")
+            save_file(self._optimizer_tensors(), folder / "optimizer.safetensors")
+            (folder / "trainer.json").write_text(json.dumps(asdict(self.state)), encoding="utf-8")
+
+    def _optimizer_tensors(self) -> dict[str, Tensor]:
+        names = {id(p): name for name, p in self.named}
+        return {
+            f"{key}:{names[id(p)]}": value.detach().cpu().contiguous()
+            for p, entries in self.optimizer.state.items()
+            for key, value in entries.items()
+        }
+
+    def _restore(self) -> None:
+        folder = (self.out or Path()) / "checkpoint"
+        recover(folder)
+        if not (folder / "trainer.json").exists():
+            raise ModelFileError(f"nothing to resume: no checkpoint in {self.out}; run once without --resume")
+        saved = read_config(folder)["recipe"]
+        if saved != json.loads(json.dumps(self.recipe.as_dict())):
+            changed = [
+                t for t, values in self.recipe.as_dict().items() if json.loads(json.dumps(values)) != saved.get(t)
+            ]
+            raise ModelFileError(
+                f"{folder} was written by another recipe ([{'], ['.join(changed)}] differ); resume with that one, or choose another --out"
+            )
+        load_tensors(self.model, load_file(folder / "model.safetensors"), folder)
+        self.best_tensors = load_file(folder / "best.safetensors")
+        by_name = dict(self.named)
+        for key, value in load_file(folder / "optimizer.safetensors").items():
+            kind, name = key.split(":", 1)
+            parameter = by_name[name]
+            target = value if kind == "step" else value.to(parameter.device)
+            self.optimizer.state[parameter][kind] = target
+        self.state = TrainState(**json.loads((folder / "trainer.json").read_text("utf-8")))
+        self._cut_history()
+
+    def _cut_history(self) -> None:
+        path = (self.out or Path()) / "history.jsonl"
+        kept = [line for line in path.read_text("utf-8").splitlines() if json.loads(line)["step"] <= self.state.step]
+        path.write_text("\n".join(kept) + "\n", encoding="utf-8")
