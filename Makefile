@@ -14,12 +14,13 @@ demo: $(VENV)/installed
 	$(BIN)/meta-text demo .
 
 test: $(VENV)/installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 # About five hours on two cores; needs META_TEXT_DATA.
 results: $(VENV)/installed

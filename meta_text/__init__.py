@@ -7,7 +7,25 @@ Names load on first use, so importing the package stays cheap.
 """
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from meta_text.moved import find_moved_modules
+
+if TYPE_CHECKING:  # what a type checker sees; the table below is what runs
+    from meta_text.classify.classifier import FewShotClassifier as FewShotClassifier
+    from meta_text.config import load_recipe as load_recipe
+    from meta_text.corpus.class_split import ClassSplit as ClassSplit
+    from meta_text.corpus.corpus import Corpus as Corpus
+    from meta_text.corpus.episode import Episode as Episode
+    from meta_text.corpus.episode import EpisodeSampler as EpisodeSampler
+    from meta_text.embedding.embedding import Embedding as Embedding
+    from meta_text.errors import MetaTextError as MetaTextError
+    from meta_text.learners import LEARNERS as LEARNERS
+    from meta_text.learners import Learner as Learner
+    from meta_text.learners.encoder import MetaLSTM as MetaLSTM
+    from meta_text.model.model import MetaModel as MetaModel
+    from meta_text.saving.model_folder import load_model as load_model
+    from meta_text.training.trainer import Trainer as Trainer
 
 __version__ = "0.1.0"
 
@@ -22,11 +40,14 @@ _HOME = {
     "Learner": "learners",
     "MetaLSTM": "learners.encoder",
     "MetaModel": "model.model",
+    "MetaTextError": "errors",
     "Trainer": "training.trainer",
     "load_model": "saving.model_folder",
     "load_recipe": "config",
 }
 __all__ = [*_HOME, "__version__"]
+
+find_moved_modules()
 
 
 def __getattr__(name: str) -> Any:

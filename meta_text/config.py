@@ -10,12 +10,10 @@ from typing import Any, Literal
 from pydantic import ConfigDict, PositiveInt, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from meta_text.errors import ConfigError
+
 STRICT = ConfigDict(extra="forbid")
 Count = int | tuple[int, int]
-
-
-class ConfigError(ValueError):
-    """What is wrong with a recipe, with the key and the way out."""
 
 
 @dataclass(frozen=True, config=STRICT)

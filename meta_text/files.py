@@ -1,11 +1,16 @@
-"""Folders that appear whole or not at all, and that never take the place of somebody else's files."""
+"""Files and folders that appear whole or not at all, and that never replace somebody else's."""
 
+import hashlib
 import json
 import os
 import shutil
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from glob import escape
 from pathlib import Path
+
+from meta_text.errors import ModelFileError
 
 # everything that this package writes into a model's folder
 OWN_NAMES = (
@@ -21,10 +26,6 @@ OWN_NAMES = (
     "tokenizer.json",
     "trainer.json",
 )
-
-
-class ModelFileError(ValueError):
-    """What a saved model lacks, with the file and the way out."""
 
 
 def check_target(target: str | Path) -> Path:
@@ -94,3 +95,24 @@ def recover(target: str | Path) -> None:
         os.rename(new if new.exists() else old, target)
         shutil.rmtree(old, ignore_errors=True)
         return
+
+
+@contextmanager
+def whole_file(target: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside `target`; when the block succeeds, what was written there takes its name.
+
+    A failed block leaves nothing behind, and two writers of one target do not meet.
+    """
+    target = Path(target)
+    partial = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.partial")
+    try:
+        yield partial
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def file_sha256(path: str | Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal, cast
 
+from meta_text.errors import HubError
+
 Doing = Literal["pull", "push"]
 ADVICE = {
     401: "no valid token was sent; log in with `hf auth login`, or pass token=",
@@ -16,10 +18,6 @@ FORBIDDEN = {
     "pull": "this token may not read it; ask its owner for access, or use another token",
     "push": "this token may not write there; use one with write permission, or your own namespace",
 }
-
-
-class HubError(ValueError):
-    """What the Hugging Face Hub refused, and the way out."""
 
 
 @contextmanager

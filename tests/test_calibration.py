@@ -11,9 +11,10 @@ from scipy.special import log_softmax
 from test_classifier import MODEL
 
 from meta_text.corpus.corpus import Corpus
-from meta_text.model import calibration
-from meta_text.model.calibration import RATES, Calibration, calibrate
+from meta_text.model.calibration import RATES, Calibration
 from meta_text.model.embedded_corpus import EmbeddedCorpus
+from meta_text.training import calibrate as fitting
+from meta_text.training.calibrate import calibrate
 
 SHAPES = [(2, 1.0), (5, 1.0), (5, 5.0), (10, 5.0), (20, 10.0)]
 
@@ -38,14 +39,14 @@ def test_oracle_temperature_is_that_of_scipy() -> None:
         return float(np.mean(losses) + 1e-4 * (weights**2).sum())
 
     expected = minimize(objective, np.zeros(4), method="BFGS", options={"gtol": 1e-9})
-    found = calibration._fit_temperature([p[0] for p in pairs], [p[1] for p in pairs], SHAPES)
+    found = fitting._fit_temperature([p[0] for p in pairs], [p[1] for p in pairs], SHAPES)
     assert objective(np.array(found)) == pytest.approx(objective(expected.x), abs=1e-6)
     np.testing.assert_allclose(found, expected.x, atol=2e-2)
 
 
 def test_the_temperature_that_labels_were_drawn_at_is_found() -> None:
     pairs = [drawn(2.0, n, 4000, i) for i, (n, _) in enumerate(SHAPES)]
-    weights = calibration._fit_temperature([p[0] for p in pairs], [p[1] for p in pairs], SHAPES)
+    weights = fitting._fit_temperature([p[0] for p in pairs], [p[1] for p in pairs], SHAPES)
     for n_way, shots in SHAPES:
         assert Calibration(weights).temperature_at(n_way, shots) == pytest.approx(2.0, rel=0.1)
 
@@ -56,8 +57,8 @@ def fitted_to(likeness: list[np.ndarray], monkeypatch: pytest.MonkeyPatch) -> Ca
     for (n_way, _), values in zip(SHAPES, likeness, strict=True):
         logits, labels = drawn(1.0, n_way, len(values), 0)
         left += [(logits, labels), (torch.tensor(values), labels)]
-    monkeypatch.setattr(calibration, "_answers", lambda *_: left.pop(0))
-    monkeypatch.setattr(calibration, "_grid", lambda *_: [(n, int(k), []) for n, k in SHAPES])
+    monkeypatch.setattr(fitting, "_answers", lambda *_: left.pop(0))
+    monkeypatch.setattr(fitting, "_grid", lambda *_: [(n, int(k), []) for n, k in SHAPES])
     corpus = Corpus.from_rows([{"text": "a", "label": "x"}, {"text": "b", "label": "y"}], name="unused")
     return calibrate(MODEL, EmbeddedCorpus(corpus, MODEL.embedding), [], label_names=False)
 

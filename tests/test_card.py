@@ -13,7 +13,7 @@ from test_classifier import LABELS, MODEL, TEXTS, small_model
 
 from meta_text import FewShotClassifier
 from meta_text.config import CorpusConfig
-from meta_text.corpus.corpus import KNOWN_CORPORA
+from meta_text.corpus.known_corpora import KNOWN_CORPORA
 from meta_text.model.model import MetaModel
 from meta_text.saving.card import write_card
 from meta_text.saving.loading import DEFAULT

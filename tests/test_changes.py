@@ -1,6 +1,7 @@
 """Classes and texts added, removed, renamed: names, kinds of labels, order, and what survives saving."""
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from test_classifier import CALIBRATION, LABELS, MODEL, TEXTS, fitted, small_model
 
 from meta_text import FewShotClassifier
-from meta_text.model.calibration import check_rate
+from meta_text.model.calibration import Calibrations, check_rate
 
 NAMES = {"wine": "red wine glass", "car": "flat tyre"}
 labels = st.one_of(
@@ -151,7 +152,7 @@ def test_cut_texts_stay_counted_when_classes_change(tmp_path: Path) -> None:
 
 def test_detail_without_thresholds() -> None:
     model = small_model()
-    model.calibration = {"plain": {**CALIBRATION, "thresholds": ()}}
+    model.calibration = Calibrations(replace(CALIBRATION, thresholds=()))
     detail = FewShotClassifier(model).fit(TEXTS, LABELS).predict_detail(["red wine"])[0]
     assert detail["label"] == "wine"
     assert detail["known"] is None

@@ -9,13 +9,15 @@ from test_learners import draw, make
 from test_model import RECIPE, colours
 from torch import Tensor
 
-from meta_text.config import ConfigError, EpisodeConfig, LearnerConfig, TrainConfig
-from meta_text.corpus.corpus import ClassSplit
+from meta_text.config import EpisodeConfig, LearnerConfig, TrainConfig
+from meta_text.corpus.class_split import ClassSplit
 from meta_text.embedding.embedding import Embedding
+from meta_text.errors import ConfigError
 from meta_text.learners import LEARNERS, EmbeddedEpisode
 from meta_text.learners.gradient import GradientLearner
+from meta_text.model.build import build_model
 from meta_text.model.embedded_corpus import EmbeddedCorpus
-from meta_text.model.model import build_model, over_tasks
+from meta_text.model.model import over_tasks
 from meta_text.training.trainer import Trainer
 
 GRADIENT = [

@@ -17,8 +17,9 @@ from meta_text.config import EmbeddingConfig, EncoderConfig, LearnerConfig, Reci
 from meta_text.embedding.embedding import Embedding
 from meta_text.learners import LEARNERS
 from meta_text.model.adaptation import _likeness_without_itself
-from meta_text.model.calibration import Calibration
-from meta_text.model.model import MetaModel, build_model
+from meta_text.model.build import build_model
+from meta_text.model.calibration import Calibration, Calibrations
+from meta_text.model.model import MetaModel
 
 TEXTS = [
     "red wine glass",
@@ -29,17 +30,16 @@ TEXTS = [
     "tyre pressure low",
 ]
 LABELS = ["wine", "wine", "wine", "car", "car", "car"]
-CALIBRATION = {
-    "temperature": (0.1, 0.0, 0.0, 0.0),
-    "thresholds": [
-        [-0.9, 0.0, 0.0, 0.0],
-        [-0.8, 0.0, 0.0, 0.0],
-        [-0.7, 1.0, 2.0, 0.0],
-        [-0.6, 0.0, 0.0, 0.0],
-        [-0.5, 0.0, 0.0, 0.0],
-    ],
-    "episodes": 1,
-}
+CALIBRATION = Calibration(
+    temperature=(0.1, 0.0, 0.0, 0.0),
+    thresholds=(
+        (-0.9, 0.0, 0.0, 0.0),
+        (-0.8, 0.0, 0.0, 0.0),
+        (-0.7, 1.0, 2.0, 0.0),
+        (-0.6, 0.0, 0.0, 0.0),
+        (-0.5, 0.0, 0.0, 0.0),
+    ),
+)
 
 
 def small_model(learner: str = "meta_lstm", max_tokens: int = 16) -> MetaModel:
@@ -50,7 +50,7 @@ def small_model(learner: str = "meta_lstm", max_tokens: int = 16) -> MetaModel:
         learner=LearnerConfig(learner),
     )
     model = build_model(recipe, embedding).eval()
-    model.calibration = {"plain": CALIBRATION, "names": CALIBRATION}
+    model.calibration = Calibrations(CALIBRATION, CALIBRATION)
     return model
 
 
@@ -226,7 +226,7 @@ def test_a_tasks_own_texts_correct_the_thresholds(tmp_path: Path) -> None:
     assert corrections == pytest.approx([-0.1] * 5)
     assert calibration.threshold_at(3, 9.0, 0.05, corrections) == pytest.approx(0.4)
     model = small_model()
-    model.calibration = {"plain": calibration.as_dict()}
+    model.calibration = Calibrations(calibration)
     texts, labels = [f"{text} {word}" for text in TEXTS for word in ("a", "b", "c", "d", "e")], np.repeat(LABELS, 5)
     classifier = FewShotClassifier(model).fit(texts, labels)
     assert len(classifier.adaptation_.corrections) == 5
@@ -247,7 +247,7 @@ def test_reject_answers_none() -> None:
 
 
 def test_threshold_and_temperature() -> None:
-    calibration = Calibration.from_dict(CALIBRATION)
+    calibration = CALIBRATION
     assert calibration.threshold_at(2, 3.0, 0.05) == pytest.approx(-0.7 + np.log(2) + 2 / 4)
     assert calibration.threshold_at(9, 9.0, 0.1) == pytest.approx(-0.6)
     assert calibration.threshold_at(9, 9.0, 0.15) == pytest.approx(-0.55)

@@ -116,7 +116,7 @@ def test_mistakes_are_met_early_and_in_one_line(
 
 def test_a_pipe_that_is_closed_is_no_fault(model: str, tmp_path: Path) -> None:
     (tmp_path / "many.jsonl").write_text('{"text": "red wine"}\n' * 20_000)
-    words = [sys.executable, "-c", "from meta_text.cli.main import main; main()", "predict", model, "--input"]
+    words = [sys.executable, "-c", "from meta_text.cli import main; main()", "predict", model, "--input"]
     words += [str(tmp_path / "many.jsonl"), "--device", "cpu"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None and process.stderr is not None
@@ -134,13 +134,13 @@ def test_fit_shows_how_far_it_is(
 
     class Terminal:
         def __enter__(self) -> object:
-            from meta_text.training.run import Watcher
+            from meta_text.training.progress import Watcher
 
             return Watcher(encoding=lambda done, total: seen.append((done, total)))
 
         def __exit__(self, *_: object) -> None: ...
 
-    monkeypatch.setattr("meta_text.cli.main.watching", lambda steps: Terminal())
+    monkeypatch.setattr("meta_text.cli.classify.watching", lambda steps: Terminal())
     FewShotClassifier(MODEL).save_pretrained(tmp_path / "bare")
     words = ["fit", str(tmp_path / "bare"), support_file(tmp_path), "--out", str(tmp_path / "new"), "--device", "cpu"]
     assert run(monkeypatch, *words) == 0

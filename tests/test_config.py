@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from meta_text.config import ConfigError, Recipe, load_recipe, parse_recipe
+from meta_text.config import Recipe, load_recipe, parse_recipe
+from meta_text.errors import ConfigError
 
 RECIPES = sorted((Path(__file__).parent.parent / "recipes").glob("*.toml"))
 

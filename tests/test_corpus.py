@@ -10,8 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meta_text.corpus.corpus import KNOWN_CORPORA, ClassSplit, Corpus
-from meta_text.corpus.rows import CorpusError, read_rows
+from meta_text.corpus.class_split import ClassSplit
+from meta_text.corpus.corpus import Corpus
+from meta_text.corpus.known_corpora import KNOWN_CORPORA
+from meta_text.corpus.rows import read_rows
+from meta_text.errors import CorpusError
 
 ROWS = [
     {"text": "my card is gone", "label": "card_lost", "domain": "bank"},

@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from meta_text.embedding import batching as reading
+from meta_text.embedding.bound_texts import BoundTexts
 from meta_text.embedding.embedding import Embedding
 from meta_text.embedding.pretrained import MINILM_PACKAGE, MINILM_SHA256, _checked_minilm, find_model
 from meta_text.embedding.token_cache import TokenCache
@@ -88,7 +89,7 @@ def test_truncation(kind, tmp_path):
 @pytest.mark.parametrize("kind", KINDS)
 def test_odd_texts_have_at_least_one_token_and_finite_states(kind, tmp_path):
     embedding = make(kind, tmp_path, max_tokens=16)
-    states, mask = embedding.bind(ODD)(range(len(ODD)))
+    states, mask = BoundTexts(embedding, ODD)(range(len(ODD)))
     assert mask.any(1).all()
     assert mask.sum(1).max() == 16
     assert states.isfinite().all()
@@ -98,7 +99,7 @@ def test_odd_texts_have_at_least_one_token_and_finite_states(kind, tmp_path):
 def test_bound_rows_equal_encoding_them_directly(kind, tmp_path):
     embedding = make(kind, tmp_path, max_tokens=8)
     rows = [3, 1, 1, 0]
-    bound = embedding.bind(TEXTS)(rows)
+    bound = BoundTexts(embedding, TEXTS)(rows)
     direct = embedding(embedding.tokenize([TEXTS[row] for row in rows]))
     assert torch.equal(bound.mask, direct.mask)
     torch.testing.assert_close(bound.states[bound.mask], direct.states[direct.mask], atol=2e-3, rtol=2e-3)  # float16
@@ -116,7 +117,7 @@ def test_encode_keeps_the_order_of_the_texts(kind, tmp_path, monkeypatch):
 @pytest.mark.parametrize(("kind", "train"), [("static", "none"), ("static", "full"), ("transformer", "full")])
 def test_gradient_flows_exactly_when_the_embedding_trains(kind, train, tmp_path):
     embedding = make(kind, tmp_path, train=train)
-    states = embedding.bind(TEXTS)([0, 1]).states
+    states = BoundTexts(embedding, TEXTS)([0, 1]).states
     assert states.requires_grad == embedding.trainable == (train == "full")
     if train == "full":
         states.square().sum().backward()
@@ -155,7 +156,7 @@ def test_learned_repeats_by_seed_and_is_trained():
 
 
 def test_static_looks_up_its_matrix(tmp_path):
-    states = make("static", tmp_path).bind(["where my"])([0]).states[0]  # tokens 2 and 4
+    states = BoundTexts(make("static", tmp_path), ["where my"])([0]).states[0]  # tokens 2 and 4
     assert states.tolist() == [[12, 13, 14, 15, 16, 17], [24, 25, 26, 27, 28, 29]]
 
 
@@ -186,7 +187,7 @@ def test_lora_leaves_the_base_frozen_and_trains_the_adapters(bert):
     state = torch.random.get_rng_state()
     embedding = Embedding.transformer(str(bert), train="lora")
     assert torch.equal(torch.random.get_rng_state(), state)
-    bound = embedding.bind(TEXTS)
+    bound = BoundTexts(embedding, TEXTS)
     states, mask = bound([0, 1])
     expected = plain(plain.tokenize(TEXTS[:2])).states
     torch.testing.assert_close(states[mask], expected[mask])  # adapters start at zero
@@ -241,20 +242,20 @@ def encoded(monkeypatch) -> list[str]:
 
 
 def test_a_second_bind_encodes_nothing(bert, encoded):
-    first = Embedding.transformer(str(bert)).bind([*TEXTS, TEXTS[0]])([0, 1])
+    first = BoundTexts(Embedding.transformer(str(bert)), [*TEXTS, TEXTS[0]])([0, 1])
     assert sorted(encoded) == sorted(TEXTS)
-    second = Embedding.transformer(str(bert)).bind(TEXTS)([0, 1])
+    second = BoundTexts(Embedding.transformer(str(bert)), TEXTS)([0, 1])
     assert len(encoded) == len(TEXTS)
     assert torch.equal(first.states, second.states)
-    Embedding.transformer(str(bert)).bind([*TEXTS, "is it lost"])
+    BoundTexts(Embedding.transformer(str(bert)), [*TEXTS, "is it lost"])
     assert encoded[len(TEXTS) :] == ["is it lost"]
 
 
 def test_a_leftover_partial_file_is_ignored(bert, encoded, tmp_path):
     embedding = Embedding.transformer(str(bert))
-    folder = embedding.bind(TEXTS).cache.folder
+    folder = BoundTexts(embedding, TEXTS).cache.folder
     (folder / "killed.partial").write_bytes(b"half a shard")
-    bound = Embedding.transformer(str(bert)).bind(TEXTS)
+    bound = BoundTexts(Embedding.transformer(str(bert)), TEXTS)
     assert len(encoded) == len(TEXTS)
     torch.testing.assert_close(bound([0]).states[0], embedding.encode(TEXTS[:1])[0], atol=2e-3, rtol=2e-3)
 
@@ -276,7 +277,7 @@ def test_a_writer_killed_before_the_rename_leaves_nothing_to_read(monkeypatch, t
 
 def test_the_key_changes_with_weights_and_length(bert, tmp_path):
     def folder(embedding: Embedding) -> Path:
-        return embedding.bind(TEXTS[:1]).cache.folder
+        return BoundTexts(embedding, TEXTS[:1]).cache.folder
 
     before = folder(Embedding.transformer(str(bert)))
     assert folder(Embedding.transformer(str(bert))) == before

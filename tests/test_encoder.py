@@ -5,8 +5,8 @@ import torch
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from meta_text.embedding.embedding import TokenStates
-from meta_text.learners.encoder import CellKind, HyperLSTMCell, LSTMCell, MetaLSTM, Pooling, masked_mean, run_cell
+from meta_text.embedding.token_states import TokenStates, masked_mean
+from meta_text.learners.encoder import CellKind, HyperLSTMCell, LSTMCell, MetaLSTM, Pooling, run_cell
 
 LENGTHS = [5, 2, 4]
 

@@ -15,8 +15,10 @@ from test_tables import run
 from meta_text import FewShotClassifier
 from meta_text.config import EmbeddingConfig, EncoderConfig, Recipe
 from meta_text.embedding import precision as engine
-from meta_text.embedding.embedding import Embedding, TokenIds, TokenStates
-from meta_text.model.model import build_model
+from meta_text.embedding.embedding import Embedding
+from meta_text.embedding.token_states import TokenIds, TokenStates
+from meta_text.model.build import build_model
+from meta_text.model.calibration import Calibrations
 from meta_text.saving import loading as hub
 
 
@@ -93,7 +95,7 @@ def test_predict_tells_the_choice(
 ) -> None:
     wanted = EmbeddingConfig(kind="transformer", model=str(tmp_path / "bert"), max_tokens=16)
     model = build_model(Recipe(embedding=wanted, encoder=EncoderConfig(hidden=4)), embedding).eval()
-    model.calibration = {"plain": CALIBRATION}
+    model.calibration = Calibrations(CALIBRATION)
     FewShotClassifier(model, device="cpu").fit(TEXTS, LABELS).save_pretrained(tmp_path / "mine")
     hub._loaded.cache_clear()
     assert run(monkeypatch, "predict", str(tmp_path / "mine"), "my card", "--device", "cpu") == 0

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from meta_text.corpus.corpus import Corpus
 from meta_text.corpus.episode import Episode, EpisodeSampler, batches, given_episodes
-from meta_text.corpus.rows import CorpusError
+from meta_text.errors import CorpusError
 
 
 def toy(n_classes: int = 8, texts: int = 12) -> Corpus:

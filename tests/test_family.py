@@ -7,7 +7,7 @@ from sklearn.linear_model import BayesianRidge
 from sklearn.linear_model import Ridge as SklearnRidge
 from sklearn.metrics import f1_score
 
-from meta_text.embedding.embedding import TokenStates
+from meta_text.embedding.token_states import TokenStates
 from meta_text.learners import EmbeddedEpisode
 from meta_text.learners.closed_form import Bayes, Ridge
 from meta_text.learners.encoder import MetaLSTM

@@ -7,7 +7,8 @@ import pytest
 from test_classifier import LABELS, MODEL, TEXTS, fitted, small_model
 
 from meta_text import FewShotClassifier
-from meta_text.files import ModelFileError, check_target, recover, replacing
+from meta_text.errors import ModelFileError
+from meta_text.files import check_target, file_sha256, recover, replacing, whole_file
 
 
 def write(target: Path, content: str) -> None:
@@ -92,3 +93,22 @@ def test_a_folder_that_was_written_again_is_read_again(tmp_path: Path) -> None:
         again = FewShotClassifier.from_pretrained(tmp_path / "same", device="cpu")
         assert (again.predict_proba(TEXTS) == classifier.predict_proba(TEXTS)).all()
     assert again.meta_model is FewShotClassifier.from_pretrained(tmp_path / "same", device="cpu").meta_model
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+    with pytest.raises(OSError, match="disk full"), whole_file(target) as partial:
+        partial.write_text("half")
+        raise OSError("disk full")
+    assert target.read_text() == "old"
+    with whole_file(target) as partial:
+        partial.write_text("new")
+        assert target.read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+    assert target.read_text() == "new"
+
+
+def test_oracle_sha256_is_that_of_the_bytes(tmp_path: Path) -> None:
+    (tmp_path / "abc").write_bytes(b"abc")  # the first example of FIPS 180-2
+    assert file_sha256(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

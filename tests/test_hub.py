@@ -15,9 +15,8 @@ from meta_text.classify.classifier import FewShotClassifier
 from meta_text.config import EmbeddingConfig, EncoderConfig, Recipe
 from meta_text.embedding.embedding import Embedding
 from meta_text.embedding.pretrained import find_model
-from meta_text.files import ModelFileError
-from meta_text.hub_client import HubError
-from meta_text.model.model import build_model
+from meta_text.errors import HubError, ModelFileError
+from meta_text.model.build import build_model
 from meta_text.saving.loading import _loaded
 
 REPO = "tester/wine-or-car"

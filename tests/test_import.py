@@ -10,7 +10,7 @@ import pytest
 HEAVY = ("torch", "transformers", "datasets", "sklearn", "pandas", "scipy", "numpy", "huggingface_hub", "accelerate")
 HELP = """
 import sys
-from meta_text.cli.main import main
+from meta_text.cli.app import main
 sys.argv = ["meta-text", *{words!r}]
 try:
     main()

@@ -9,7 +9,8 @@ import torch
 
 from meta_text.config import load_recipe
 from meta_text.model.model import MetaModel
-from meta_text.training.run import Watcher, run_recipe
+from meta_text.training.progress import Watcher
+from meta_text.training.run import run_recipe
 
 ROOT = Path(__file__).parent.parent
 SETTINGS = [

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from meta_text.embedding.embedding import TokenStates
+from meta_text.embedding.token_states import TokenStates
 from meta_text.learners import LEARNERS, EmbeddedEpisode, Learner
 from meta_text.learners.encoder import MetaLSTM
 from meta_text.learners.inner_loop import TaskShape

@@ -10,18 +10,22 @@ import pytest
 import torch
 from test_embedding import PEFT_CALLS_AN_OLD_NAME, TEXTS, tiny_bert
 
-from meta_text.config import ConfigError, load_recipe, parse_recipe
-from meta_text.corpus.corpus import ClassSplit, Corpus
+from meta_text.config import load_recipe, parse_recipe
+from meta_text.corpus.class_split import ClassSplit
+from meta_text.corpus.corpus import Corpus
 from meta_text.corpus.episode import EpisodeSampler
 from meta_text.corpus.mixture import with_others
-from meta_text.corpus.rows import CorpusError
+from meta_text.embedding.bound_texts import BoundTexts
 from meta_text.embedding.embedding import Embedding
-from meta_text.evaluation.metrics import answer_with
+from meta_text.errors import ConfigError, CorpusError
+from meta_text.evaluation.answers import answer_with
+from meta_text.model.build import build_embedding, build_model
 from meta_text.model.embedded_corpus import EmbeddedCorpus
-from meta_text.model.model import build_embedding, build_model
 from meta_text.saving.model_folder import load_model, write_model
+from meta_text.training.bench import Bench, drawn_tests
 from meta_text.training.comparison import compare
-from meta_text.training.run import Bench, Watcher, drawn_tests, run_recipe
+from meta_text.training.progress import Watcher
+from meta_text.training.run import run_recipe
 
 WORDS = ["where", "is", "my", "card", "lost", "it"]
 
@@ -213,7 +217,7 @@ def test_settled_lora_is_the_same_function(tmp_path: Path, monkeypatch: pytest.M
 
 def test_rows_that_will_not_be_asked_for_are_not_encoded(tmp_path: Path) -> None:
     embedding = Embedding.transformer(str(tiny_bert(tmp_path / "bert")))
-    bound = embedding.bind(TEXTS, rows=[0, 2], cache=tmp_path / "cache")
+    bound = BoundTexts(embedding, TEXTS, rows=[0, 2], cache=tmp_path / "cache")
     assert bound([0, 2]).mask.any(1).all()
     with pytest.raises(KeyError):
         bound([1])
@@ -221,7 +225,7 @@ def test_rows_that_will_not_be_asked_for_are_not_encoded(tmp_path: Path) -> None
 
 def test_held_rows_are_those_of_the_embedding_as_it_stands(tmp_path: Path) -> None:
     embedding = Embedding.transformer(str(tiny_bert(tmp_path / "bert")), train="full")
-    bound = embedding.bind(TEXTS)
+    bound = BoundTexts(embedding, TEXTS)
     free = bound([3, 0])
     with bound.holding([0, 3, 3]):
         held = bound([3, 0])

@@ -7,24 +7,19 @@ import numpy as np
 import pytest
 import torch
 
-from meta_text.config import (
-    ConfigError,
-    EmbeddingConfig,
-    EncoderConfig,
-    EpisodeConfig,
-    LearnerConfig,
-    Recipe,
-    TrainConfig,
-)
-from meta_text.corpus.corpus import ClassSplit, Corpus
+from meta_text.config import EmbeddingConfig, EncoderConfig, EpisodeConfig, LearnerConfig, Recipe, TrainConfig
+from meta_text.corpus.class_split import ClassSplit
+from meta_text.corpus.corpus import Corpus
 from meta_text.corpus.episode import EpisodeSampler
 from meta_text.embedding import batching as reading
 from meta_text.embedding.embedding import Embedding
-from meta_text.evaluation.metrics import answer_with, run_episodes
+from meta_text.errors import ConfigError
+from meta_text.evaluation.answers import answer_with, run_episodes
 from meta_text.learners import LEARNERS
+from meta_text.model.build import build_embedding, build_model
 from meta_text.model.embedded_corpus import EmbeddedCorpus
-from meta_text.model.model import MetaModel, build_embedding, build_model, over_tasks
-from meta_text.training.run import used_part
+from meta_text.model.model import MetaModel, over_tasks
+from meta_text.training.bench import used_part
 from meta_text.training.trainer import Trainer
 
 RECIPE = Recipe(embedding=EmbeddingConfig(kind="learned", width=16), encoder=EncoderConfig(hidden=8))

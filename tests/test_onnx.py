@@ -12,12 +12,14 @@ from test_tables import run
 from tokenizers import Tokenizer
 
 from meta_text import FewShotClassifier
-from meta_text.classify import onnx_export
-from meta_text.classify.onnx_export import NEEDED, ExportError, export_classifier
+from meta_text.classify.onnx_export import export_classifier
 from meta_text.config import EmbeddingConfig, EncoderConfig, Recipe
+from meta_text.embedding import onnx_graph
 from meta_text.embedding.embedding import Embedding
+from meta_text.embedding.onnx_graph import NEEDED
+from meta_text.errors import ExportError, ExtraError
 from meta_text.learners import LEARNERS
-from meta_text.model.model import build_model
+from meta_text.model.build import build_model
 
 MISSING = [name for name in NEEDED if importlib.util.find_spec(name) is None]
 needs_onnx = pytest.mark.skipif(
@@ -79,9 +81,9 @@ def test_a_hyper_lstm_is_refused_with_the_way_out(tmp_path: Path) -> None:
 
 
 def test_a_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onnx_export, "NEEDED", ("no_such_package",))
+    monkeypatch.setattr(onnx_graph, "NEEDED", ("no_such_package",))
     classifier = FewShotClassifier(MODEL, device="cpu").fit(TEXTS, LABELS)
-    with pytest.raises(ExportError, match=r"no_such_package not installed.*pip install 'meta_text\[onnx\]'"):
+    with pytest.raises(ExtraError, match=r"no_such_package not installed.*pip install 'meta_text\[onnx\]'"):
         export_classifier(classifier.adaptation_, tmp_path / "c.onnx")
 
 

@@ -8,7 +8,7 @@ import pytest
 import typer
 import typer.core
 
-from meta_text.cli.main import app
+from meta_text.cli.app import app
 from meta_text.config import load_recipe
 
 ROOT = Path(__file__).parent.parent

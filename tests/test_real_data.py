@@ -12,10 +12,10 @@ from meta_text.config import CorpusConfig, EmbeddingConfig, LearnerConfig, Recip
 from meta_text.corpus.corpus import Corpus
 from meta_text.corpus.episode import EpisodeSampler, given_episodes
 from meta_text.embedding.embedding import Embedding
-from meta_text.evaluation.metrics import answer_with, run_episodes
+from meta_text.evaluation.answers import answer_with, run_episodes
+from meta_text.model.build import build_model, open_split
 from meta_text.model.embedded_corpus import EmbeddedCorpus
-from meta_text.model.model import build_model, open_split
-from meta_text.training.run import used_part
+from meta_text.training.bench import used_part
 
 ROOT = Path(__file__).parent.parent
 DATA = Path(os.environ.get("META_TEXT_DATA") or ROOT.parent / "shared" / "data")

@@ -14,7 +14,8 @@ from test_tables import run
 from meta_text import FewShotClassifier
 from meta_text.classify import predict_file as tables
 from meta_text.classify.predict_file import predict_file
-from meta_text.corpus.rows import CorpusError, read_rows
+from meta_text.corpus.rows import read_rows
+from meta_text.errors import CorpusError
 
 KILLED = """
 import os, signal, sys

@@ -13,13 +13,16 @@ import pytest
 from safetensors.torch import load_file
 from sklearn.metrics import f1_score, precision_score, recall_score, roc_auc_score
 
-from meta_text.cli.main import main
-from meta_text.config import ConfigError, load_recipe
-from meta_text.evaluation.metrics import Answers, answer_with, score
-from meta_text.model.calibration import Calibration
+from meta_text.cli.app import main
+from meta_text.config import load_recipe
+from meta_text.errors import ConfigError
+from meta_text.evaluation.answers import Answers, answer_with, score
+from meta_text.evaluation.results import evaluate_episodes
+from meta_text.model.calibration import Calibrations
 from meta_text.saving.model_folder import load_model
-from meta_text.training.run import Watcher, evaluate, run_recipe
-from meta_text.training.run import test_episodes as draw_test_episodes
+from meta_text.training.bench import test_episodes as draw_test_episodes
+from meta_text.training.progress import Watcher
+from meta_text.training.run import run_recipe
 
 ROOT = Path(__file__).parent.parent
 SMALL = [
@@ -114,7 +117,7 @@ def test_auto_keeps_the_best_on_validation_and_resumes(tmp_path: Path) -> None:
 
 
 def test_resume_after_sigkill_is_bitwise(tmp_path: Path) -> None:
-    words = [sys.executable, "-c", "from meta_text.cli.main import main; main()"]
+    words = [sys.executable, "-c", "from meta_text.cli import main; main()"]
     words += command("train", str(ROOT / "recipes" / "intent.toml"))
     straight, killed = tmp_path / "straight", tmp_path / "killed"
     subprocess.run([*words, "--out", str(straight)], check=True, capture_output=True)
@@ -203,9 +206,9 @@ def test_a_trained_models_test_uses_its_calibration() -> None:
     episodes = draw_test_episodes(bench.corpus, bench.split.test, shape, 10, 0)
     predict = answer_with(model, label_names=False)
     calibrated = predict(bench.embedded, episodes)[0]
-    assert evaluate(predict, bench.embedded, episodes, "meta_lstm", Watcher())["ece"] == first["ece"]
-    temperature = Calibration.of(model.calibration, False).temperature_at(shape["n_way"], float(shape["k_shot"]))
-    model.calibration = {}
+    assert evaluate_episodes(predict, bench.embedded, episodes, "meta_lstm")["ece"] == first["ece"]
+    temperature = model.calibration.of(False).temperature_at(shape["n_way"], float(shape["k_shot"]))
+    model.calibration = Calibrations()
     raw = predict(bench.embedded, episodes)[0]
     powers = raw.astype(float) ** (1 / temperature)
     np.testing.assert_allclose(calibrated, powers / powers.sum(-1, keepdims=True), atol=1e-5)

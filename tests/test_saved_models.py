@@ -14,7 +14,8 @@ from test_embedding import tiny_bert
 from meta_text import FewShotClassifier
 from meta_text.config import CorpusConfig, EmbeddingConfig, EncoderConfig, Recipe
 from meta_text.embedding.embedding import Embedding
-from meta_text.model.model import build_model
+from meta_text.model.build import build_model
+from meta_text.model.calibration import Calibrations
 
 
 @pytest.mark.parametrize("version", [1])
@@ -33,7 +34,7 @@ def test_an_embedding_saved_whole_needs_nothing_else(tmp_path: Path) -> None:
     wanted = EmbeddingConfig(kind="transformer", model=str(source), max_tokens=8)
     recipe = Recipe(embedding=wanted, encoder=EncoderConfig(hidden=4))
     model = build_model(recipe, Embedding.transformer(str(source), max_tokens=8)).eval()
-    model.calibration = {"plain": CALIBRATION}
+    model.calibration = Calibrations(CALIBRATION)
     classifier = FewShotClassifier(model).fit(TEXTS, LABELS)
     classifier.save_pretrained(tmp_path / "whole", embed=True, include_support=True)
     shutil.rmtree(source)

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from test_classifier import fitted
 
 from meta_text.classify.classifier import FewShotClassifier
-from meta_text.files import ModelFileError
+from meta_text.errors import ModelFileError
 
 Spoil = Callable[[Path], Any]
 
@@ -136,9 +136,9 @@ def test_the_first_folders_of_format_version_1_lack_the_hashes_and_load(tmp_path
     assert FewShotClassifier.from_pretrained(tmp_path / "saved", device="cpu").predict(["tyre"]) == ["car"]
 
 
-def test_a_calibration_that_does_not_say_its_episodes_counts_none(tmp_path: Path) -> None:
+def test_a_calibration_of_earlier_versions_also_counts_its_episodes(tmp_path: Path) -> None:
     fitted().save_pretrained(tmp_path / "saved")
-    config(lambda c: c["calibration"]["plain"].pop("episodes"))(tmp_path / "saved")
+    config(lambda c: c["calibration"]["plain"].update(episodes=160))(tmp_path / "saved")
     again = FewShotClassifier.from_pretrained(tmp_path / "saved", device="cpu")
     assert again.predict(["tyre"], reject=0.05).tolist() == fitted().predict(["tyre"], reject=0.05).tolist()
 

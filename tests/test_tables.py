@@ -16,8 +16,9 @@ from test_classifier import LABELS, MODEL, TEXTS
 from meta_text.classify.classifier import FewShotClassifier
 from meta_text.classify.input_rows import InputRow, chunks, input_rows
 from meta_text.classify.predict_file import predict_file
-from meta_text.cli.main import main
-from meta_text.corpus.rows import CorpusError, read_rows
+from meta_text.cli.app import main
+from meta_text.corpus.rows import read_rows
+from meta_text.errors import CorpusError
 
 GOOD = ["a red wine", "flat tyre", "more wine", "tyre pressure"]
 

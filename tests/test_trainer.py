@@ -12,14 +12,15 @@ from safetensors.torch import load_file
 from test_model import RECIPE, colours
 
 from meta_text.config import EpisodeConfig, LearnerConfig, Recipe, TrainConfig
-from meta_text.corpus.corpus import ClassSplit, Corpus
+from meta_text.corpus.class_split import ClassSplit
+from meta_text.corpus.corpus import Corpus
 from meta_text.embedding.embedding import bf16_helps
-from meta_text.files import ModelFileError
+from meta_text.errors import ModelFileError
 from meta_text.learners import EmbeddedEpisode
 from meta_text.learners.encoder import MetaLSTM
 from meta_text.learners.meta_lstm import MetaLSTMLearner
+from meta_text.model.build import build_embedding, build_model
 from meta_text.model.embedded_corpus import EmbeddedCorpus
-from meta_text.model.model import build_embedding, build_model
 from meta_text.saving.model_folder import model_tensors
 from meta_text.training.trainer import Trainer
 
@@ -48,7 +49,7 @@ def with_validations(made: Trainer, accuracies: list[float], monkeypatch: pytest
     seen: list[dict] = []
 
     def answers(*_: object, **__: object) -> object:
-        from meta_text.evaluation.metrics import Answers
+        from meta_text.evaluation.answers import Answers
 
         right = accuracies[min(len(seen), len(accuracies) - 1)]
         seen.append(model_tensors(made.model))
@@ -57,7 +58,7 @@ def with_validations(made: Trainer, accuracies: list[float], monkeypatch: pytest
         guesses[np.arange(100), (np.arange(100) >= 100 * right).astype(int)] = 1
         return Answers([guesses], [labels], 1.0)
 
-    monkeypatch.setattr("meta_text.evaluation.metrics.run_episodes", answers)
+    monkeypatch.setattr("meta_text.training.trainer.run_episodes", answers)
     return seen
 
 

@@ -23,7 +23,7 @@ from meta_text.learners.inner_loop import TaskShape, Weights
 from meta_text.learners.meta_lstm import GatedRule, GateState, MetaLSTMLearner
 from meta_text.learners.meta_lstm_2017 import CoordinateRule
 from meta_text.training.comparison import compare
-from meta_text.training.run import Watcher
+from meta_text.training.progress import Watcher
 
 
 class ZeroSteps(MetaLSTMLearner):

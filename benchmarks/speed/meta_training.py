@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from meta_text.embedding.embedding import TokenStates
+from meta_text.embedding.token_states import TokenStates
 from meta_text.learners import EmbeddedEpisode
 from meta_text.learners.encoder import MetaLSTM
 from meta_text.learners.learner import balanced_cross_entropy, head_logits, prototype_head

@@ -11,6 +11,7 @@ from measuring import accuracy, peak_mib, repeat, tasks, tell, timed
 
 from meta_text import FewShotClassifier
 from meta_text.embedding import precision as engine
+from meta_text.embedding.bound_texts import BoundTexts
 from meta_text.embedding.token_cache import TokenCache
 
 
@@ -23,7 +24,7 @@ def commands(found):
     starts = {
         "bare": "pass",
         "import": "import meta_text",
-        "help": "import sys; sys.argv = ['meta-text', '--help']; from meta_text.cli.main import main; main()",
+        "help": "import sys; sys.argv = ['meta-text', '--help']; from meta_text.cli import main; main()",
     }
     for name, code in starts.items():
         found[f"start_{name}"] = repeat(
@@ -96,7 +97,7 @@ def cache(task, found):
         seconds, _ = timed(lambda: store.fill(texts * 2, encode))
         found["cache_fill"] = [len(texts) / seconds]
         found["cache_encoded_each"] = [len(encoded) / len(texts)]
-        bound = embedding.bind(texts, cache=Path(folder))
+        bound = BoundTexts(embedding, texts, cache=Path(folder))
         rows = torch.randperm(len(texts), generator=torch.Generator().manual_seed(0)).tolist()
 
         def states():

@@ -16,9 +16,8 @@ from meta_text.classify import audit as auditing
 from meta_text.classify.class_edits import ClassChange, Classes, report
 from meta_text.corpus.labels import check_labels, check_texts, plain, under_two_labels, words
 from meta_text.model.adaptation import Adaptation, Label, Progress
-from meta_text.model.calibration import Calibration
 from meta_text.model.model import MetaModel
-from meta_text.saving import loading as hub
+from meta_text.saving import loading, publish
 from meta_text.saving.class_folder import load_adaptation
 
 PUSH_OPTIONS = ("token", "private", "branch", "commit_message")
@@ -165,7 +164,7 @@ class FewShotClassifier(
                 f"save_pretrained has no option {unknown[0]!r}; {', '.join(PUSH_OPTIONS)} go with push_to_hub"
             )
         adapted = self.adaptation_ if self.__sklearn_is_fitted__() else None
-        hub.save_classifier(
+        publish.save_classifier(
             self.meta_model, adapted, save_directory, include_support=include_support, embed=embed, repo_id=repo_id
         )
         if not push_to_hub:
@@ -180,7 +179,7 @@ class FewShotClassifier(
         refuses or cannot be reached.
         """
         adapted = self.adaptation_ if self.__sklearn_is_fitted__() else None
-        return hub.push_classifier(
+        return publish.push_classifier(
             self.meta_model, adapted, repo_id, include_support=include_support, embed=embed, **options
         )
 
@@ -226,8 +225,8 @@ class FewShotClassifier(
         if model_kwargs:
             raise TypeError(f"from_pretrained has no option {sorted(model_kwargs)[0]!r}")
         name = str(pretrained_model_name_or_path)
-        folder = hub.find_folder(name, revision, cache_dir, token, local_files_only, force_download)
-        hub.fetch_embedding(folder, cache_dir, token, local_files_only)
+        folder = loading.find_folder(name, revision, cache_dir, token, local_files_only, force_download)
+        loading.fetch_embedding(folder, cache_dir, token, local_files_only)
         model = "default" if name == "default" else str(folder)
         classifier = cls(model, label_names=label_names, device=device)
         adapted = load_adaptation(folder, classifier.meta_model)
@@ -244,7 +243,7 @@ class FewShotClassifier(
         """The meta-trained model, loaded at first use and shared between clones."""
         if isinstance(self.model, MetaModel):
             return self.model
-        return hub.shared_model(str(self.model), self.device)
+        return loading.shared_model(str(self.model), self.device)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -263,7 +262,7 @@ class FewShotClassifier(
         if twice is not None:
             warnings.warn(twice, stacklevel=3)
         before = self.adaptation_ if self.__sklearn_is_fitted__() else None
-        calibration = Calibration.of(self.meta_model.calibration, names is not None)
+        calibration = self.meta_model.calibration.of(names is not None)
         in_order = {label: classes.support[label] for label in labels}
         texts = None if names is None else [names[label] for label in labels]
         self._take(Adaptation.learn(self.meta_model, calibration, in_order, texts, before, progress))

@@ -8,7 +8,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from meta_text.corpus.rows import BadRow, CorpusError, byte_lines, csv_rows, read_rows
+from meta_text.corpus.rows import BadRow, byte_lines, csv_rows, read_rows
+from meta_text.errors import CorpusError
 
 STDIN = "-"
 CHUNK_ROWS = 2048  # in memory together, sorted by length for the model

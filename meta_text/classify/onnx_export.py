@@ -1,27 +1,18 @@
 """ONNX: embedding, encoder and adapted head in one graph, for ONNX Runtime on any machine (extra `[onnx]`)."""
 
 import copy
-import importlib.util
 import json
-import logging
-import warnings
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from meta_text.embedding.embedding import Embedding, TokenStates
+from meta_text.embedding.onnx_graph import TokenStatesOnly, write_graph
+from meta_text.embedding.token_states import TokenStates
+from meta_text.errors import ExportError
 from meta_text.learners.encoder import HyperLSTMCell, LSTMCell, MetaLSTM
 from meta_text.model.adaptation import Adaptation
-
-NEEDED = ("onnx", "onnxscript", "onnxruntime")
-INPUTS = ("token_ids", "mask")  # int64 [B T] and bool [B T], right-padded
-
-
-class ExportError(ValueError):
-    """Why a model cannot become an ONNX file, and the way out."""
 
 
 class Probabilities(nn.Module):
@@ -42,21 +33,6 @@ class Probabilities(nn.Module):
     def forward(self, token_ids: Int[Tensor, "B T"], mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B N"]:
         texts = TokenStates(self.states(token_ids, mask), mask)
         return (self.learner.logits(dict(self.task), texts) / self.temperature).softmax(-1)
-
-
-class TokenStatesOnly(nn.Module):
-    """Token ids -> token states [B T E] in fp32."""
-
-    def __init__(self, embedding: Embedding) -> None:
-        super().__init__()
-        self.kind, self.body = embedding.kind, copy.deepcopy(embedding.body).requires_grad_(False)
-
-    def forward(self, token_ids: Int[Tensor, "B T"], mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B T E"]:
-        if self.kind == "transformer":
-            states: Tensor = self.body(input_ids=token_ids, attention_mask=mask.long()).last_hidden_state
-        else:
-            states = self.body(token_ids)
-        return states
 
 
 def run_lstm(cell: LSTMCell, projected_BTG: Tensor, mask_BT: Tensor, reverse: bool = False) -> Tensor:
@@ -106,35 +82,3 @@ def export_classifier(adapted: Adaptation, target: Path) -> None:
         "tokenizer": embedding.tokenizer.to_str(),
     }
     write_graph(Probabilities(adapted), target, ["probabilities"], metadata)
-
-
-def write_graph(module: nn.Module, target: Path, outputs: Sequence[str], metadata: dict[str, str]) -> None:
-    """A module of (token_ids, mask) as an ONNX file with free numbers of texts and tokens, under its name only when whole."""
-    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
-    if missing:
-        raise ExportError(
-            f"{', '.join(missing)} not installed, needed for ONNX; `pip install 'meta_text[onnx]'` brings it"
-        )
-    token_ids = torch.ones(3, 5, dtype=torch.long)  # any sizes but 0 and 1, which torch.export takes for fixed
-    mask = torch.tensor([[True] * 5, [True] * 3 + [False] * 2, [True] * 4 + [False]])
-    free = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
-    said = logging.getLogger("torch.onnx")
-    level = said.level
-    said.setLevel(logging.ERROR)  # it tells of every optional package that is not there
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of torch about torch
-        program = torch.onnx.export(
-            module.eval().cpu(),
-            (token_ids, mask),
-            dynamo=True,
-            input_names=list(INPUTS),
-            output_names=list(outputs),
-            dynamic_shapes=(free, free),
-            verbose=False,
-        )
-    said.setLevel(level)
-    assert program is not None
-    program.model.metadata_props.update(metadata)
-    partial = target.with_name(f".{target.name}.partial")
-    program.save(partial)
-    partial.replace(target)

@@ -16,7 +16,7 @@ from typing import Any
 
 from meta_text.classify.classifier import FewShotClassifier
 from meta_text.classify.input_rows import CHUNK_ROWS, STDIN, InputRow, chunks, input_rows
-from meta_text.corpus.rows import CorpusError
+from meta_text.errors import CorpusError
 
 Answer = tuple[str | None, Any, float | None]  # text, label and probability; None where there is none
 COLUMNS = ("text", "label", "probability")

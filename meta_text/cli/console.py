@@ -10,8 +10,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from meta_text.files import whole_file
+
 if TYPE_CHECKING:
-    from meta_text.training.run import Watcher
+    from meta_text.training.progress import Watcher
 
 out_console, err_console = Console(soft_wrap=True), Console(stderr=True, soft_wrap=True)
 
@@ -19,7 +21,7 @@ out_console, err_console = Console(soft_wrap=True), Console(stderr=True, soft_wr
 @contextmanager
 def watching(outer_steps: int) -> Iterator["Watcher"]:
     """Progress on stderr, silent when that is not a terminal."""
-    from meta_text.training.run import Watcher
+    from meta_text.training.progress import Watcher
 
     columns = (
         TextColumn("{task.description}"),
@@ -76,6 +78,5 @@ def points(value: dict[str, float]) -> str:
 def write_json(path: Path | None, result: dict[str, Any]) -> None:
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.partial")
-        partial.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        partial.rename(path)
+        with whole_file(path) as partial:
+            partial.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from meta_text.corpus.rows import CorpusError
+from meta_text.errors import CorpusError
 
 if TYPE_CHECKING:
     import meta_text.corpus.corpus

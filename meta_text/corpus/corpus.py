@@ -13,27 +13,9 @@ import numpy as np
 
 from meta_text.corpus.class_split import ClassSplit as ClassSplit  # what a corpus is divided by belongs to it
 from meta_text.corpus.class_split import read_lists
-from meta_text.corpus.rows import BadRows, CorpusError, NullLabel, RowChecker, read_rows
-
-
-@dataclass(frozen=True)
-class HubSource:
-    """Where a known corpus lives on the Hugging Face Hub."""
-
-    repo_id: str
-    config: str | None
-    text: str
-    label: str
-    out_of_scope: str | None = None  # the label that stands for "none of the classes"
-
-
-KNOWN_CORPORA: dict[str, HubSource | None] = {  # None: no open copy on the Hub, a local folder only
-    "banking77": HubSource("mteb/banking77", None, "text", "label_text"),
-    "clinc150": HubSource("clinc/clinc_oos", "plus", "text", "intent", "oos"),
-    "sst2": HubSource("stanfordnlp/sst2", None, "sentence", "label"),
-    "arsc": None,
-    "csldcp": None,
-}
+from meta_text.corpus.known_corpora import KNOWN_CORPORA
+from meta_text.corpus.rows import BadRows, NullLabel, RowChecker, read_rows
+from meta_text.errors import CorpusError
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from meta_text.corpus.corpus import Corpus
-from meta_text.corpus.rows import CorpusError
+from meta_text.errors import CorpusError
 
 Range = int | tuple[int, int]
 

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from meta_text.corpus.corpus import ClassSplit, Corpus
-from meta_text.corpus.rows import CorpusError
+from meta_text.corpus.class_split import ClassSplit
+from meta_text.corpus.corpus import Corpus
+from meta_text.errors import CorpusError
 
 
 def with_others(

@@ -11,14 +11,11 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from meta_text.corpus.labels import plain
+from meta_text.errors import CorpusError
 
 BadRows = Literal["raise", "skip"]
 NullLabel = Literal["missing", "out of scope"]
 LONGEST_CELL = 2**31 - 1  # characters of a CSV cell; Python's own limit is 131,072
-
-
-class CorpusError(ValueError):
-    """What the user's labelled texts lack, with the row and the way out."""
 
 
 class RowChecker:

@@ -9,35 +9,20 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import torch
-from jaxtyping import Bool, Float, Int
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from meta_text.embedding.batching import Windows, by_length, windows_ahead
 from meta_text.embedding.pretrained import MINILM, find_model
-from meta_text.embedding.token_cache import TokenCache
+from meta_text.embedding.token_states import TokenIds, TokenStates, pad
 from meta_text.embedding.vocabulary import latent_vectors, learn_tokenizer
 
 MAX_WINDOWS = 16  # of a long text; what comes after them is cut and counted
 Kind = Literal["learned", "static", "transformer"]
 Train = Literal["none", "lora", "full"]
-
-
-class TokenStates(NamedTuple):
-    """One vector a token, right-padded; mask is True on real tokens."""
-
-    states: Float[Tensor, "*B T E"]
-    mask: Bool[Tensor, "*B T"]
-
-
-class TokenIds(NamedTuple):
-    """Token ids, right-padded; mask is True on real tokens."""
-
-    ids: Int[Tensor, "B T"]
-    mask: Bool[Tensor, "B T"]
 
 
 class Embedding(nn.Module):
@@ -155,10 +140,7 @@ class Embedding(nn.Module):
         return self._pad([encoding.ids or [0] for encoding in self.tokenizer.encode_batch_fast(list(texts))])
 
     def _pad(self, rows: Sequence[list[int]]) -> TokenIds:
-        longest = max(map(len, rows))
-        ids = torch.tensor([row + [0] * (longest - len(row)) for row in rows], device=self.device)
-        lengths = torch.tensor([len(row) for row in rows], device=self.device)
-        return TokenIds(ids, torch.arange(longest, device=self.device) < lengths[:, None])
+        return TokenIds(*pad([torch.tensor(row) for row in rows], self.device))
 
     def forward(self, tokens: TokenIds) -> TokenStates:
         return self.compute(tokens, bf16_helps(self.device))
@@ -192,9 +174,7 @@ class Embedding(nn.Module):
             return read
         real = iter(states[mask] for states, mask in zip(*read, strict=True))
         joined = [torch.cat([next(real) for _ in windows]) for windows in texts]
-        lengths = torch.tensor([len(states) for states in joined], device=self.device)
-        padded = nn.utils.rnn.pad_sequence(joined, batch_first=True)
-        return TokenStates(padded, torch.arange(padded.shape[1], device=self.device) < lengths[:, None])
+        return TokenStates(*pad(joined, self.device))
 
     @torch.no_grad()
     def encode(self, texts: Sequence[str]) -> list[Tensor]:
@@ -214,101 +194,6 @@ class Embedding(nn.Module):
             digest.update(name.encode())
             digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
         return digest.hexdigest()
-
-    def bind(
-        self,
-        texts: Sequence[str],
-        *,
-        rows: Iterable[int] | None = None,
-        cache: Path | None = None,
-        progress: Callable[[int, int], None] | None = None,
-    ) -> "BoundTexts":
-        """Make texts (of them `rows`, if not all) ready for look-up by row.
-
-        Token states come from the cache where the embedding stands still, else ids are run again each time.
-        """
-        return BoundTexts(self, texts, range(len(texts)) if rows is None else rows, cache, progress)
-
-
-class BoundTexts:
-    """Rows of a corpus as token states. Calling it with rows returns one padded batch."""
-
-    def __init__(
-        self,
-        embedding: Embedding,
-        texts: Sequence[str],
-        rows: Iterable[int],
-        cache: Path | None,
-        progress: Callable[[int, int], None] | None,
-    ) -> None:
-        self.embedding, self.texts = embedding, texts
-        self.cached = not embedding.trainable and embedding.kind == "transformer"
-        self.held: dict[int, Tensor] = {}
-        if self.cached:
-            self.cache = TokenCache(
-                {
-                    "model": embedding.model,
-                    "weights": embedding.weights_hash(),
-                    "max_tokens": embedding.max_tokens,
-                    "dtype": "float16",
-                    "computed_in": "bfloat16 weights" if bf16_helps(embedding.device) else "float32",
-                },
-                cache,
-            )
-            wanted = [texts[row] for row in rows]
-            total = len(set(wanted))
-            self.cache.fill(wanted, embedding.encode, lambda done: progress(done, total) if progress else None)
-        else:
-            self.ids = [encoding.ids or [0] for encoding in embedding.tokenizer.encode_batch_fast(list(texts))]
-
-    def __call__(self, rows: Sequence[int]) -> TokenStates:
-        """Token states [B T E] of these rows, on the embedding's device; with gradient if the embedding trains."""
-        if self.held:
-            return self._padded([self.held[row] for row in rows])
-        if self.cached:
-            return self._padded([self.cache.get(self.texts[row]) for row in rows])
-        ids = [torch.tensor(self.ids[row]) for row in rows]
-        if self.embedding.kind != "transformer":
-            states: TokenStates = self.embedding(TokenIds(*self._padded(ids)))
-            return states
-        return self._padded(self._run(ids))
-
-    def _run(self, ids: Sequence[Tensor], batch_size: int = 64) -> list[Tensor]:
-        """States [T E] of token ids; texts of like length run together, so that little padding is computed."""
-        order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
-        states: list[Tensor] = [torch.empty(0)] * len(ids)
-        for start in range(0, len(order), batch_size):
-            chosen = order[start : start + batch_size]
-            batch = self.embedding(TokenIds(*self._padded([ids[i] for i in chosen])))
-            for i, row in zip(chosen, batch.states, strict=True):
-                states[i] = row[: len(ids[i])]
-        return states
-
-    def _padded(self, parts: Sequence[Tensor]) -> TokenStates:
-        """Rows of unequal length, right-padded, and which places are real."""
-        device = self.embedding.device
-        lengths = torch.tensor([len(part) for part in parts], device=device)
-        if parts[0].dtype == torch.float16:  # stored states, widened while they are copied: they are touched once
-            padded = torch.zeros(len(parts), max(map(len, parts)), *parts[0].shape[1:])
-            for row, part in zip(padded, parts, strict=True):
-                row[: len(part)] = part
-        else:
-            padded = nn.utils.rnn.pad_sequence(list(parts), batch_first=True)
-        padded = padded.to(device)
-        return TokenStates(padded, torch.arange(padded.shape[1], device=device) < lengths[:, None])
-
-    @contextmanager
-    def holding(self, rows: Iterable[int]) -> Iterator[None]:
-        """While the embedding stands still, as in validation: these rows are encoded once and kept in memory."""
-        if not self.cached and self.embedding.kind == "transformer":
-            wanted = sorted(set(rows))
-            with torch.no_grad():
-                states = self._run([torch.tensor(self.ids[row]) for row in wanted])
-            self.held = dict(zip(wanted, (part.half() for part in states), strict=True))
-        try:
-            yield
-        finally:
-            self.held = {}
 
 
 def bf16_helps(device: torch.device) -> bool:

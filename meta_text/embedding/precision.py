@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from meta_text.embedding.embedding import Embedding, TokenIds, TokenStates
+from meta_text.embedding.embedding import Embedding
 from meta_text.embedding.token_cache import cache_root
-from meta_text.learners.encoder import masked_mean
+from meta_text.embedding.token_states import TokenIds, TokenStates, masked_mean
 
 Engine = Callable[[TokenIds], TokenStates]
 ENGINES = ("float32", "bfloat16", "int8")
@@ -128,7 +128,7 @@ def _int8(embedding: Embedding, key: str) -> Engine:
 def _quantise(embedding: Embedding, path: Path) -> None:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    from meta_text.classify.onnx_export import TokenStatesOnly, write_graph
+    from meta_text.embedding.onnx_graph import TokenStatesOnly, write_graph
 
     path.parent.mkdir(parents=True, exist_ok=True)
     exact, partial = path.with_suffix(f".{os.getpid()}.float32"), path.with_suffix(f".{os.getpid()}.partial")

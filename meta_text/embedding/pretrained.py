@@ -4,7 +4,8 @@ import hashlib
 import importlib.util
 from pathlib import Path
 
-from meta_text.hub_client import HubError, hub_errors
+from meta_text.errors import HubError
+from meta_text.hub_client import hub_errors
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"

@@ -1,1 +1,5 @@
 """Metrics with intervals, and the baselines that every table prints."""
+
+from meta_text.evaluation.metrics import EpisodeAccuracy, EpisodeF1, ExpectedCalibrationError
+
+__all__ = ["EpisodeAccuracy", "EpisodeF1", "ExpectedCalibrationError"]

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from meta_text.corpus.episode import Episode
-from meta_text.learners.encoder import masked_mean
+from meta_text.embedding.token_states import masked_mean
 from meta_text.model.embedded_corpus import EmbeddedCorpus
 
 

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from meta_text.embedding.embedding import TokenStates
+from meta_text.embedding.token_states import TokenStates, masked_mean
 
 CellKind = Literal["lstm", "hyper"]
 Pooling = Literal["mean", "max", "last"]
@@ -115,11 +115,6 @@ def _backwards(mask_BT: Tensor) -> Tensor:
 
 def _take(x_BTC: Tensor, positions_BT: Tensor) -> Tensor:
     return x_BTC.gather(1, positions_BT[..., None].expand(-1, -1, x_BTC.shape[-1]))
-
-
-def masked_mean(x_BTE: Tensor, mask_BT: Tensor) -> Tensor:
-    weights_BT1 = mask_BT.to(x_BTE.dtype)[..., None]
-    return (x_BTE * weights_BT1).sum(-2) / weights_BT1.sum(-2)
 
 
 class Projected(NamedTuple):

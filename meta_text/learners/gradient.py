@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from meta_text.embedding.embedding import TokenStates
+from meta_text.embedding.token_states import TokenStates
+from meta_text.learners.checkpointing import checkpointed_loop
 from meta_text.learners.encoder import MetaLSTM
-from meta_text.learners.inner_loop import TaskShape, UpdateRule, Weights, checkpointed_loop, inner_loop
+from meta_text.learners.inner_loop import TaskShape, UpdateRule, Weights, inner_loop
 from meta_text.learners.learner import (
     EmbeddedEpisode,
     Learner,

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from meta_text.embedding.embedding import TokenStates
+from meta_text.embedding.token_states import TokenStates
 from meta_text.learners.encoder import MetaLSTM, Projected
 
 Texts = TokenStates | Projected | Float[Tensor, "_ D"]  # token states, or what was computed of them before

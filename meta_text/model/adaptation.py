@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
-from meta_text.embedding.embedding import MAX_WINDOWS, TokenStates
+from meta_text.embedding.embedding import MAX_WINDOWS
+from meta_text.embedding.token_states import TokenStates, pad
 from meta_text.learners.learner import TaskState
 from meta_text.model.calibration import Calibration
 from meta_text.model.model import MetaModel
@@ -177,9 +177,7 @@ def _pack(parts: Sequence[Tensor], device: torch.device) -> Packed:
     """Features [D] into [B D], or token states [T E] into a padded batch."""
     if parts[0].ndim == 1:
         return torch.stack(list(parts)).to(device)
-    lengths = torch.tensor([len(part) for part in parts], device=device)
-    states = pad_sequence(list(parts), batch_first=True).to(device)
-    return TokenStates(states, torch.arange(states.shape[1], device=device) < lengths[:, None])
+    return TokenStates(*pad(parts, device))
 
 
 def _none_of(texts: Packed | None) -> Packed:

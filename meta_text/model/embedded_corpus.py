@@ -9,7 +9,9 @@ from torch import Tensor
 
 from meta_text.corpus.corpus import Corpus
 from meta_text.corpus.episode import Episode
-from meta_text.embedding.embedding import Embedding, TokenStates
+from meta_text.embedding.bound_texts import BoundTexts
+from meta_text.embedding.embedding import Embedding
+from meta_text.embedding.token_states import TokenStates
 from meta_text.learners import EmbeddedEpisode, Learner
 
 
@@ -31,7 +33,7 @@ class EmbeddedCorpus:
         self.corpus = corpus
         texts = [*corpus.texts, *(corpus.label_text(name) for name in corpus.class_names)]
         wanted = None if rows is None else [*rows, *range(len(corpus.texts), len(texts))]
-        self.bound = embedding.bind(texts, rows=wanted, cache=cache, progress=progress)
+        self.bound = BoundTexts(embedding, texts, rows=wanted, cache=cache, progress=progress)
         self.device = embedding.device
 
     def holding(self, episodes: Sequence[Episode]) -> AbstractContextManager[None]:

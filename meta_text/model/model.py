@@ -1,6 +1,5 @@
 """Embedding and learner together: what is trained, saved and evaluated."""
 
-import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -8,12 +7,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from meta_text.config import ConfigError, Recipe
-from meta_text.corpus.corpus import ClassSplit, Corpus
+from meta_text.config import Recipe
 from meta_text.embedding.batching import Windows, by_length, windows_ahead
-from meta_text.embedding.embedding import MAX_WINDOWS, Embedding, TokenStates
-from meta_text.learners import LEARNERS, EmbeddedEpisode, Learner
-from meta_text.learners.encoder import MetaLSTM
+from meta_text.embedding.embedding import MAX_WINDOWS, Embedding
+from meta_text.embedding.token_states import TokenStates
+from meta_text.learners import EmbeddedEpisode, Learner
+from meta_text.model.calibration import Calibrations
 from meta_text.model.embedded_corpus import EmbeddedCorpus, FeatureCorpus
 
 ENCODER_FACTOR = 8  # an LSTM pays a call for every token: its batches are larger than a transformer's
@@ -28,7 +27,7 @@ class MetaModel(nn.Module):
 
         self.engine_note = ""  # how the embedding is run, if that was chosen
         self.results: list[dict[str, Any]] = []  # of the tests after training
-        self.calibration: dict[str, Any] = {}  # "plain" and "names": what calibration.Calibration.as_dict gives
+        self.calibration = Calibrations()
 
     def __sklearn_clone__(self) -> "MetaModel":
         """Clones of a classifier share the weights, which stand still."""
@@ -142,112 +141,3 @@ def over_tasks(function: Callable[[EmbeddedEpisode], Tensor], batch: EmbeddedEpi
     # what a learner draws at random is the same for all tasks
     result: Tensor = torch.vmap(one, randomness="same")(*stacked)
     return result
-
-
-def chosen_device(name: str | None) -> torch.device:
-    """A device by name; None takes CUDA if there is one. Raises ValueError for one that is not here."""
-    if name is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise ValueError(f"device '{name}' is none that torch knows; cpu, cuda or cuda:0 is needed") from None
-    here = {"cpu": 1, "mps": int(torch.backends.mps.is_available()), "cuda": torch.cuda.device_count()}
-    if (device.index or 0) >= here.get(device.type, 1):
-        raise ValueError(
-            f"device '{name}' is not here (torch finds {here[device.type]} of kind {device.type}); "
-            "use cpu, or leave device out"
-        )
-    return device
-
-
-def build_embedding(recipe: Recipe, training_texts: Sequence[str]) -> Embedding:
-    """The embedding a recipe asks for; only a learned one reads the (training classes') texts."""
-    wanted = recipe.embedding
-    if wanted.kind == "learned":
-        return Embedding.learned(
-            training_texts,
-            width=wanted.width,
-            vocabulary=wanted.vocabulary,
-            max_tokens=wanted.max_tokens,
-            seed=recipe.train.seed,
-        )
-    if wanted.kind == "static":
-        return Embedding.static(wanted.model, max_tokens=wanted.max_tokens, train=wanted.train)
-    return Embedding.transformer(
-        wanted.model,
-        max_tokens=wanted.max_tokens,
-        train=wanted.train,
-        revision=wanted.revision,
-        rank=wanted.rank,
-        seed=recipe.train.seed,
-    )
-
-
-def build_model(recipe: Recipe, embedding: Embedding, n_classes: int = 0) -> MetaModel:
-    """A fresh learner on an embedding, drawn from the recipe's seed; the global random state is left alone.
-
-    n_classes: of the corpus; only joint training has a use for it.
-
-    Raises ConfigError for an unknown learner or an option that this learner does not have.
-    """
-    wanted, shape = recipe.learner, recipe.encoder
-    if wanted.name not in LEARNERS:
-        raise _no_learner(wanted.name)
-    kind = LEARNERS[wanted.name]
-    accepted = inspect.signature(kind).parameters
-    given = {
-        key: value
-        for key in (
-            "inner_steps",
-            "inner_lr",
-            "first_order",
-            "adapts",
-            "prototype_start",
-            "encoder_loss",
-            "label_names",
-        )
-        if (value := getattr(wanted, key)) is not None and value is not False  # 0 steps is a choice
-    }
-    if "label_names" in given:
-        given["label_names"] = True  # "both" is a matter of training
-    for key in given:
-        if key not in accepted:
-            has = ", ".join(name for name in accepted if name not in ("encoder", "n_classes")) or "none"
-            raise ConfigError(f"learner '{wanted.name}' has no option '{key}' (it has: {has}); leave it out")
-    if "n_classes" in accepted:
-        given["n_classes"] = n_classes
-    with torch.random.fork_rng():
-        torch.manual_seed(recipe.train.seed)
-        encoder = MetaLSTM(embedding.width, shape.hidden, shape.cell, shape.bidirectional, shape.pooling)
-        learner = kind(encoder, **given)
-    return MetaModel(embedding, learner, recipe)
-
-
-def check_learners(recipe: Recipe, names: Sequence[str]) -> None:
-    """Raises ConfigError for a name that is no learner, or options that a recipe cannot give it, before any training."""
-    for name in names:
-        if name not in LEARNERS and name != "auto":
-            raise _no_learner(name)
-        recipe.with_learner(name)
-
-
-def _no_learner(name: str) -> ConfigError:
-    return ConfigError(f"no learner '{name}'; there are {', '.join(LEARNERS)} and auto")
-
-
-def open_split(recipe: Recipe, corpus: Corpus) -> ClassSplit:
-    """The class split a recipe asks for: a file, listed domains, class_splits/N.json, a field, or a seed."""
-    wanted = recipe.corpus
-    if isinstance(wanted.split, str):
-        return ClassSplit.from_file(wanted.split).check(corpus)
-    if wanted.split_field is not None:
-        return ClassSplit.by_field(corpus, wanted.split_field, wanted.split)
-    for key in ("domains", str(wanted.split)):
-        if key in corpus.class_splits:
-            return corpus.class_splits[key].check(corpus)
-    if corpus.class_splits:
-        raise ConfigError(
-            f"corpus '{corpus.name}' has no class split {wanted.split}; there are {', '.join(corpus.class_splits)}"
-        )
-    return ClassSplit.by_seed(corpus, wanted.split)

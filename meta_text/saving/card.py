@@ -10,18 +10,9 @@ from typing import Any
 import torch
 
 from meta_text.config import Recipe
-from meta_text.corpus.corpus import KNOWN_CORPORA
+from meta_text.corpus.known_corpora import KNOWN_CORPORA, LICENCES
 from meta_text.model.model import MetaModel
 
-LICENCES = {  # of corpora that recipes name: in words, and as the Hub abbreviates it
-    "banking77": ("CC BY 4.0", "cc-by-4.0"),
-    "clinc150": ("CC BY 3.0", "cc-by-3.0"),
-    "sst2": ("MIT (the repository it is taken from)", "mit"),
-    "arsc": ("not stated", None),
-    "csldcp": ("not stated", None),
-    "intents": ("Apache-2.0", "apache-2.0"),
-    "sentiment": ("Apache-2.0", "apache-2.0"),
-}
 DEFAULT_NAME = "default"  # of the model that the package ships
 
 

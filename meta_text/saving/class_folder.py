@@ -8,10 +8,9 @@ from typing import Any
 
 from safetensors.torch import save_file
 
-from meta_text.corpus.rows import CorpusError, read_rows
-from meta_text.files import ModelFileError
+from meta_text.corpus.rows import read_rows
+from meta_text.errors import CorpusError, ModelFileError
 from meta_text.model.adaptation import Adaptation
-from meta_text.model.calibration import Calibration
 from meta_text.model.model import MetaModel
 from meta_text.saving.model_folder import AGAIN, checked, file_sha256, read_config, read_tensors
 
@@ -64,7 +63,7 @@ def load_adaptation(folder: Path, model: MetaModel) -> Adaptation | None:
     task = {name: tensor.clone().to(model.embedding.device) for name, tensor in tensors.items()}
     support = _read_support(folder / SUPPORT, stored)
     kept = None if stored.names is None else tuple(stored.names)
-    calibration = Calibration.of(model.calibration, kept is not None)
+    calibration = model.calibration.of(kept is not None)
     bare = Adaptation(model, calibration, support, kept, task, stored.shots, corrections=stored.corrections)
     return bare.with_features() if any(support.values()) else bare
 

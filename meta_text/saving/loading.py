@@ -1,25 +1,21 @@
 """Finding models (package, folder, Hugging Face Hub), saving classifiers whole, publishing them in one commit."""
 
 import re
-import tempfile
 from functools import lru_cache
 from pathlib import Path
 
 from meta_text.embedding import precision as engine
 from meta_text.embedding.pretrained import find_model
-from meta_text.files import OWN_NAMES, ModelFileError, recover, replacing
-from meta_text.hub_client import HubError, advice, hub_errors
-from meta_text.model.adaptation import Adaptation
-from meta_text.model.model import MetaModel, chosen_device
-from meta_text.saving.card import write_card
-from meta_text.saving.class_folder import write_adaptation
-from meta_text.saving.model_folder import embedding_source, load_model, write_embedding, write_model
+from meta_text.errors import ModelFileError
+from meta_text.files import recover
+from meta_text.hub_client import hub_errors
+from meta_text.model.build import chosen_device
+from meta_text.model.model import MetaModel
+from meta_text.saving.model_folder import embedding_source, load_model
 
 DEFAULT = Path(__file__).parents[1] / "default_model"
 REPO_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 WANTED = ["*.json", "*.jsonl", "*.safetensors", "*.txt", "*.md"]
-# what an older upload of ours may have left: names of ours, for a repository also holds what its owner put there
-DELETED = [*OWN_NAMES, "embedding/*.json", "embedding/*.safetensors", ".eval_results/*way-*shot*.yaml"]
 
 
 def find_folder(
@@ -96,59 +92,3 @@ def _loaded(folder: Path, device: str, stamp: tuple[tuple[int, int, int], ...]) 
     if embedding.kind == "transformer" and embedding.device.type == "cpu":
         model.engine_note = engine.choose(embedding)
     return model
-
-
-def save_classifier(
-    model: MetaModel,
-    adapted: Adaptation | None,
-    folder: str | Path,
-    *,
-    include_support: bool,
-    embed: bool,
-    repo_id: str | None = None,
-) -> None:
-    """A model folder with, if there are classes, their task, and a card. All or nothing."""
-    with replacing(Path(folder)) as partial:
-        stored = {}
-        if adapted is not None:
-            stored["classifier"] = write_adaptation(adapted, partial, include_support=include_support)
-        write_model(model, partial, stored)
-        if embed:
-            write_embedding(model, partial)
-        write_card(model, partial, stored.get("classifier"), repo_id)
-
-
-def push_classifier(
-    model: MetaModel,
-    adapted: Adaptation | None,
-    repo_id: str,
-    *,
-    include_support: bool = False,
-    embed: bool = False,
-    token: str | bool | None = None,
-    private: bool | None = None,
-    branch: str | None = None,
-    commit_message: str = "Upload a meta_text model",
-) -> str:
-    """Publish in one commit; returns its address. Raises HubError."""
-    from huggingface_hub import HfApi
-
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary) / "model"
-        save_classifier(model, adapted, folder, include_support=include_support, embed=embed, repo_id=repo_id)
-        with hub_errors(repo_id, "push"):
-            api = HfApi(token=token)
-            try:
-                full_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
-            except KeyError:  # where a conflict names no repository, the client looks for its address in vain
-                raise HubError(f"the Hub answered 409 for '{repo_id}': {advice(409, 'push')}") from None
-            if branch is not None:
-                api.create_branch(full_id, branch=branch, exist_ok=True)
-            commit = api.upload_folder(
-                repo_id=full_id,
-                folder_path=folder,
-                revision=branch,
-                commit_message=commit_message,
-                delete_patterns=DELETED,
-            )
-    return str(commit.commit_url)

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,11 +14,12 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from meta_text.config import ConfigError, Recipe, parse_recipe
+from meta_text.config import Recipe, parse_recipe
 from meta_text.embedding.embedding import Embedding
-from meta_text.files import ModelFileError
-from meta_text.model.calibration import Calibration
-from meta_text.model.model import MetaModel, build_embedding, build_model
+from meta_text.errors import ConfigError, ModelFileError
+from meta_text.model.build import build_embedding, build_model
+from meta_text.model.calibration import Calibrations
+from meta_text.model.model import MetaModel
 
 FORMAT_VERSION = 1
 EMBEDDING = "embedding"
@@ -32,7 +33,7 @@ class StoredModel:
     """What config.json must say of a model; what has a default was not written from the start of format version 1."""
 
     recipe: dict[str, Any]
-    calibration: dict[str, Calibration]
+    calibration: Calibrations
     results: list[dict[str, Any]]
     embedding_weights_sha256: str | None = None
     embedding_commit: str | None = None
@@ -72,7 +73,7 @@ def write_model(model: MetaModel, folder: Path, extra: dict[str, Any] | None = N
         "format_version": FORMAT_VERSION,
         "library": "meta_text",
         "recipe": model.recipe.as_dict(),
-        "calibration": model.calibration,
+        "calibration": asdict(model.calibration),
         "results": model.results,
         "embedding_weights_sha256": None if model.embedding.trained else model.embedding.weights_hash(),
         "embedding_commit": model.embedding.commit,
@@ -101,7 +102,7 @@ def load_model(folder: str | Path) -> MetaModel:
     except ConfigError as error:
         raise ModelFileError(f"{folder}/config.json: {error}; upgrade meta_text, or {AGAIN}") from None
     load_tensors(model, tensors, path)
-    model.calibration = {kind: found.as_dict() for kind, found in stored.calibration.items()}
+    model.calibration = stored.calibration
     model.results = stored.results
     model.embedding.settle()
     return model.eval()

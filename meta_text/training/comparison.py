@@ -9,19 +9,14 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from meta_text.config import LearnerConfig, Recipe
+from meta_text.evaluation.answers import Predictor, answer_with, paired
 from meta_text.evaluation.baselines import BASELINES, logistic_regression
-from meta_text.evaluation.metrics import Predictor, answer_with, paired
-from meta_text.model.model import MetaModel, build_model
-from meta_text.training.run import (
-    Bench,
-    Watcher,
-    context,
-    drawn_tests,
-    evaluate,
-    privileges,
-    train,
-    without_episodes,
-)
+from meta_text.evaluation.results import evaluate_episodes, without_episodes
+from meta_text.model.build import build_model
+from meta_text.model.model import MetaModel
+from meta_text.training.bench import Bench, drawn_tests
+from meta_text.training.progress import Watcher
+from meta_text.training.run import context, privileges, train
 from meta_text.training.trainer import Trainer, TrainState
 
 REFERENCES = (  # what differences are given against
@@ -129,7 +124,14 @@ class _Ladder:
         """predictors: by whether they see class names."""
         for names, predict in predictors.items():
             for episodes in self.drawn:
-                row = evaluate(predict, at.embedded, episodes, name, self.watcher, label_names=names)
+                row = evaluate_episodes(
+                    predict,
+                    at.embedded,
+                    episodes,
+                    name,
+                    label_names=names,
+                    progress=partial(self.watcher.testing, name),
+                )
                 extra = {"train_seconds": round(seconds, 1), "best_step": best_step}
                 self.rows.append(row | extra | {"privileges": privileges(self.recipe, names)})
 

@@ -13,10 +13,11 @@ from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from meta_text.config import ConfigError
-from meta_text.corpus.corpus import ClassSplit
+from meta_text.corpus.class_split import ClassSplit
 from meta_text.corpus.episode import EpisodeSampler
-from meta_text.files import ModelFileError, recover, replacing
+from meta_text.errors import ConfigError, ModelFileError
+from meta_text.evaluation.answers import answer_with, run_episodes
+from meta_text.files import recover, replacing
 from meta_text.learners.gradient import GradientLearner
 from meta_text.model.embedded_corpus import EmbeddedCorpus
 from meta_text.model.model import MetaModel
@@ -158,8 +159,6 @@ class Trainer:
 
     def _accuracy(self) -> float:
         """On the validation episodes, a fraction; with class names and without, if the recipe tests both."""
-        from meta_text.evaluation.metrics import answer_with, run_episodes
-
         self.model.eval()
         right = []
         with self.embedded.holding(self.validation_episodes):

@@ -1,0 +1,140 @@
+"""Commands that use a model: fit, predict, export, push."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from meta_text.cli.console import err_console, out_console, watching
+
+# torch keeps up to 1,024 kernels, one a shape of batch, in each of two caches: a gigabyte over a long file
+BOUNDED_KERNELS = {"LRU_CACHE_CAPACITY": "16", "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "16"}
+Device = Annotated[str | None, typer.Option(help="cpu or cuda; default: cuda if there is one.")]
+
+
+def fit(
+    model: str,
+    support_file: Path,
+    out: Annotated[Path, typer.Option(help="Folder for the classifier.")],
+    label_names: Annotated[bool, typer.Option("--label-names", help="Use class names as a prior.")] = False,
+    text: Annotated[str, typer.Option(help="Column of texts.")] = "text",
+    label: Annotated[str, typer.Option(help="Column of labels.")] = "label",
+    without_texts: Annotated[
+        bool, typer.Option("--without-texts", help="Do not keep the labelled texts: the classifier cannot be changed.")
+    ] = False,
+    device: Device = None,
+) -> None:
+    """Learn categories from a CSV, JSONL or Parquet file. MODEL is a folder, a Hub name, or `default`."""
+    from meta_text.classify.classifier import FewShotClassifier
+    from meta_text.corpus.corpus import Corpus
+    from meta_text.files import check_target
+
+    check_target(out)
+    if not support_file.is_file():
+        what = "is a folder" if support_file.is_dir() else "does not exist"
+        raise ValueError(f"{support_file} {what}; a CSV, JSONL or Parquet file of labelled texts is needed")
+    corpus = Corpus.open(support_file, text=text, label=label)
+    classifier = FewShotClassifier.from_pretrained(model, device=device, label_names=label_names)
+    labels = [corpus.class_names[i] for i in corpus.labels]
+    with watching(0) as watcher:
+        classifier.fit(corpus.texts, labels, progress=watcher.encoding)
+    classifier.save_pretrained(out, include_support=not without_texts)
+    out_console.print(f"{corpus.describe()}; classifier in {out}")
+    if len(corpus.texts) > len(corpus.class_names) and len(corpus.texts) <= 1000:
+        found = classifier.audit()
+        out_console.print(
+            f"leave-one-out accuracy {100 * found.accuracy:.0f} % over {found.checked} texts "
+            f"(95 % interval {100 * found.low:.0f} to {100 * found.high:.0f} %)"
+        )
+        for doubt in found.doubts[:5]:
+            line = (
+                f"mislabelled? {doubt.label!r}, rather {doubt.guess!r} ({100 * doubt.probability:.0f} %): {doubt.text}"
+            )
+            out_console.print(line, markup=False)
+
+
+def predict(
+    folder: str,
+    texts: Annotated[list[str] | None, typer.Argument(help="Texts to classify.")] = None,
+    input_file: Annotated[
+        str | None, typer.Option("--input", metavar="FILE", help="CSV, JSONL or Parquet; - reads standard input.")
+    ] = None,
+    output_file: Annotated[
+        str, typer.Option("--output", metavar="FILE", help="CSV, JSONL or Parquet; - writes JSON lines.")
+    ] = "-",
+    text: Annotated[str, typer.Option(help="Column of texts.")] = "text",
+    reject: Annotated[
+        float | None, typer.Option(help="Answer null for texts like no class, at this false-reject rate.")
+    ] = None,
+    errors: Annotated[Path | None, typer.Option(help="File for rows that could not be read.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where a killed run of the same left --output.")
+    ] = False,
+    device: Device = None,
+) -> None:
+    """Classify texts with a classifier that `fit` made: in order, one answer a row."""
+    for name, value in BOUNDED_KERNELS.items():  # read when torch first computes
+        os.environ.setdefault(name, value)
+    from meta_text.classify.classifier import FewShotClassifier
+    from meta_text.classify.input_rows import InputRow
+    from meta_text.classify.predict_file import predict_file
+
+    if bool(texts) == (input_file is not None):
+        raise ValueError("either TEXT arguments or --input FILE is needed, and not both")
+    if texts and resume:
+        raise ValueError("TEXT arguments leave nothing to resume; --resume goes with --input and --output")
+    classifier = FewShotClassifier.from_pretrained(folder, device=device)
+    if classifier.meta_model.engine_note:
+        err_console.print(classifier.meta_model.engine_note, style="dim")
+    if texts:
+        for one, label, probability in classifier.answers(texts, reject):
+            answer = "none of these\t" if label is None else f"{label}\t{100 * probability:.0f} %"
+            typer.echo(f"{answer}\t{one}")  # rich would expand the tabs
+        return
+    unread: list[InputRow] = []
+
+    def note(row: InputRow) -> None:
+        if len(unread) < 5:
+            unread.append(row)
+
+    with watching(0) as watcher:
+        show = watcher.classifying
+        bad = predict_file(classifier, input_file or "-", output_file, text, reject, errors, show, note, resume=resume)
+    if bad:
+        numbers = ", ".join(str(row.number) for row in unread) + (", ..." if bad > len(unread) else "")
+        where = (
+            f"see {errors}" if errors else f"row {numbers} ({unread[0].problem}); name a file with --errors to list all"
+        )
+        err_console.print(f"{bad} rows could not be read and have no label: {where}", markup=False, highlight=False)
+
+
+def export(
+    folder: str,
+    out: Annotated[Path, typer.Option(metavar="FILE.onnx", help="The file to write.")],
+) -> None:
+    """Write a classifier as one ONNX file: token ids in, probabilities out, tokenizer and labels in its metadata."""
+    from meta_text.classify.classifier import FewShotClassifier
+
+    FewShotClassifier.from_pretrained(folder, device="cpu").export_onnx(out)
+    out_console.print(f"{out}, {out.stat().st_size / 1e6:.1f} MB")
+
+
+def push(
+    folder: str,
+    repo_id: str,
+    private: Annotated[bool, typer.Option("--private")] = False,
+    embed: Annotated[bool, typer.Option("--embed", help="Publish the embedding's weights too.")] = False,
+    include_support: Annotated[
+        bool, typer.Option("--include-support", help="Publish the labelled texts too; they may be private.")
+    ] = False,
+    branch: Annotated[str | None, typer.Option(help="Publish on this branch; it is made if it is not there.")] = None,
+) -> None:
+    """Publish a model or classifier on the Hugging Face Hub, in one commit."""
+    from meta_text.classify.classifier import FewShotClassifier
+
+    classifier = FewShotClassifier.from_pretrained(folder)
+    address = classifier.push_to_hub(
+        repo_id, private=private or None, embed=embed, include_support=include_support, branch=branch
+    )
+    out_console.print(address)

@@ -1,0 +1,147 @@
+"""Commands that meta-train and test: train, evaluate, compare, demo."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from meta_text.cli.console import out_console, points, show_results, watching, write_json
+
+Sets = Annotated[
+    list[str] | None, typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Change one key of the recipe.")
+]
+JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the result as JSON.")]
+Device = Annotated[str | None, typer.Option(help="cpu or cuda; default: cuda if there is one.")]
+
+
+def train(
+    recipe: Path,
+    sets: Sets = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the model, its history and checkpoints.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in --out.")] = False,
+    json_file: JsonFile = None,
+    device: Device = None,
+) -> None:
+    """Meta-train a recipe, then test on classes never seen."""
+    from meta_text.config import load_recipe
+    from meta_text.files import check_target
+    from meta_text.training.run import run_recipe
+
+    if out is not None:
+        check_target(out / "model")  # before the hours, not after
+    elif resume:
+        raise ValueError("--resume without --out; name the folder of the run to go on with")
+    read = load_recipe(recipe, sets or ())
+    with watching(read.train.outer_steps) as watcher:
+        _, _, result = run_recipe(read, watcher, out, resume=resume, device=device)
+    show_results(f"{result['corpus']}, {result['episodes']} test episodes, classes never trained on", result["results"])
+    where = f"; model in {out / 'model'}" if out is not None else ""
+    out_console.print(
+        f"best at step {result['best_step']} (validation accuracy {100 * result['validation_accuracy']:.1f} %), "
+        f"{result['total_seconds']:.0f} s in all{where}"
+    )
+    write_json(json_file, result)
+
+
+def evaluate(
+    model: str,
+    corpus: Annotated[str, typer.Option(help="A known name, a folder, or a CSV/JSONL/Parquet file.")],
+    classes: Annotated[str, typer.Option(help="train, validation, test, or all.")] = "test",
+    split: Annotated[
+        str | None, typer.Option(help="A class-split file, or the number of one; default: as trained.")
+    ] = None,
+    n_way: Annotated[int, typer.Option(min=2)] = 5,
+    k_shot: Annotated[int, typer.Option(min=1)] = 1,
+    n_query: Annotated[int, typer.Option(min=1)] = 5,
+    episodes: Annotated[int, typer.Option(min=1)] = 600,
+    seed: int = 0,
+    label_names: Annotated[bool, typer.Option("--label-names", help="Use class names as a prior.")] = False,
+    json_file: JsonFile = None,
+    device: Device = None,
+) -> None:
+    """Test a saved model on episodes of any corpus. MODEL is a folder, a Hub name, or `default`."""
+    from meta_text.saving.loading import find_folder
+    from meta_text.training.run import evaluate_saved
+
+    shape = {"n_way": n_way, "k_shot": k_shot, "n_query": n_query}
+    with watching(0) as watcher:
+        result = evaluate_saved(
+            find_folder(model),
+            corpus,
+            classes,
+            split,
+            shape,
+            episodes,
+            seed,
+            label_names=label_names,
+            watcher=watcher,
+            device=device,
+        )
+    show_results(f"{result['corpus']}, {result['episodes']} episodes, {classes} classes", [result])
+    write_json(json_file, result)
+
+
+def compare(
+    recipe: Path,
+    learners: Annotated[str | None, typer.Option(help="Comma-separated names; default: [compare] learners.")] = None,
+    sets: Sets = None,
+    json_file: JsonFile = None,
+    figure: Annotated[Path | None, typer.Option(help="Draw the accuracies, as PNG, SVG or PDF.")] = None,
+    device: Device = None,
+) -> None:
+    """Train several learners by one recipe and test them, and untrained baselines, on identical episodes."""
+    from meta_text.config import load_recipe
+    from meta_text.model.build import check_learners
+    from meta_text.training.comparison import compare as run_compare
+    from meta_text.training.figures import check_figure, plot_comparison
+
+    read = load_recipe(recipe, sets or ())
+    names = tuple(name.strip() for name in learners.split(",")) if learners else read.compare.learners
+    check_learners(read, names)  # before the hours, not after
+    if figure is not None:
+        check_figure(figure)
+    with watching(read.train.outer_steps) as watcher:
+        result = run_compare(read, names, watcher, device)
+    show_results(f"{result['corpus']}, identical episodes", result["results"])
+    heads = ("learner", "against", "shots", "names", "accuracy, points", "macro-F1, points")
+    table = Table(*heads, title="Paired differences")
+    for row in result["paired"]:
+        named, both = "yes" if row["label_names"] else "", (points(row[m]) for m in ("accuracy", "f1_macro"))
+        table.add_row(row["learner"], row["against"], str(row["k_shot"]), named, *both)
+    out_console.print(table)
+    write_json(json_file, result)
+    if figure is not None:
+        plot_comparison(result, figure)
+
+
+def demo(folder: Annotated[Path, typer.Argument(help="Folder with recipes/ and data/.")] = Path()) -> None:
+    """Meta-train on the small corpus, test on unseen categories, then learn three categories given on the spot."""
+    from meta_text.classify.classifier import FewShotClassifier
+    from meta_text.config import load_recipe
+    from meta_text.training.run import run_recipe
+
+    read = load_recipe(folder / "recipes" / "intent.toml")
+    with watching(read.train.outer_steps) as watcher:
+        model, _, result = run_recipe(read, watcher, None)
+    show_results("Categories never seen in training, 5-way", result["results"])
+    support = {
+        "water the plants": ["the basil looks thirsty", "can you give the ferns a drink", "soil's bone dry again"],
+        "feed the cat": ["Miso is meowing at her bowl", "kibble time", "the cat has not had her breakfast"],
+        "take out the bins": ["it's rubbish day tomorrow", "the kitchen bin smells", "recycling goes out tonight"],
+    }
+    asked = [
+        "she keeps scratching at the empty dish",
+        "the leaves are drooping",
+        "lorry comes at six, bags to the kerb please",
+        "what is the capital of Peru",
+    ]
+    labels = [label for label, texts in support.items() for _ in texts]
+    classifier = FewShotClassifier(model).fit([text for texts in support.values() for text in texts], labels)
+    table = Table(
+        "text", "category", "probability", title="Three new categories, three texts each, learned on the spot"
+    )
+    for text, category, probability in classifier.answers(asked, reject=0.05):
+        known = "none of these" if category is None else category
+        table.add_row(text, known, f"{100 * probability:.0f} %" if category is not None else "")
+    out_console.print(table)

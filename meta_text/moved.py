@@ -1,0 +1,70 @@
+"""Modules that stood elsewhere before version 0.1.0: importing one by its old path works, with a DeprecationWarning.
+
+They go with version 0.2.
+"""
+
+import importlib
+import sys
+import warnings
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
+
+MOVED = {
+    "adaptation": "model.adaptation",
+    "audit": "classify.audit",
+    "baselines": "evaluation.baselines",
+    "calibration": "model.calibration",
+    "card": "saving.card",
+    "changes": "classify.class_edits",
+    "class_folder": "saving.class_folder",
+    "class_split": "corpus.class_split",
+    "classifier": "classify.classifier",
+    "comparison": "training.comparison",
+    "embedded_corpus": "model.embedded_corpus",
+    "encoder": "learners.encoder",
+    "engine": "embedding.precision",
+    "episode": "corpus.episode",
+    "experiment": "training.run",
+    "folders": "files",
+    "hub": "saving.loading",
+    "hub_errors": "hub_client",
+    "inputs": "classify.input_rows",
+    "labels": "corpus.labels",
+    "mixture": "corpus.mixture",
+    "model_folder": "saving.model_folder",
+    "onnx_export": "classify.onnx_export",
+    "pretrained": "embedding.pretrained",
+    "reading": "embedding.batching",
+    "rows": "corpus.rows",
+    "tables": "classify.predict_file",
+    "token_cache": "embedding.token_cache",
+    "trainer": "training.trainer",
+    "vocabulary": "embedding.vocabulary",
+}
+
+
+class MovedModules(MetaPathFinder, Loader):
+    """Finds `meta_text.OLD` as the module that holds its contents now."""
+
+    def find_spec(self, fullname: str, path: Any, target: ModuleType | None = None) -> ModuleSpec | None:
+        package, _, name = fullname.partition(".")
+        return ModuleSpec(fullname, self) if package == "meta_text" and name in MOVED else None
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        new = f"meta_text.{MOVED[spec.name.partition('.')[2]]}"
+        warnings.warn(f"{spec.name} is now {new}; the old name goes with 0.2", DeprecationWarning, stacklevel=2)
+        found = importlib.import_module(new)
+        alias = ModuleType(spec.name, found.__doc__)
+        alias.__dict__.update({key: value for key, value in vars(found).items() if not key.startswith("__")})
+        return alias
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Nothing to run: the module was filled when it was made."""
+
+
+def find_moved_modules() -> None:
+    """Make old paths importable, once."""
+    if not any(isinstance(finder, MovedModules) for finder in sys.meta_path):
+        sys.meta_path.append(MovedModules())
