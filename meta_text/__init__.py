@@ -22,7 +22,8 @@ if TYPE_CHECKING:  # what a type checker sees; the table below is what runs
     from meta_text.errors import MetaTextError as MetaTextError
     from meta_text.learners import LEARNERS as LEARNERS
     from meta_text.learners import Learner as Learner
-    from meta_text.learners.encoder import MetaLSTM as MetaLSTM
+    from meta_text.learners.encoder import TextEncoder as TextEncoder
+    from meta_text.learners.meta_lstm import MetaLSTM as MetaLSTM
     from meta_text.model.model import MetaModel as MetaModel
     from meta_text.saving.model_folder import load_model as load_model
     from meta_text.training.trainer import Trainer as Trainer
@@ -38,9 +39,10 @@ _HOME = {
     "FewShotClassifier": "classify.classifier",
     "LEARNERS": "learners",
     "Learner": "learners",
-    "MetaLSTM": "learners.encoder",
+    "MetaLSTM": "learners.meta_lstm",
     "MetaModel": "model.model",
     "MetaTextError": "errors",
+    "TextEncoder": "learners.encoder",
     "Trainer": "training.trainer",
     "load_model": "saving.model_folder",
     "load_recipe": "config",

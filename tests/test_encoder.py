@@ -6,7 +6,7 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from meta_text.embedding.token_states import TokenStates, masked_mean
-from meta_text.learners.encoder import CellKind, HyperLSTMCell, LSTMCell, MetaLSTM, Pooling, run_cell
+from meta_text.learners.encoder import CellKind, HyperLSTMCell, LSTMCell, Pooling, TextEncoder, run_cell
 
 LENGTHS = [5, 2, 4]
 
@@ -62,7 +62,7 @@ def test_hyper_cell_at_identity_is_the_plain_cell_and_then_leaves_it() -> None:
 
 def test_untrained_encoder_is_the_plain_sentence_vector() -> None:
     batch = tokens()
-    encoder = MetaLSTM(6, 4).double()
+    encoder = TextEncoder(6, 4).double()
     expected = torch.stack([F.normalize(s[:n].mean(0), dim=0) for s, n in zip(batch.states, LENGTHS, strict=True)])
     torch.testing.assert_close(encoder(batch), expected)
     assert masked_mean(*batch).shape == (3, 6)
@@ -70,7 +70,7 @@ def test_untrained_encoder_is_the_plain_sentence_vector() -> None:
 
 def test_padding_changes_nothing() -> None:
     batch = tokens()
-    encoder = MetaLSTM(6, 4).double()
+    encoder = TextEncoder(6, 4).double()
     torch.nn.init.normal_(encoder.out)
     wider = TokenStates(F.pad(batch.states, (0, 0, 0, 3), value=9.0), F.pad(batch.mask, (0, 3)))
     torch.testing.assert_close(encoder(wider), encoder(batch))
@@ -80,7 +80,7 @@ def test_padding_changes_nothing() -> None:
 @pytest.mark.parametrize("cell", ["lstm", "hyper"])
 def test_each_text_alone_equals_the_padded_batch(cell: CellKind, pooling: Pooling) -> None:
     batch = tokens()
-    encoder = MetaLSTM(6, 4, cell=cell, pooling=pooling).double()
+    encoder = TextEncoder(6, 4, cell=cell, pooling=pooling).double()
     for parameter in encoder.parameters():
         torch.nn.init.normal_(parameter, generator=torch.Generator().manual_seed(1))
     alone = [encoder(TokenStates(s[None, :n], m[None, :n])) for s, m, n in zip(*batch, LENGTHS, strict=True)]
@@ -89,7 +89,7 @@ def test_each_text_alone_equals_the_padded_batch(cell: CellKind, pooling: Poolin
 
 @pytest.mark.parametrize("cell", ["lstm", "hyper"])
 def test_projected_texts_hang_on_no_recurrent_weight(cell: CellKind) -> None:
-    encoder = MetaLSTM(6, 4, cell=cell).double()
+    encoder = TextEncoder(6, 4, cell=cell).double()
     torch.nn.init.normal_(encoder.out)
     read = encoder.project(tokens())
     torch.testing.assert_close(encoder(read), encoder(tokens()))

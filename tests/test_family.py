@@ -10,7 +10,7 @@ from sklearn.metrics import f1_score
 from meta_text.embedding.token_states import TokenStates
 from meta_text.learners import EmbeddedEpisode
 from meta_text.learners.closed_form import Bayes, Ridge
-from meta_text.learners.encoder import MetaLSTM
+from meta_text.learners.encoder import TextEncoder
 from meta_text.learners.inner_loop import TaskShape
 from meta_text.learners.maml import Anil, Maml, ProtoMaml
 from meta_text.learners.meta_sgd import MetaSgd
@@ -26,9 +26,9 @@ def draw(texts: int, seed: int) -> TokenStates:
     return TokenStates(states, torch.ones(texts, 5, dtype=torch.bool))
 
 
-def encoder() -> MetaLSTM:
+def encoder() -> TextEncoder:
     torch.manual_seed(0)
-    made = MetaLSTM(6, 4)
+    made = TextEncoder(6, 4)
     torch.nn.init.normal_(made.out, std=0.3)
     return made
 

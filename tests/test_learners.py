@@ -7,11 +7,11 @@ import torch
 
 from meta_text.embedding.token_states import TokenStates
 from meta_text.learners import LEARNERS, EmbeddedEpisode, Learner
-from meta_text.learners.encoder import MetaLSTM
+from meta_text.learners.encoder import TextEncoder
 from meta_text.learners.inner_loop import TaskShape
 from meta_text.learners.learner import balanced_cross_entropy
 from meta_text.learners.maml import Maml
-from meta_text.learners.meta_lstm import BIAS_FEATURE, FORGET_BIAS, GatedRule, MetaLSTMLearner
+from meta_text.learners.meta_lstm import BIAS_FEATURE, FORGET_BIAS, GatedRule, MetaLSTM
 from meta_text.learners.meta_lstm_2017 import CoordinateRule, preprocess
 from meta_text.learners.protonet import ProtoNet
 from meta_text.model.model import over_tasks
@@ -29,7 +29,7 @@ def make(name: str, **options: object) -> Learner:
     if name == "policy":
         options |= {"sigma": 1.0, "directions": 16}  # four queries: a small change of the rule changes no answer
     cell = options.pop("cell", "lstm")
-    learner = LEARNERS[name](MetaLSTM(6, 4, cell), **options)  # type: ignore[arg-type]
+    learner = LEARNERS[name](TextEncoder(6, 4, cell), **options)  # type: ignore[arg-type]
     torch.nn.init.normal_(learner.encoder.out, std=0.3)
     for parameter in learner.parameters():
         if not parameter.any():
@@ -107,7 +107,7 @@ def test_vmap_over_tasks_equals_one_by_one(name: str) -> None:
 
 def test_oracle_meta_lstm_with_zero_steps_is_protonet() -> None:
     ours, theirs = make("meta_lstm", inner_steps=0, label_names=True), make("protonet", label_names=True)
-    assert isinstance(ours, MetaLSTMLearner) and isinstance(theirs, ProtoNet)
+    assert isinstance(ours, MetaLSTM) and isinstance(theirs, ProtoNet)
     theirs.load_state_dict({key: value for key, value in ours.state_dict().items() if key in theirs.state_dict()})
     support, query = draw(6, 1), draw(4, 2)
     for names in (None, draw(3, 3)):
@@ -153,7 +153,7 @@ def test_oracle_gated_rule_with_zero_gates() -> None:
 
 def test_oracle_inner_coordinates_are_those_of_centred_features() -> None:
     learner, features, centre = make("meta_lstm"), torch.randn(5, 6), torch.randn(6)
-    assert isinstance(learner, MetaLSTMLearner)
+    assert isinstance(learner, MetaLSTM)
     head = torch.randn(3, 7)
     inner = learner.to_inner(head, centre)
     torch.testing.assert_close(learner.from_inner(inner, centre), head)
@@ -162,7 +162,7 @@ def test_oracle_inner_coordinates_are_those_of_centred_features() -> None:
 
 
 def test_inner_scale_grows_with_the_shots() -> None:
-    learner = MetaLSTMLearner(MetaLSTM(6, 4))
+    learner = MetaLSTM(TextEncoder(6, 4))
     assert [learner.inner_scale(k).item() for k in (0.0, 1.0, 4.0, 9.0)] == pytest.approx([1, 1, 2, 3])
 
 
@@ -243,7 +243,7 @@ def test_oracle_with_the_starts_loss_the_encoder_learns_as_under_protonet(names:
     """And the rule as under the multi-step loss, for which the features are constants."""
     episode = EPISODE._replace(names=draw(3, 3)) if names else EPISODE
     ours, steps = (make("meta_lstm", label_names=True, encoder_loss=kind) for kind in ("start", "steps"))
-    assert isinstance(ours, MetaLSTMLearner) and isinstance(steps, MetaLSTMLearner)
+    assert isinstance(ours, MetaLSTM) and isinstance(steps, MetaLSTM)
     proto = make("protonet", label_names=True)
     proto.load_state_dict({name: value for name, value in ours.state_dict().items() if name in proto.state_dict()})
     steps.load_state_dict(ours.state_dict())
@@ -266,7 +266,7 @@ def test_oracle_the_query_loss_is_cross_entropy_at_its_best_sharpness() -> None:
     scores = torch.randn(12, 3, generator=generator) * 0.1
     labels = torch.arange(12) % 3
     scores[torch.arange(12), labels] += 0.1  # mostly right, not separable
-    learner = MetaLSTMLearner(MetaLSTM(6, 4))
+    learner = MetaLSTM(TextEncoder(6, 4))
 
     def at(sharpness: float, scores: torch.Tensor) -> torch.Tensor:
         return torch.nn.functional.cross_entropy(sharpness * scores, labels)

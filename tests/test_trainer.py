@@ -17,8 +17,8 @@ from meta_text.corpus.corpus import Corpus
 from meta_text.embedding.embedding import bf16_helps
 from meta_text.errors import ModelFileError
 from meta_text.learners import EmbeddedEpisode
-from meta_text.learners.encoder import MetaLSTM
-from meta_text.learners.meta_lstm import MetaLSTMLearner
+from meta_text.learners.encoder import TextEncoder
+from meta_text.learners.meta_lstm import MetaLSTM
 from meta_text.model.build import build_embedding, build_model
 from meta_text.model.embedded_corpus import EmbeddedCorpus
 from meta_text.saving.model_folder import model_tensors
@@ -156,9 +156,9 @@ def test_second_order_through_our_cell_and_bf16_on_cuda() -> None:
     gradients = []
     for device in ("cpu", "cuda"):
         torch.manual_seed(0)
-        encoder = MetaLSTM(6, 4)
+        encoder = TextEncoder(6, 4)
         torch.nn.init.normal_(encoder.out, std=0.3)
-        learner = MetaLSTMLearner(encoder, inner_steps=3, adapts="encoder", first_order=False).to(device)
+        learner = MetaLSTM(encoder, inner_steps=3, adapts="encoder", first_order=False).to(device)
         parts = [part.to(device) if isinstance(part, torch.Tensor) else part for part in EPISODE]
         for i, part in enumerate(EPISODE):
             if isinstance(part, tuple):

@@ -20,55 +20,55 @@ from meta_text.config import load_recipe
 from meta_text.learners import LEARNERS, EmbeddedEpisode, Learner
 from meta_text.learners.gradient import GradientLearner
 from meta_text.learners.inner_loop import TaskShape, Weights
-from meta_text.learners.meta_lstm import GatedRule, GateState, MetaLSTMLearner
+from meta_text.learners.meta_lstm import GatedRule, GateState, MetaLSTM
 from meta_text.learners.meta_lstm_2017 import CoordinateRule
 from meta_text.training.comparison import compare
 from meta_text.training.progress import Watcher
 
 
-class ZeroSteps(MetaLSTMLearner):
+class ZeroSteps(MetaLSTM):
     """The start alone."""
 
     def steps_for(self, shots: float) -> int:
         return 0
 
 
-class FirstOrder(MetaLSTMLearner):
+class FirstOrder(MetaLSTM):
     """Inner gradients are constants for the outer one."""
 
-    @wraps(MetaLSTMLearner.__init__)  # so that recipes may set the same options
+    @wraps(MetaLSTM.__init__)  # so that recipes may set the same options
     def __init__(self, *parts: Any, **options: Any) -> None:
         super().__init__(*parts, **options)
         self.first_order = True
 
 
-class PerCoordinate(MetaLSTMLearner):
+class PerCoordinate(MetaLSTM):
     """The rule of 2017, one LSTM a coordinate, from the same start."""
 
-    @wraps(MetaLSTMLearner.__init__)  # so that recipes may set the same options
+    @wraps(MetaLSTM.__init__)  # so that recipes may set the same options
     def __init__(self, *parts: Any, **options: Any) -> None:
         super().__init__(*parts, **options)
         self.rule = CoordinateRule()
 
 
-class LastStepLoss(MetaLSTMLearner):
+class LastStepLoss(MetaLSTM):
     """The rule learns from the answers after the last step alone, at the scale of the answers."""
 
     def multi_step_loss(self, episode: EmbeddedEpisode) -> Tensor:
         return Learner.loss(self, episode)
 
 
-class OneSharpness(MetaLSTMLearner):
+class OneSharpness(MetaLSTM):
     """The query loss after each step at the scale of the answers, as other learners have it."""
 
     def query_loss(self, scores: Tensor, labels: Tensor) -> Tensor:
         return GradientLearner.query_loss(self, scores, labels)
 
 
-class StartLoss(MetaLSTMLearner):
+class StartLoss(MetaLSTM):
     """The encoder learns from the answers before any step, the rule from those after."""
 
-    @wraps(MetaLSTMLearner.__init__)
+    @wraps(MetaLSTM.__init__)
     def __init__(self, *parts: Any, **options: Any) -> None:
         super().__init__(*parts, **{**options, "encoder_loss": "start"})
 
@@ -80,8 +80,8 @@ class TowardsZero(GatedRule):
         return super().start(weights, shape)._replace(start={n: torch.zeros_like(w) for n, w in weights.items()})
 
 
-class ForgetTowardsZero(MetaLSTMLearner):
-    @wraps(MetaLSTMLearner.__init__)  # so that recipes may set the same options
+class ForgetTowardsZero(MetaLSTM):
+    @wraps(MetaLSTM.__init__)  # so that recipes may set the same options
     def __init__(self, *parts: Any, **options: Any) -> None:
         super().__init__(*parts, **options)
         self.rule = TowardsZero(float(self.rule.log_lr_head.exp()))

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from meta_text.embedding.token_states import TokenStates
 from meta_text.learners import EmbeddedEpisode
-from meta_text.learners.encoder import MetaLSTM
+from meta_text.learners.encoder import TextEncoder
 from meta_text.learners.learner import balanced_cross_entropy, head_logits, prototype_head
 from meta_text.learners.maml import Maml
 from meta_text.model.model import over_tasks
@@ -29,10 +29,10 @@ ADAPTED = {
 
 
 def learner(adapts: str = "encoder", inner_steps: int = 5) -> Maml:
-    """MAML from the prototypes over a MetaLSTM, none of its matrices at zero."""
+    """MAML from the prototypes over a text encoder, none of its matrices at zero."""
     torch.manual_seed(0)
     made = Maml(
-        MetaLSTM(WIDTH, HIDDEN, bidirectional=False),
+        TextEncoder(WIDTH, HIDDEN, bidirectional=False),
         inner_steps=inner_steps,
         adapts=adapts,
         prototype_start=True,

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from meta_text.embedding.onnx_graph import TokenStatesOnly, write_graph
 from meta_text.embedding.token_states import TokenStates
 from meta_text.errors import ExportError
-from meta_text.learners.encoder import HyperLSTMCell, LSTMCell, MetaLSTM
+from meta_text.learners.encoder import HyperLSTMCell, LSTMCell, TextEncoder
 from meta_text.model.adaptation import Adaptation
 
 
@@ -70,7 +70,7 @@ def export_classifier(adapted: Adaptation, target: Path) -> None:
     Labels (in column order), max_tokens and the tokenizer are in the file's metadata. Raises ExportError for a
     hyper-LSTM encoder and where the extra `[onnx]` is not installed.
     """
-    encoder: MetaLSTM = adapted.model.learner.encoder
+    encoder: TextEncoder = adapted.model.learner.encoder
     if isinstance(encoder.forward_cell, HyperLSTMCell):
         raise ExportError(
             "this model's encoder is a hyper-LSTM, which ONNX has no node for; train with encoder.cell = 'lstm' to export"

@@ -3,7 +3,7 @@
 from meta_text.learners.closed_form import Bayes, Ridge
 from meta_text.learners.learner import EmbeddedEpisode, Learner, TaskState
 from meta_text.learners.maml import Anil, Maml, ProtoMaml
-from meta_text.learners.meta_lstm import MetaLSTMLearner
+from meta_text.learners.meta_lstm import MetaLSTM
 from meta_text.learners.meta_lstm_2017 import MetaLSTM2017
 from meta_text.learners.meta_sgd import MetaSgd
 from meta_text.learners.plain_lstm import Finetune, ScratchLSTM
@@ -24,7 +24,7 @@ LEARNERS: dict[str, type[Learner]] = {
     "bayes": Bayes,
     "policy": Policy,
     "meta_lstm_2017": MetaLSTM2017,
-    "meta_lstm": MetaLSTMLearner,
+    "meta_lstm": MetaLSTM,
 }
 
 __all__ = ["LEARNERS", "EmbeddedEpisode", "Learner", "TaskState"]

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from meta_text.learners.encoder import MetaLSTM
+from meta_text.learners.encoder import TextEncoder
 from meta_text.learners.learner import Learner, TaskState, Texts, head_logits, membership
 
 
@@ -15,7 +15,7 @@ class Ridge(Learner):
     answers are learned. Every class weighs the same, however many texts it has.
     """
 
-    def __init__(self, encoder: MetaLSTM, *, label_names: bool = False) -> None:
+    def __init__(self, encoder: TextEncoder, *, label_names: bool = False) -> None:
         super().__init__(encoder, label_names=label_names)
         self.log_ridge = nn.Parameter(torch.zeros(()))
 
@@ -54,7 +54,7 @@ class Bayes(Ridge):
     (MacKay, 1992, eq. 11), with a learned weight.
     """
 
-    def __init__(self, encoder: MetaLSTM, *, label_names: bool = False) -> None:
+    def __init__(self, encoder: TextEncoder, *, label_names: bool = False) -> None:
         super().__init__(encoder, label_names=label_names)
         self.log_prior_variance = nn.Parameter(torch.zeros(encoder.width))
         self.log_tempering = nn.Parameter(torch.zeros(()))

@@ -1,4 +1,4 @@
-"""Token states to one feature a text: the LSTM written out, the hyper-LSTM, and the MetaLSTM encoder.
+"""Token states to one feature a text: the LSTM written out, the hyper-LSTM, and the text encoder.
 
 The cells are written out because `nn.LSTM` has no double backward under cuDNN, and second-order
 adaptation needs one. `nn.LSTM` is the oracle of the tests.
@@ -126,7 +126,7 @@ class Projected(NamedTuple):
     mask: Bool[Tensor, "*B T"]
 
 
-class MetaLSTM(nn.Module):
+class TextEncoder(nn.Module):
     """Token states [B T E] -> unit features [B E], a residual on the plain sentence vector.
 
     feature = unit(unit(mean of token states) + W_out . pool(LSTM(token states))), with W_out zero at the

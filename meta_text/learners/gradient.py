@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from meta_text.embedding.token_states import TokenStates
 from meta_text.learners.checkpointing import checkpointed_loop
-from meta_text.learners.encoder import MetaLSTM
+from meta_text.learners.encoder import TextEncoder
 from meta_text.learners.inner_loop import TaskShape, UpdateRule, Weights, inner_loop
 from meta_text.learners.learner import (
     EmbeddedEpisode,
@@ -35,7 +35,7 @@ class GradientLearner(Learner):
 
     def __init__(
         self,
-        encoder: MetaLSTM,
+        encoder: TextEncoder,
         rule: UpdateRule,
         *,
         inner_steps: int,

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from meta_text.embedding.token_states import TokenStates
-from meta_text.learners.encoder import MetaLSTM, Projected
+from meta_text.learners.encoder import Projected, TextEncoder
 
 Texts = TokenStates | Projected | Float[Tensor, "_ D"]  # token states, or what was computed of them before
 TaskState = dict[str, Tensor]  # whatever a learner knows about a task; here: "head" [N D+1] and fast weights
@@ -42,7 +42,7 @@ class Learner(nn.Module, ABC):
     needs_tokens = False
     takes_names = True  # False where the head's start has no place for class names
 
-    def __init__(self, encoder: MetaLSTM, *, label_names: bool = False) -> None:
+    def __init__(self, encoder: TextEncoder, *, label_names: bool = False) -> None:
         super().__init__()
         self.encoder = encoder
         # sharpness of the logits; 10 suits squared distances between unit vectors

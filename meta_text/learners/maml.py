@@ -6,7 +6,7 @@ starts the head at the prototypes.
 
 from torch import Tensor, nn
 
-from meta_text.learners.encoder import MetaLSTM
+from meta_text.learners.encoder import TextEncoder
 from meta_text.learners.gradient import Adapts, GradientLearner
 from meta_text.learners.inner_loop import TaskShape, Weights
 
@@ -30,7 +30,7 @@ class Maml(GradientLearner):
 
     def __init__(
         self,
-        encoder: MetaLSTM,
+        encoder: TextEncoder,
         *,
         inner_steps: int = 5,
         inner_lr: float = 0.1,
@@ -54,7 +54,7 @@ class Anil(Maml):
     """MAML with an encoder that stands still inside a task."""
 
     def __init__(
-        self, encoder: MetaLSTM, *, inner_steps: int = 5, inner_lr: float = 0.1, first_order: bool = False
+        self, encoder: TextEncoder, *, inner_steps: int = 5, inner_lr: float = 0.1, first_order: bool = False
     ) -> None:
         super().__init__(encoder, inner_steps=inner_steps, inner_lr=inner_lr, adapts="head", first_order=first_order)
 
@@ -64,7 +64,7 @@ class ProtoMaml(Maml):
 
     def __init__(
         self,
-        encoder: MetaLSTM,
+        encoder: TextEncoder,
         *,
         inner_steps: int = 5,
         inner_lr: float = 0.1,

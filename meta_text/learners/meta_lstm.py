@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from meta_text.learners.encoder import LSTMCell, MetaLSTM
+from meta_text.learners.encoder import LSTMCell, TextEncoder
 from meta_text.learners.gradient import Adapts, GradientLearner
 from meta_text.learners.inner_loop import TaskShape, Weights
 from meta_text.learners.learner import EmbeddedEpisode, head_logits, prototype_head
@@ -115,7 +115,7 @@ def _log_norm(rows_RC: Tensor) -> Tensor:
     return (rows_RC.square().sum(-1) + math.exp(-20)).log() / 20
 
 
-class MetaLSTMLearner(GradientLearner):
+class MetaLSTM(GradientLearner):
     """The default learner. With zero steps it is ProtoNet exactly; the rule can be learned only to improve on that.
 
     The support loss has a scale of its own, learned as e^a K^b and at first the root of K: at the sharp scale
@@ -126,7 +126,7 @@ class MetaLSTMLearner(GradientLearner):
 
     def __init__(
         self,
-        encoder: MetaLSTM,
+        encoder: TextEncoder,
         *,
         inner_steps: int = 5,
         inner_lr: float = 8.0,

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from meta_text.learners.encoder import LSTMCell, MetaLSTM
+from meta_text.learners.encoder import LSTMCell, TextEncoder
 from meta_text.learners.gradient import Adapts, GradientLearner
 from meta_text.learners.inner_loop import TaskShape, Weights
 
@@ -81,7 +81,7 @@ def _gate(h_CH: Tensor, theta_C: Tensor, before_C: Tensor, weight: Tensor, bias:
 class MetaLSTM2017(GradientLearner):
     """12 steps at 1 shot and 8 at more, as in the paper, unless told."""
 
-    def __init__(self, encoder: MetaLSTM, *, inner_steps: int | None = None, adapts: Adapts = "head") -> None:
+    def __init__(self, encoder: TextEncoder, *, inner_steps: int | None = None, adapts: Adapts = "head") -> None:
         super().__init__(
             encoder,
             CoordinateRule(),

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from meta_text.learners.encoder import MetaLSTM
+from meta_text.learners.encoder import TextEncoder
 from meta_text.learners.gradient import Adapts, GradientLearner
 from meta_text.learners.inner_loop import TaskShape, Weights
 
@@ -11,7 +11,7 @@ from meta_text.learners.inner_loop import TaskShape, Weights
 class CoordinateSteps(nn.Module):
     """theta_t = theta_{t-1} - alpha * g_t, elementwise (eq. 2). Class rows of the head share theirs, so N is free."""
 
-    def __init__(self, encoder: MetaLSTM, inner_lr: float, adapts: Adapts) -> None:
+    def __init__(self, encoder: TextEncoder, inner_lr: float, adapts: Adapts) -> None:
         super().__init__()
         shapes = {"head": torch.Size([encoder.width + 1])}
         if adapts == "encoder":
@@ -34,7 +34,7 @@ class MetaSgd(GradientLearner):
 
     def __init__(
         self,
-        encoder: MetaLSTM,
+        encoder: TextEncoder,
         *,
         inner_steps: int = 1,
         inner_lr: float = 0.1,

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from meta_text.learners.encoder import MetaLSTM
+from meta_text.learners.encoder import TextEncoder
 from meta_text.learners.inner_loop import TaskShape, Weights, inner_loop
 from meta_text.learners.learner import EmbeddedEpisode, Learner, TaskState, Texts, balanced_cross_entropy, head_logits
 
@@ -45,7 +45,7 @@ class ScratchLSTM(Learner):
     needs_tokens = True
     takes_names = False
 
-    def __init__(self, encoder: MetaLSTM, *, inner_steps: int = 40, inner_lr: float = 1e-2) -> None:
+    def __init__(self, encoder: TextEncoder, *, inner_steps: int = 40, inner_lr: float = 1e-2) -> None:
         super().__init__(encoder)
         self.rule, self.inner_steps = Adam(inner_lr), inner_steps
         self.requires_grad_(False)
@@ -83,7 +83,7 @@ class ScratchLSTM(Learner):
 class Finetune(ScratchLSTM):
     """The LSTM is first trained jointly on all train classes, as one big classifier, then fitted to the support set."""
 
-    def __init__(self, encoder: MetaLSTM, *, n_classes: int, inner_steps: int = 40, inner_lr: float = 1e-2) -> None:
+    def __init__(self, encoder: TextEncoder, *, n_classes: int, inner_steps: int = 40, inner_lr: float = 1e-2) -> None:
         super().__init__(encoder, inner_steps=inner_steps, inner_lr=inner_lr)
         for name, parameter in encoder.named_parameters():
             parameter.requires_grad_(name != "out")

@@ -6,14 +6,14 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from meta_text.learners.encoder import MetaLSTM
+from meta_text.learners.encoder import TextEncoder
 from meta_text.learners.learner import EmbeddedEpisode, membership
-from meta_text.learners.meta_lstm import GatedRule, MetaLSTMLearner
+from meta_text.learners.meta_lstm import GatedRule, MetaLSTM
 
 RULE_HIDDEN = 4  # a search without gradients needs few dimensions
 
 
-class Policy(MetaLSTMLearner):
+class Policy(MetaLSTM):
     """`meta_lstm` whose rule climbs the query set's true macro-F1 by evolution strategies.
 
     Antithetic pairs of perturbed rules, the same for all tasks of a batch, give the slope (Salimans et al.,
@@ -23,7 +23,7 @@ class Policy(MetaLSTMLearner):
 
     def __init__(
         self,
-        encoder: MetaLSTM,
+        encoder: TextEncoder,
         *,
         inner_steps: int = 5,
         inner_lr: float = 8.0,

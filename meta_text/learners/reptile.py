@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from meta_text.learners.encoder import MetaLSTM
+from meta_text.learners.encoder import TextEncoder
 from meta_text.learners.inner_loop import TaskShape, Weights, inner_loop
 from meta_text.learners.learner import EmbeddedEpisode, balanced_cross_entropy, head_logits
 from meta_text.learners.maml import Maml
@@ -13,7 +13,7 @@ from meta_text.learners.maml import Maml
 class Reptile(Maml):
     """Trained without a query loss: support and query texts together are what the task is fitted to."""
 
-    def __init__(self, encoder: MetaLSTM, *, inner_steps: int = 5, inner_lr: float = 0.1) -> None:
+    def __init__(self, encoder: TextEncoder, *, inner_steps: int = 5, inner_lr: float = 0.1) -> None:
         super().__init__(encoder, inner_steps=inner_steps, inner_lr=inner_lr, first_order=True)
         self.log_scale.requires_grad_(False)  # no path from the adapted weights; the head's length does its work
 

@@ -11,7 +11,7 @@ from meta_text.corpus.corpus import Corpus
 from meta_text.embedding.embedding import Embedding
 from meta_text.errors import ConfigError
 from meta_text.learners import LEARNERS
-from meta_text.learners.encoder import MetaLSTM
+from meta_text.learners.encoder import TextEncoder
 from meta_text.model.model import MetaModel
 
 
@@ -90,7 +90,7 @@ def build_model(recipe: Recipe, embedding: Embedding, n_classes: int = 0) -> Met
         given["n_classes"] = n_classes
     with torch.random.fork_rng():
         torch.manual_seed(recipe.train.seed)
-        encoder = MetaLSTM(embedding.width, shape.hidden, shape.cell, shape.bidirectional, shape.pooling)
+        encoder = TextEncoder(embedding.width, shape.hidden, shape.cell, shape.bidirectional, shape.pooling)
         learner = kind(encoder, **given)
     return MetaModel(embedding, learner, recipe)
 
