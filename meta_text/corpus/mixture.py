@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from meta_text.corpus.class_split import ClassSplit
 from meta_text.corpus.corpus import Corpus
+from meta_text.corpus.same_text import fold
 from meta_text.errors import CorpusError
 
 
@@ -14,7 +15,7 @@ def with_others(
     """One corpus whose train classes are those of `split` and every class of the others.
 
     A class is then called "corpus/class", and `origins` keeps corpora apart: an episode holds classes of one.
-    What the others share with the validation and test classes (the same text, case and spaces aside) is left
+    What the others share with the validation and test classes (the same text after `fold`) is left
     out, and so are their classes with fewer than `texts_needed` texts; `skipped` counts both.
     Raises CorpusError when two corpora have one name.
     """
@@ -22,11 +23,11 @@ def with_others(
     names = [member.name for member in members]
     if len(set(names)) < len(names):
         raise CorpusError(f"corpora {', '.join(names)}; [corpus] also must name others, each once")
-    hidden = {_plain(corpus.texts[row]) for name in (*split.validation, *split.test) for row in corpus.rows_of(name)}
+    hidden = {fold(corpus.texts[row]) for name in (*split.validation, *split.test) for row in corpus.rows_of(name)}
     skipped = dict(corpus.skipped)
     kept = [corpus]
     for other in others:
-        seen = [row for row, text in enumerate(other.texts) if _plain(text) in hidden]
+        seen = [row for row, text in enumerate(other.texts) if fold(text) in hidden]
         _count(skipped, f"{other.name}: text of a validation or test class", len(seen))
         part = other.without(seen)
         rare = [name for name in part.class_names if len(part.rows_of(name)) < texts_needed]
@@ -72,10 +73,6 @@ def _joined(members: Sequence[Corpus], skipped: dict[str, int]) -> Corpus:
         skipped=skipped,
         class_splits={},
     )
-
-
-def _plain(text: str) -> str:
-    return " ".join(text.casefold().split())
 
 
 def _count(skipped: dict[str, int], reason: str, rows: int) -> None:
