@@ -1,9 +1,10 @@
-"""Comparisons of one recipe (a file a class split, written by `meta-text compare --json`) as one Markdown table.
+"""One Markdown table from the comparisons of one recipe, one JSON file per class split.
 
     python benchmarks/accuracy/results.py runs/banking77-*.json
 
-Every split has the same number of episodes, so the mean over splits is the mean over all episodes; its
-interval is the root of the summed squares of the splits' intervals over their number (splits are independent draws).
+The files are written by `meta-text compare --json`. Every split has the same number of episodes, so the mean over splits is the
+mean over all episodes. Splits are independent draws, so the half-width of the pooled interval is the root of the
+summed squares of the splits' half-widths, divided by the number of splits.
 """
 
 import json
@@ -13,7 +14,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-HEADINGS = {  # what differences are given against
+HEADINGS = {  # the learners that differences are given against
     "nearest_prototype": "against prototype",
     "logistic_regression": "against logistic regression",
     "trained_logistic_regression": "against LR on the trained encoder",
@@ -30,12 +31,12 @@ def pooled(parts: Iterable[dict[str, float]]) -> tuple[float, float]:
 
 
 def table(runs: Sequence[dict[str, Any]]) -> str:
-    """A Markdown table: one row a learner and number of shots, splits pooled."""
+    """A Markdown table with one row per learner and number of shots, pooled over splits."""
     paired = {pair["against"] for run in runs for pair in run["paired"]}
     baselines = [name for name in HEADINGS if name in paired]
-    head = ["shots", "learner", "names", "accuracy", "macro-F1", *(HEADINGS[name] for name in baselines), "ECE"]
+    head = ["shots", "learner", "label names", "accuracy", "macro-F1", *(HEADINGS[name] for name in baselines), "ECE"]
     has_auroc = "auroc" in runs[0]["results"][0]
-    head += (["AUROC"] if has_auroc else []) + ["training s", "ms a task"]
+    head += (["AUROC"] if has_auroc else []) + ["training s", "ms per task"]
     lines = [" | ".join(head), " | ".join("---" for _ in head)]
     for row in sorted(runs[0]["results"], key=lambda r: (r["label_names"], r["k_shot"])):
         same = [found for run in runs if (found := _find(run["results"], row))]
@@ -52,18 +53,18 @@ def table(runs: Sequence[dict[str, Any]]) -> str:
 
 
 def heading(runs: Sequence[dict[str, Any]]) -> str:
-    """What a reader needs to repeat the table."""
+    """What a reader needs to reproduce the table."""
     first, row = runs[0], runs[0]["results"][0]
     splits = ", ".join(str(run["split"]) for run in runs)
     minutes = sum(run["total_seconds"] for run in runs) / 60
-    used = ["label names where said so"] if any(row["label_names"] for row in first["results"]) else []
+    used = ["label names where marked"] if any(row["label_names"] for row in first["results"]) else []
     others = ", ".join(first["recipe"]["corpus"].get("also", ()))
     used += [f"trained on {others} besides the train classes"] if others else []
     privileges = "; ".join(used) or "none"
     return (
-        f"{first['corpus']}, {row['n_way']}-way, class splits {splits}; {row['episodes']} episodes a split; "
+        f"{first['corpus']}, {row['n_way']}-way, class splits {splits}; {row['episodes']} episodes per split; "
         f"seeds {first['train_seed']} (training), {first['seed']} (episodes); privileges: {privileges}; "
-        f"{minutes:.0f} minutes in all on {first['hardware']}; torch {first['versions']['torch']}"
+        f"{minutes:.0f} minutes in total on {first['hardware']}; torch {first['versions']['torch']}"
     )
 
 
@@ -73,14 +74,14 @@ def _find(rows: Sequence[dict[str, Any]], like: dict[str, Any]) -> dict[str, Any
 
 
 def _difference(runs: Sequence[dict[str, Any]], row: dict[str, Any], baseline: str) -> str:
-    """A pair is listed once, under the later of the two."""
+    """The paired difference to `baseline`. Each pair is listed once, under the later of the two learners."""
     pairs = [_find([p for p in run["paired"] if p["against"] == baseline], row) for run in runs]
     return "{:+.2f} ± {:.2f}".format(*pooled(pair["accuracy"] for pair in pairs if pair)) if all(pairs) else ""
 
 
 def main(paths: Sequence[str]) -> None:
     if not paths:
-        sys.exit("results.py: no file given; at least one written by `meta-text compare --json` is needed")
+        sys.exit("results.py: no file given; name at least one file written by `meta-text compare --json`")
     runs = [json.loads(Path(path).read_text("utf-8")) for path in sorted(paths)]
     print(f"{heading(runs)}\n\n{table(runs)}")
 
