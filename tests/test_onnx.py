@@ -1,6 +1,5 @@
 """The exported graph answers as the torch model does."""
 
-import importlib.util
 import json
 from pathlib import Path
 
@@ -14,14 +13,13 @@ from tokenizers import Tokenizer
 from meta_text import FewShotClassifier
 from meta_text.classify.onnx_export import export_classifier
 from meta_text.config import EmbeddingConfig, EncoderConfig, Recipe
-from meta_text.embedding import onnx_graph
 from meta_text.embedding.embedding import Embedding
-from meta_text.embedding.onnx_graph import NEEDED
 from meta_text.errors import ExportError, ExtraError
+from meta_text.extras import EXTRAS, missing_packages
 from meta_text.learners import LEARNERS
 from meta_text.model.build import build_model
 
-MISSING = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+MISSING = missing_packages("onnx")
 needs_onnx = pytest.mark.skipif(
     bool(MISSING), reason=f"not installed: {', '.join(MISSING)}; the extra [onnx] brings it"
 )
@@ -60,9 +58,8 @@ def test_the_graph_equals_the_classifier(learner: str, tmp_path: Path) -> None:
 
 
 @needs_onnx
-@pytest.mark.parametrize("pooling", ["mean", "max", "last"])
-def test_every_pooling_in_both_directions(pooling: str, tmp_path: Path) -> None:
-    encoder = EncoderConfig(hidden=4, bidirectional=True, pooling=pooling)
+def test_both_directions(tmp_path: Path) -> None:
+    encoder = EncoderConfig(hidden=4, bidirectional=True)
     recipe = Recipe(embedding=EmbeddingConfig(kind="learned"), encoder=encoder)
     model = build_model(recipe, Embedding.learned(TEXTS, width=8)).eval()
     torch.nn.init.normal_(model.learner.encoder.out, generator=torch.Generator().manual_seed(0))  # zero at the start
@@ -81,9 +78,9 @@ def test_a_hyper_lstm_is_refused_with_the_way_out(tmp_path: Path) -> None:
 
 
 def test_a_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onnx_graph, "NEEDED", ("no_such_package",))
+    monkeypatch.setitem(EXTRAS, "onnx", ("no_such_package",))
     classifier = FewShotClassifier(MODEL, device="cpu").fit(TEXTS, LABELS)
-    with pytest.raises(ExtraError, match=r"no_such_package not installed.*pip install 'meta_text\[onnx\]'"):
+    with pytest.raises(ExtraError, match=r"to ONNX needs no_such_package.*pip install 'meta_text\[onnx\]'"):
         export_classifier(classifier.adaptation_, tmp_path / "c.onnx")
 
 

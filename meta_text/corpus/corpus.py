@@ -16,6 +16,7 @@ from meta_text.corpus.class_split import read_lists
 from meta_text.corpus.known_corpora import KNOWN_CORPORA
 from meta_text.corpus.rows import BadRows, NullLabel, RowChecker, read_rows
 from meta_text.errors import CorpusError
+from meta_text.extras import needs
 
 
 @dataclass(frozen=True)
@@ -165,7 +166,8 @@ class Corpus:
         cls, repo_id: str, *, config: str | None = None, revision: str | None = None, **options: Any
     ) -> "Corpus":
         """All splits of a data set on the Hugging Face Hub, together."""
-        import datasets
+        with needs("train", "reading a data set of the Hugging Face Hub"):
+            import datasets
 
         parts = datasets.load_dataset(repo_id, config, revision=revision)
         options.setdefault("name", repo_id.split("/")[-1])

@@ -19,6 +19,7 @@ from meta_text.embedding.batching import Windows, by_length, windows_ahead
 from meta_text.embedding.pretrained import MINILM, find_model
 from meta_text.embedding.token_states import TokenIds, TokenStates, pad
 from meta_text.embedding.vocabulary import latent_vectors, learn_tokenizer
+from meta_text.extras import needs
 
 MAX_WINDOWS = 16  # of a long text; what comes after them is cut and counted
 Kind = Literal["learned", "static", "transformer"]
@@ -217,7 +218,8 @@ def _quiet_transformers() -> Iterator[None]:
 
 def _with_lora(body: nn.Module, rank: int, seed: int) -> nn.Module:
     """Low-rank updates of every linear map (Hu et al., ICLR 2022), drawn without touching the global random state."""
-    from peft import LoraConfig, get_peft_model
+    with needs("train", "training an embedding with LoRA"):
+        from peft import LoraConfig, get_peft_model
 
     # the pooler, a map of the first token alone, has no part in token states
     linears = [name for name, m in body.named_modules() if isinstance(m, nn.Linear) and "pooler" not in name]

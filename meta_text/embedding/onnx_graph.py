@@ -1,7 +1,6 @@
 """Modules of (token ids, mask) as ONNX files (extra `[onnx]`)."""
 
 import copy
-import importlib.util
 import logging
 import warnings
 from collections.abc import Sequence
@@ -12,9 +11,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from meta_text.embedding.embedding import Embedding
-from meta_text.errors import ExtraError
+from meta_text.extras import check_extra
 
-NEEDED = ("onnx", "onnxscript", "onnxruntime")
 INPUTS = ("token_ids", "mask")  # int64 [B T] and bool [B T], right-padded
 
 
@@ -35,11 +33,7 @@ class TokenStatesOnly(nn.Module):
 
 def write_graph(module: nn.Module, target: Path, outputs: Sequence[str], metadata: dict[str, str]) -> None:
     """A module of (token_ids, mask) as an ONNX file with free numbers of texts and tokens, under its name only when whole."""
-    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
-    if missing:
-        raise ExtraError(
-            f"{', '.join(missing)} not installed, needed for ONNX; `pip install 'meta_text[onnx]'` brings it"
-        )
+    check_extra("onnx", "exporting to ONNX")
     token_ids = torch.ones(3, 5, dtype=torch.long)  # any sizes but 0 and 1, which torch.export takes for fixed
     mask = torch.tensor([[True] * 5, [True] * 3 + [False] * 2, [True] * 4 + [False]])
     free = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}

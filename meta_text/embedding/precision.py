@@ -5,7 +5,6 @@ The choice is made once for a machine, number of threads and set of weights, and
 """
 
 import hashlib
-import importlib.util
 import json
 import logging
 import os
@@ -22,6 +21,7 @@ from torch.nn import functional as F
 from meta_text.embedding.embedding import Embedding
 from meta_text.embedding.token_cache import cache_root
 from meta_text.embedding.token_states import TokenIds, TokenStates, masked_mean
+from meta_text.extras import missing_packages
 
 Engine = Callable[[TokenIds], TokenStates]
 ENGINES = ("float32", "bfloat16", "int8")
@@ -78,7 +78,7 @@ def make(embedding: Embedding, name: str, key: str) -> Engine:
 
 def _available() -> list[str]:
     has_bf16 = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    has_onnx = all(importlib.util.find_spec(name) for name in ("onnx", "onnxscript", "onnxruntime"))
+    has_onnx = not missing_packages("onnx")
     return ["float32", *(["bfloat16"] if has_bf16 else []), *(["int8"] if has_onnx else [])]
 
 

@@ -3,10 +3,14 @@
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-import datasets
-import evaluate
 import numpy as np
 from sklearn.metrics import accuracy_score, precision_recall_fscore_support
+
+from meta_text.extras import needs
+
+with needs("train", "evaluating on episodes"):
+    import datasets
+    import evaluate
 
 INTS = datasets.Sequence(datasets.Value("int64"))
 FLOATS = datasets.Sequence(datasets.Sequence(datasets.Value("float64")))

@@ -1,29 +1,31 @@
 """Figures. matplotlib is the extra `explain`, imported where it is used."""
 
-import importlib.util
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from meta_text.errors import InputError
+from meta_text.extras import check_extra, needs
 
 FORMATS = (".png", ".svg", ".pdf")
 
 
 def check_figure(path: Path) -> None:
-    """Raises ValueError if a figure cannot be drawn to this path, and says how it could be."""
+    """Raises InputError for a path that is not a figure's, and ExtraError where matplotlib is not installed."""
     if path.suffix.lower() not in FORMATS:
-        raise ValueError(f"{path} ends in '{path.suffix}'; a figure is a file in {', '.join(FORMATS)}")
-    if importlib.util.find_spec("matplotlib") is None:
-        raise ValueError("figures need matplotlib; pip install 'meta_text[explain]'")
+        raise InputError(f"{path} ends in '{path.suffix}'; a figure is a file in {', '.join(FORMATS)}")
+    check_extra("explain", "drawing a figure")
 
 
 def plot_comparison(result: Mapping[str, Any], path: Path) -> None:
     """The ladder of `compare` as a figure: accuracy of each learner with its 95 % interval, one panel a number of shots.
 
     One more panel shows the learning curves: accuracy on the validation classes by outer step.
-    Raises ValueError where matplotlib is missing.
+    Raises InputError or ExtraError where `check_figure` does.
     """
     check_figure(path)
-    from matplotlib.figure import Figure
+    with needs("explain", "drawing a figure"):
+        from matplotlib.figure import Figure
 
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = [row for row in result["results"] if row["learner"] != "chance"]  # far below, it would squeeze the rest
@@ -55,7 +57,8 @@ def plot_comparison(result: Mapping[str, Any], path: Path) -> None:
 
 
 def _plot_curves(panel: Any, curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
-    from matplotlib import colormaps
+    with needs("explain", "drawing a figure"):
+        from matplotlib import colormaps
 
     for i, (name, curve) in enumerate(curves.items()):
         steps, accuracy = [point["step"] for point in curve], [100 * point["validation"] for point in curve]
