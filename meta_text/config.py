@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, field, fields, is_dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic import ConfigDict, PositiveInt, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
@@ -23,7 +23,6 @@ class CorpusConfig:
     name: str | None = None
     path: str | None = None
     split: int | str = 1
-    split_field: str | None = None  # split by the values of this field instead of class by class
     texts_per_class: int | None = None  # draw from at most so many texts of each train and validation class
     also: tuple[str, ...] = ()  # further corpora, names or paths, all of whose classes are trained on
 
@@ -35,7 +34,6 @@ class EpisodeConfig:
     n_way: Count = 5
     k_shot: Count = 5
     n_query: int = 5
-    uneven: bool = False
     hard: float = 0.0  # share of training episodes whose classes are drawn among near ones
 
 
@@ -56,7 +54,6 @@ class EncoderConfig:
     cell: Literal["lstm", "hyper"] = "lstm"
     hidden: int = 64
     bidirectional: bool = True
-    pooling: Literal["mean", "max", "last"] = "mean"
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -163,6 +160,22 @@ class Recipe:
         return replace(self, learner=_parse("learner", LearnerConfig, options))
 
 
+class Retired(NamedTuple):
+    """A key that recipes had once: the only value that still holds, and what happens instead."""
+
+    value: Any
+    instead: str
+
+
+RETIRED = {
+    ("corpus", "split_field"): Retired(
+        None, "a split by domains stands in the corpus's domains.json or in a split file"
+    ),
+    ("episode", "uneven"): Retired(False, "all classes of an episode get the same number of texts"),
+    ("encoder", "pooling"): Retired("mean", "the encoder averages over the tokens"),
+}
+
+
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read a TOML recipe, then apply `table.key=value` overrides.
 
@@ -195,8 +208,27 @@ def _beside(recipe: Path, name: Any) -> Any:
     return str(beside.resolve()) if beside.exists() else name
 
 
+def saved_recipe(tables: Mapping[str, Any]) -> Recipe:
+    """The recipe of a saved model, without retired keys.
+
+    Raises ConfigError for a retired key that asks for what is no longer done, and for anything that no recipe has.
+    """
+    kept = {name: dict(values) if isinstance(values, Mapping) else values for name, values in tables.items()}
+    for (table, key), retired in RETIRED.items():
+        values = kept.get(table)
+        if isinstance(values, dict) and values.pop(key, retired.value) != retired.value:
+            raise ConfigError(
+                f"[{table}] {key} = {tables[table][key]!r}, which this version no longer does: {retired.instead}; "
+                "train the model again"
+            )
+    try:
+        return parse_recipe(kept)
+    except ConfigError as error:
+        raise ConfigError(f"{error}; upgrade meta_text, or save the model again") from None
+
+
 def parse_recipe(tables: Mapping[str, Any]) -> Recipe:
-    """Build a Recipe from plain nested dicts, as TOML or a saved config gives them."""
+    """Build a Recipe from plain nested dicts, as TOML gives them."""
     known = {f.name: f for f in fields(Recipe)}
     parsed = {}
     for table, values in tables.items():
@@ -212,6 +244,8 @@ def parse_recipe(tables: Mapping[str, Any]) -> Recipe:
 def _parse(table: str, kind: Any, values: Mapping[str, Any]) -> Any:
     names = [f.name for f in fields(kind)] if is_dataclass(kind) else []
     for key in values:
+        if (retired := RETIRED.get((table, key))) is not None:
+            raise ConfigError(f"[{table}] {key} is no longer a setting: {retired.instead}; leave it out")
         if key not in names:
             raise ConfigError(f"[{table}] has no key '{key}'{_hint(key, names)}")
     try:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from meta_text.config import Recipe, load_recipe, parse_recipe
+from meta_text.config import RETIRED, Recipe, load_recipe, parse_recipe, saved_recipe
 from meta_text.errors import ConfigError
 
 RECIPES = sorted((Path(__file__).parent.parent / "recipes").glob("*.toml"))
@@ -61,6 +61,38 @@ def test_round_trip_through_json():
 def test_recipes_are_frozen():
     with pytest.raises(AttributeError, match="cannot assign to field 'seed'"):
         Recipe().train.seed = 1
+
+
+# --- keys that are gone
+
+
+def test_a_saved_recipe_may_hold_retired_keys_at_the_value_that_still_holds():
+    tables = Recipe().as_dict()
+    for (table, key), retired in RETIRED.items():
+        assert key not in tables[table]
+        tables[table][key] = retired.value
+    assert saved_recipe(json.loads(json.dumps(tables))) == Recipe()
+    assert tables["encoder"]["pooling"] == "mean"  # what was given is left as it was
+
+
+@pytest.mark.parametrize(
+    ("table", "key", "value", "message"),
+    [
+        (
+            "corpus",
+            "split_field",
+            "domain",
+            "a split by domains stands in the corpus's domains.json or in a split file",
+        ),
+        ("episode", "uneven", True, "all classes of an episode get the same number of texts"),
+        ("encoder", "pooling", "max", "the encoder averages over the tokens"),
+    ],
+)
+def test_a_retired_key_is_refused_with_what_happens_instead(table, key, value, message):
+    with pytest.raises(ConfigError, match=rf"^\[{table}\] {key} is no longer a setting: {message}; leave it out$"):
+        parse_recipe({table: {key: RETIRED[table, key].value}})
+    with pytest.raises(ConfigError, match=rf"{key} = {value!r}, which this version no longer does: {message}; train"):
+        saved_recipe({table: {key: value}})
 
 
 # --- bad input

@@ -93,6 +93,10 @@ SPOILED: dict[str, tuple[Spoil, str]] = {
         "config.json: 'calibration.plain' is .*5 thresholds of 4 weights each are needed",
     ),
     "recipe of another version": (config(lambda c: c["recipe"]["train"].update(zz=1)), "has no key 'zz'.*upgrade"),
+    "a retired key that asked for more": (
+        config(lambda c: c["recipe"]["encoder"].update(pooling="max")),
+        r"config.json: \[encoder\] pooling = 'max', which this version no longer does: .* train the model again",
+    ),
     "unknown learner": (config(lambda c: c["recipe"]["learner"].update(name="new")), "no learner 'new'.*upgrade"),
     "class added": (
         config(lambda c: c["classifier"]["labels"].append("boat")),

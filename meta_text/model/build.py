@@ -90,7 +90,7 @@ def build_model(recipe: Recipe, embedding: Embedding, n_classes: int = 0) -> Met
         given["n_classes"] = n_classes
     with torch.random.fork_rng():
         torch.manual_seed(recipe.train.seed)
-        encoder = TextEncoder(embedding.width, shape.hidden, shape.cell, shape.bidirectional, shape.pooling)
+        encoder = TextEncoder(embedding.width, shape.hidden, shape.cell, shape.bidirectional)
         learner = kind(encoder, **given)
     return MetaModel(embedding, learner, recipe)
 
@@ -108,12 +108,10 @@ def _no_learner(name: str) -> ConfigError:
 
 
 def open_split(recipe: Recipe, corpus: Corpus) -> ClassSplit:
-    """The class split a recipe asks for: a file, listed domains, class_splits/N.json, a field, or a seed."""
+    """The class split a recipe asks for: a file, listed domains, class_splits/N.json, or a seed."""
     wanted = recipe.corpus
     if isinstance(wanted.split, str):
         return ClassSplit.from_file(wanted.split).check(corpus)
-    if wanted.split_field is not None:
-        return ClassSplit.by_field(corpus, wanted.split_field, wanted.split)
     for key in ("domains", str(wanted.split)):
         if key in corpus.class_splits:
             return corpus.class_splits[key].check(corpus)

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from meta_text.config import Recipe, parse_recipe
+from meta_text.config import Recipe, saved_recipe
 from meta_text.embedding.embedding import Embedding
 from meta_text.errors import ConfigError, ModelFileError
 from meta_text.model.build import build_embedding, build_model
@@ -119,9 +119,9 @@ def embedding_source(folder: Path) -> tuple[str, str | None] | None:
 
 def _recipe_of(folder: Path, stored: StoredModel) -> Recipe:
     try:
-        return parse_recipe(stored.recipe)
+        return saved_recipe(stored.recipe)
     except ConfigError as error:
-        raise ModelFileError(f"{folder}/config.json: {error}; upgrade meta_text, or {AGAIN}") from None
+        raise ModelFileError(f"{folder}/config.json: {error}") from None
 
 
 def checked(kind: type[Stored], values: Any, where: str) -> Stored:
