@@ -148,6 +148,6 @@ def test_a_corpus_that_was_only_tested_on_is_named_with_its_results(tmp_path: Pa
     found = {r.dataset_name for r in ModelCard.load(tmp_path / "saved" / "README.md").data.eval_results}
     assert found == {"intents", "banking77"}
     files = {path.name: path.read_text("utf-8") for path in (tmp_path / "saved" / ".eval_results").iterdir()}
-    assert [n for n, text in files.items() if KNOWN_CORPORA["banking77"].repo_id in text] == [
+    assert [n for n, text in files.items() if KNOWN_CORPORA["banking77"].source.repo_id in text] == [
         "banking77-5way-1shot.yaml"
     ]

@@ -256,9 +256,9 @@ def test_from_hub_takes_all_splits_and_passes_config_and_revision(monkeypatch):
     assert (corpus.name, corpus.texts, corpus.class_names) == ("texts", ("a", "b", "c"), ("no", "yes"))
 
 
-@pytest.mark.parametrize("name", [name for name, source in KNOWN_CORPORA.items() if source is not None])
+@pytest.mark.parametrize("name", [name for name, known in KNOWN_CORPORA.items() if known.source])
 def test_known_names_fall_back_to_the_hub(name, monkeypatch, tmp_path):
-    source = KNOWN_CORPORA[name]
+    source = KNOWN_CORPORA[name].source
     asked = []
 
     def load_dataset(repo_id, config, revision):
@@ -399,7 +399,7 @@ def test_split_naming_an_unknown_class_or_part_or_lacking_one(tmp_path):
     split = ClassSplit(("card_lost",), ("transfer",), ("card_lat",))
     with pytest.raises(CorpusError, match="no class 'card_lat'; did you mean 'card_late'"):
         split.check(Corpus.from_rows(ROWS, name="bank"))
-    with pytest.raises(CorpusError, match="no class part 'dev'"):
+    with pytest.raises(CorpusError, match="unknown class part 'dev'; use train, validation or test"):
         split.part("dev")
     with pytest.raises(CorpusError, match="no list 'validation'"):
         ClassSplit.from_file(write_jsonl(tmp_path / "s.json", [{"train": [], "test": []}]))
@@ -426,25 +426,17 @@ def test_split_by_seed_keeps_groups_whole():
     assert sum(map(len, domains)) == len(set.union(*domains)) == 6
 
 
-@given(seed=st.integers(0, 1000))
-def test_split_by_field_keeps_values_whole_and_is_complete(seed):
-    rows = [{"text": f"{c} {i}", "label": f"c{c}", "domain": f"d{c // 3}"} for c in range(12) for i in range(2)]
-    corpus = Corpus.from_rows(rows, name="toy")
-    split = ClassSplit.by_field(corpus, "domain", seed)
-    domains = [{int(name[1:]) // 3 for name in part} for part in (split.train, split.validation, split.test)]
-    assert sorted(split.train + split.validation + split.test) == sorted(corpus.class_names)
-    assert sum(map(len, domains)) == len(set.union(*domains)) == 4
-
-
-def test_split_by_field_bad_input():
+def test_units_of_a_field():
     corpus = Corpus.from_rows(ROWS, name="bank")
+    assert corpus.units() == {name: name for name in corpus.class_names}
+    assert corpus.units("domain") == dict.fromkeys(corpus.class_names, "bank")
     with pytest.raises(CorpusError, match=r"no field 'topic' \(found: domain\)"):
-        ClassSplit.by_field(corpus, "topic", 0)
-    with pytest.raises(CorpusError, match="has 1 classes to split; at least 3 are needed"):
-        ClassSplit.by_field(corpus, "domain", 0)
+        corpus.units("topic")
     mixed = Corpus.from_rows([*ROWS, {"text": "new", "label": "transfer", "domain": "shop"}], name="bank")
     with pytest.raises(CorpusError, match=r"class 'transfer' has 2 values of 'domain' \(bank, shop\); one is needed"):
-        ClassSplit.by_field(mixed, "domain", 0)
+        mixed.units("domain")
+    with pytest.raises(CorpusError, match="corpus 'toy' has 2 classes to split; at least 3 are needed"):
+        ClassSplit.by_seed(toy(2), 0)
 
 
 def test_a_dataset_may_name_its_out_of_scope_label():

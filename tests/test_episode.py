@@ -99,20 +99,8 @@ def test_ranges_are_inclusive_at_both_ends():
     assert all(len(set(Counter(e.support_labels).values())) == 1 for e in episodes)  # even unless asked otherwise
 
 
-def test_uneven_gives_each_class_its_own_shots():
-    episodes = EpisodeSampler(CORPUS, CORPUS.class_names, k_shot=(1, 6), n_query=2, uneven=True).take(0, 50)
-    shots = [Counter(e.support_labels) for e in episodes]
-    assert {count for counter in shots for count in counter.values()} == {1, 2, 3, 4, 5, 6}
-    assert all(set(counter) == set(range(5)) for counter in shots)
-    assert sum(len(set(counter.values())) > 1 for counter in shots) > 40
-    assert all(Counter(e.query_labels) == dict.fromkeys(range(5), 2) for e in episodes)
-
-
-@pytest.mark.parametrize("uneven", [False, True])
-def test_same_shape_neighbours_stack_into_one_batch(uneven):
-    sampler = EpisodeSampler(
-        CORPUS, CORPUS.class_names, n_way=(2, 6), k_shot=(1, 5), n_query=2, uneven=uneven, same_shape=4
-    )
+def test_same_shape_neighbours_stack_into_one_batch():
+    sampler = EpisodeSampler(CORPUS, CORPUS.class_names, n_way=(2, 6), k_shot=(1, 5), n_query=2, same_shape=4)
     episodes = sampler.take(0, 40)
     quads = [episodes[i : i + 4] for i in range(0, 40, 4)]
     assert all(len({(e.n_way, len(e.support)) for e in quad}) == 1 for quad in quads)

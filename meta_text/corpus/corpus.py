@@ -51,6 +51,21 @@ class Corpus:
             hint = f"; did you mean '{near[0]}'?" if near else ""
             raise CorpusError(f"corpus '{self.name}' has no class '{class_name}'{hint}") from None
 
+    def units(self, field: str | None = None) -> dict[str, str]:
+        """Class -> what must stay together when classes are divided: itself or its task, or its value of a field."""
+        if field is None:
+            return dict(zip(self.class_names, self.groups or self.class_names, strict=True))
+        if field not in self.fields:
+            columns = ", ".join(self.fields) or "none"
+            raise CorpusError(f"corpus '{self.name}' has no field '{field}' (found: {columns})")
+        values = {name: sorted({self.fields[field][row] for row in self.rows_of(name)}) for name in self.class_names}
+        for class_name, several in values.items():
+            if len(several) > 1:
+                raise CorpusError(
+                    f"class '{class_name}' has {len(several)} values of '{field}' ({', '.join(several)}); one is needed"
+                )
+        return {class_name: value for class_name, [value] in values.items()}
+
     def label_text(self, class_name: str) -> str:
         """A class name as words: the part after its group, underscores as spaces."""
         label = class_name.rsplit("/", 1)[-1] if self.groups is not None else class_name
@@ -226,7 +241,7 @@ class Corpus:
         if name not in KNOWN_CORPORA:
             known = ", ".join(KNOWN_CORPORA)
             raise CorpusError(f"'{name}' is neither a file, a folder nor a known corpus ({known})")
-        source = KNOWN_CORPORA[name]
+        source = KNOWN_CORPORA[name].source
         if source is None:
             where = f"META_TEXT_DATA ({root})" if root else "META_TEXT_DATA, which is not set"
             raise CorpusError(

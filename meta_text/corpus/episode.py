@@ -31,7 +31,7 @@ class EpisodeSampler:
     """Draws episodes; `sampler[i]` depends on (seed, i) alone.
 
     n_way and k_shot are numbers or inclusive ranges. A drawn range is shared by `same_shape` neighbouring
-    episodes, so that they stack into one batch. With uneven=True each class draws its own number of shots.
+    episodes, so that they stack into one batch.
     A share `hard` of the episodes draws its classes among the 2 n_way nearest to one of them, by words.
     Of a mixture of corpora each is drawn as often; neighbours share it too, and n_way is cut to the classes
     that its tasks have.
@@ -47,13 +47,12 @@ class EpisodeSampler:
         k_shot: Range = 5,
         n_query: int = 5,
         seed: int = 0,
-        uneven: bool = False,
         same_shape: int = 1,
         hard: float = 0.0,
     ) -> None:
         self.corpus = corpus
         self.n_way, self.k_shot = _as_range("n_way", n_way, least=2), _as_range("k_shot", k_shot, least=1)
-        self.n_query, self.seed, self.uneven, self.same_shape = n_query, seed, uneven, same_shape
+        self.n_query, self.seed, self.same_shape = n_query, seed, same_shape
         if not 0 <= hard <= 1:
             raise CorpusError(f"hard={hard}; a share of episodes from 0 to 1 is needed")
         self.hard = hard
@@ -96,8 +95,7 @@ class EpisodeSampler:
         shape = np.random.default_rng([self.seed, 0, index // self.same_shape])
         pools = self.corpora[shape.integers(len(self.corpora)) if len(self.corpora) > 1 else 0]
         n_way = min(int(shape.integers(self.n_way[0], self.n_way[1] + 1)), *map(len, pools), self.n_way[1])
-        size = n_way if self.uneven else 1
-        shots = np.resize(shape.integers(self.k_shot[0], self.k_shot[1] + 1, size=size), n_way)
+        k_shot = int(shape.integers(self.k_shot[0], self.k_shot[1] + 1))
         rng = np.random.default_rng([self.seed, 1, index])
         pool = pools[rng.integers(len(pools))]
         near = list(range(len(pool)))
@@ -108,10 +106,9 @@ class EpisodeSampler:
         query: list[tuple[int, int]] = []
         for label, class_name in enumerate(chosen):
             rows = self.corpus.rows_of(class_name)
-            k = int(shots[label])
-            drawn = rng.choice(len(rows), size=k + self.n_query, replace=False)
-            support += [(rows[i], label) for i in drawn[:k]]
-            query += [(rows[i], label) for i in drawn[k:]]
+            drawn = rng.choice(len(rows), size=k_shot + self.n_query, replace=False)
+            support += [(rows[i], label) for i in drawn[:k_shot]]
+            query += [(rows[i], label) for i in drawn[k_shot:]]
         # nothing downstream may lean on "sorted by class"
         support = [support[i] for i in rng.permutation(len(support))]
         return _episode(chosen, support, query)

@@ -8,26 +8,31 @@ class HubSource:
     """Where a known corpus lives on the Hugging Face Hub."""
 
     repo_id: str
-    config: str | None
-    text: str
-    label: str
+    text: str = "text"  # columns
+    label: str = "label"
+    config: str | None = None
     out_of_scope: str | None = None  # the label that stands for "none of the classes"
 
 
-KNOWN_CORPORA: dict[str, HubSource | None] = {  # None: no open copy on the Hub, a local folder only
-    "banking77": HubSource("mteb/banking77", None, "text", "label_text"),
-    "clinc150": HubSource("clinc/clinc_oos", "plus", "text", "intent", "oos"),
-    "sst2": HubSource("stanfordnlp/sst2", None, "sentence", "label"),
-    "arsc": None,
-    "csldcp": None,
-}
+@dataclass(frozen=True)
+class KnownCorpus:
+    """A corpus that recipes name."""
 
-LICENCES = {  # of corpora that recipes name: in words, and as the Hub abbreviates it
-    "banking77": ("CC BY 4.0", "cc-by-4.0"),
-    "clinc150": ("CC BY 3.0", "cc-by-3.0"),
-    "sst2": ("MIT (the repository it is taken from)", "mit"),
-    "arsc": ("not stated", None),
-    "csldcp": ("not stated", None),
-    "intents": ("Apache-2.0", "apache-2.0"),
-    "sentiment": ("Apache-2.0", "apache-2.0"),
+    licence: str  # in words
+    hub_licence: str | None = None  # as the Hub abbreviates it; None where no licence is stated
+    source: HubSource | None = None  # None: no open copy on the Hub, a local folder only
+
+
+KNOWN_CORPORA = {
+    "banking77": KnownCorpus("CC BY 4.0", "cc-by-4.0", HubSource("mteb/banking77", label="label_text")),
+    "clinc150": KnownCorpus(
+        "CC BY 3.0",
+        "cc-by-3.0",
+        HubSource("clinc/clinc_oos", label="intent", config="plus", out_of_scope="oos"),
+    ),
+    "sst2": KnownCorpus("MIT (the repository it is taken from)", "mit", HubSource("stanfordnlp/sst2", text="sentence")),
+    "arsc": KnownCorpus("not stated"),
+    "csldcp": KnownCorpus("not stated"),
+    "intents": KnownCorpus("Apache-2.0", "apache-2.0"),
+    "sentiment": KnownCorpus("Apache-2.0", "apache-2.0"),
 }

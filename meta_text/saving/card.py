@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from meta_text.config import Recipe
-from meta_text.corpus.known_corpora import KNOWN_CORPORA, LICENCES
+from meta_text.corpus.known_corpora import KNOWN_CORPORA, KnownCorpus
 from meta_text.model.model import MetaModel
 
 DEFAULT_NAME = "default"  # of the model that the package ships
@@ -38,6 +38,10 @@ def corpus_name(recipe: Recipe) -> str:
 def _trained_on(recipe: Recipe) -> list[str]:
     """The corpus and those that only train."""
     return [corpus_name(recipe), *(Path(name).name for name in recipe.corpus.also)]
+
+
+def _known(name: str) -> KnownCorpus:
+    return KNOWN_CORPORA.get(name, KnownCorpus("not known"))
 
 
 def model_card(model: MetaModel, classifier: dict[str, Any] | None, repo_id: str | None, digest: str) -> str:
@@ -81,7 +85,7 @@ def _front_matter(model: MetaModel, title: str) -> dict[str, Any]:
         "pipeline_tag": "text-classification",
         "tags": ["few-shot", "meta-learning", "text-classification"],
     }
-    licences = {LICENCES.get(name, ("", None))[1] for name in _trained_on(recipe)}
+    licences = {_known(name).hub_licence for name in _trained_on(recipe)}
     if len(licences) == 1 and None not in licences:
         front["license"] = licences.pop()
     if recipe.embedding.kind != "learned":
@@ -93,7 +97,7 @@ def _front_matter(model: MetaModel, title: str) -> dict[str, Any]:
 
 
 def _training(recipe: Recipe, repo_id: str | None, digest: str) -> str:
-    corpora = [f"`{name}` (licence: {LICENCES.get(name, ('not known', None))[0]})" for name in _trained_on(recipe)]
+    corpora = [f"`{name}` (licence: {_known(name).licence})" for name in _trained_on(recipe)]
     embedding = recipe.embedding
     how = {"none": "", "lora": ", itself trained with LoRA", "full": ", itself trained"}[embedding.train]
     made = ""
@@ -191,7 +195,7 @@ def _with_names(result: dict[str, Any]) -> str:
 
 def _entries(result: dict[str, Any], corpus: str) -> list[dict[str, Any]]:
     """One test as `huggingface_hub.parse_eval_result_entries` reads it, one entry a metric."""
-    source = KNOWN_CORPORA.get(corpus)
+    source = _known(corpus).source
     dataset = corpus if source is None else source.repo_id
     shape = f"{result['n_way']}-way-{result['k_shot']}-shot{_with_names(result)}"
     setting = f"mean over {result['episodes']} episodes of classes never seen in training, {result['n_query']} queries a class"
