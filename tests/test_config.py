@@ -133,7 +133,7 @@ def test_bad_files(tmp_path, text, message):
 
 
 def test_missing_file(tmp_path):
-    with pytest.raises(ConfigError, match=r"no recipe at .*none\.toml; a TOML file such as recipes/intent\.toml"):
+    with pytest.raises(ConfigError, match=r"no recipe at .*none\.toml; a TOML file or the name of a shipped"):
         load_recipe(tmp_path / "none.toml")
 
 

@@ -8,6 +8,7 @@ import typer
 
 from meta_text.cli import classify, train
 from meta_text.cli.console import err_console
+from meta_text.cli.recipes import recipes
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 for command in (
@@ -21,6 +22,7 @@ for command in (
     train.demo,
 ):
     app.command()(command)
+app.add_typer(recipes, name="recipes")
 
 
 def main(run: Callable[[], Any] = app) -> None:

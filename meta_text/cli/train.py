@@ -12,11 +12,12 @@ Sets = Annotated[
     list[str] | None, typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Change one key of the recipe.")
 ]
 JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the result as JSON.")]
+Recipe = Annotated[str, typer.Argument(help="A TOML file, or the name of a shipped recipe.")]
 Device = Annotated[str | None, typer.Option(help="cpu or cuda; default: cuda if there is one.")]
 
 
 def train(
-    recipe: Path,
+    recipe: Recipe,
     sets: Sets = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the model, its history and checkpoints.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in --out.")] = False,
@@ -83,7 +84,7 @@ def evaluate(
 
 
 def compare(
-    recipe: Path,
+    recipe: Recipe,
     learners: Annotated[str | None, typer.Option(help="Comma-separated names; default: [compare] learners.")] = None,
     sets: Sets = None,
     json_file: JsonFile = None,
@@ -115,13 +116,18 @@ def compare(
         plot_comparison(result, figure)
 
 
-def demo(folder: Annotated[Path, typer.Argument(help="Folder with recipes/ and data/.")] = Path()) -> None:
+def demo(
+    folder: Annotated[
+        Path | None, typer.Argument(help="Folder with recipes/intent.toml; default: the shipped recipe.")
+    ] = None,
+    sets: Sets = None,
+) -> None:
     """Meta-train on the small corpus, test on unseen categories, then learn three categories given on the spot."""
     from meta_text.classify.classifier import FewShotClassifier
     from meta_text.config import load_recipe
     from meta_text.training.run import run_recipe
 
-    read = load_recipe(folder / "recipes" / "intent.toml")
+    read = load_recipe("intent" if folder is None else folder / "recipes" / "intent.toml", sets or ())
     with watching(read.train.outer_steps) as watcher:
         model, _, result = run_recipe(read, watcher, None)
     show_results("Categories never seen in training, 5-way", result["results"])

@@ -17,6 +17,7 @@ from meta_text.corpus.known_corpora import KNOWN_CORPORA
 from meta_text.corpus.rows import BadRows, NullLabel, RowChecker, read_rows
 from meta_text.errors import CorpusError
 from meta_text.extras import needs
+from meta_text.shipped import shipped_folder
 
 
 @dataclass(frozen=True)
@@ -225,7 +226,7 @@ class Corpus:
 
     @classmethod
     def open(cls, name_or_path: str | Path, **columns: str) -> "Corpus":
-        """A known name (META_TEXT_DATA/<name> first, then the Hub), a folder, or a CSV/JSONL/Parquet file.
+        """A known name (META_TEXT_DATA/NAME first, then the package, then the Hub), a folder, or a CSV/JSONL/Parquet file.
 
         `columns` (text=, label=) name the columns of a file.
         """
@@ -241,6 +242,8 @@ class Corpus:
         if name not in KNOWN_CORPORA:
             known = ", ".join(KNOWN_CORPORA)
             raise CorpusError(f"'{name}' is neither a file, a folder nor a known corpus ({known})")
+        if KNOWN_CORPORA[name].shipped:
+            return cls.from_folder(shipped_folder("data") / name)
         source = KNOWN_CORPORA[name].source
         if source is None:
             where = f"META_TEXT_DATA ({root})" if root else "META_TEXT_DATA, which is not set"

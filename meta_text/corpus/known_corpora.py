@@ -20,7 +20,8 @@ class KnownCorpus:
 
     licence: str  # in words
     hub_licence: str | None = None  # as the Hub abbreviates it; None where no licence is stated
-    source: HubSource | None = None  # None: no open copy on the Hub, a local folder only
+    source: HubSource | None = None  # None: no open copy on the Hub
+    shipped: bool = False  # it comes with the package
 
 
 KNOWN_CORPORA = {
@@ -33,6 +34,6 @@ KNOWN_CORPORA = {
     "sst2": KnownCorpus("MIT (the repository it is taken from)", "mit", HubSource("stanfordnlp/sst2", text="sentence")),
     "arsc": KnownCorpus("not stated"),
     "csldcp": KnownCorpus("not stated"),
-    "intents": KnownCorpus("Apache-2.0", "apache-2.0"),
-    "sentiment": KnownCorpus("Apache-2.0", "apache-2.0"),
+    "intents": KnownCorpus("Apache-2.0", "apache-2.0", shipped=True),
+    "sentiment": KnownCorpus("Apache-2.0", "apache-2.0", shipped=True),
 }
