@@ -8,7 +8,7 @@ from sklearn.linear_model import Ridge as SklearnRidge
 from sklearn.metrics import f1_score
 
 from meta_text.embedding.token_states import TokenStates
-from meta_text.learners import EmbeddedEpisode
+from meta_text.learners import EmbeddedEpisode, policy
 from meta_text.learners.closed_form import Bayes, Ridge
 from meta_text.learners.encoder import TextEncoder
 from meta_text.learners.inner_loop import TaskShape
@@ -92,9 +92,11 @@ def test_oracle_macro_f1_is_that_of_sklearn() -> None:
         assert ours == pytest.approx(f1_score(labels, answers, labels=range(4), average="macro", zero_division=0))
 
 
-def test_policy_climbs_what_has_no_gradient() -> None:
+def test_policy_climbs_what_has_no_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
     """With a score that falls with the distance of one gate bias from 1, the estimate points there."""
-    learner = Policy(encoder(), directions=200, sigma=0.05)
+    monkeypatch.setattr(policy, "DIRECTIONS", 200)
+    monkeypatch.setattr(policy, "SIGMA", 0.05)
+    learner = Policy(encoder())
     learner._score = lambda rule, noise, size, episode: (
         -(  # type: ignore[method-assign]
             (rule["rule.to_gates.bias"][0] + size * noise["rule.to_gates.bias"][0] - 1) ** 2

@@ -1,17 +1,21 @@
 """Contracts of every learner, and oracles of the update rules."""
 
+import inspect
 import math
+from typing import Any
 
 import pytest
 import torch
 
 from meta_text.embedding.token_states import TokenStates
-from meta_text.learners import LEARNERS, EmbeddedEpisode, Learner
+from meta_text.errors import ConfigError
+from meta_text.learners import LEARNERS, EmbeddedEpisode, Learner, policy
 from meta_text.learners.encoder import TextEncoder
+from meta_text.learners.gradient import BIAS_FEATURE, from_centred, to_centred
 from meta_text.learners.inner_loop import TaskShape
 from meta_text.learners.learner import balanced_cross_entropy
 from meta_text.learners.maml import Maml
-from meta_text.learners.meta_lstm import BIAS_FEATURE, FORGET_BIAS, GatedRule, MetaLSTM
+from meta_text.learners.meta_lstm import FORGET_BIAS, GatedRule, MetaLSTM
 from meta_text.learners.meta_lstm_2017 import CoordinateRule, preprocess
 from meta_text.learners.protonet import ProtoNet
 from meta_text.model.model import over_tasks
@@ -26,8 +30,6 @@ def make(name: str, **options: object) -> Learner:
     torch.manual_seed(0)
     if name == "finetune":
         options["n_classes"] = 5
-    if name == "policy":
-        options |= {"sigma": 1.0, "directions": 16}  # four queries: a small change of the rule changes no answer
     cell = options.pop("cell", "lstm")
     learner = LEARNERS[name](TextEncoder(6, 4, cell), **options)  # type: ignore[arg-type]
     torch.nn.init.normal_(learner.encoder.out, std=0.3)
@@ -37,42 +39,101 @@ def make(name: str, **options: object) -> Learner:
     return learner
 
 
+# every option that a constructor may accept, with values that differ from its default; a new option belongs here
+VALUES: dict[str, tuple[object, ...]] = {
+    "adapts": ("head", "encoder", "recurrent"),
+    "checkpoint_steps": (True,),
+    "encoder_loss": ("start",),
+    "first_order": (True,),
+    "inner_lr": (0.05,),
+    "inner_steps": (2,),
+    "label_names": (True,),
+    "prototype_start": (True,),
+}
+
+
+def options_of(name: str) -> list[dict[str, object]]:
+    """Each option that this learner accepts, alone; and where the start may stand at the prototypes, beside that."""
+    accepted = [
+        option for option in inspect.signature(LEARNERS[name]).parameters if option not in ("encoder", "n_classes")
+    ]
+    alone: list[dict[str, object]] = [{option: value} for option in accepted for value in VALUES[option]]
+    if "prototype_start" not in accepted:
+        return [{}, *alone]
+    return [
+        {},
+        *(
+            {**one, "prototype_start": start}
+            for one in alone
+            for start in (False, True)
+            if one != {"label_names": True} or start
+        ),
+    ]
+
+
+CASES = [
+    pytest.param(name, options, id="-".join([name, *(f"{key}={value}" for key, value in options.items())]))
+    for name in LEARNERS
+    for options in options_of(name)
+]
 LABELS = torch.tensor([0, 0, 0, 1, 2, 2])
 CLASSES = torch.tensor([4, 0, 2])
 QUERY_LABELS = torch.tensor([0, 1, 2, 0])
 EPISODE = EmbeddedEpisode(draw(6, 1), LABELS, draw(4, 2), QUERY_LABELS, 3, classes=CLASSES)
 
 
-@pytest.mark.parametrize("name", LEARNERS)
-def test_contract_permutations(name: str) -> None:
+def names_of(learner: Learner, options: dict[str, object], n_way: int = 3) -> TokenStates | None:
+    return draw(n_way, 3) if options.get("label_names") and learner.takes_names else None
+
+
+@pytest.fixture(autouse=True)
+def wide_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four queries: a small change of a rule changes no answer, and gives the search no slope."""
+    monkeypatch.setattr(policy, "SIGMA", 3.0)
+    monkeypatch.setattr(policy, "DIRECTIONS", 16)
+
+
+@pytest.mark.parametrize(("name", "options"), CASES)
+def test_contract_permutations(name: str, options: dict[str, object]) -> None:
     # float64: Adam divides gradients by their size, so rounding would grow to the size of a step
-    learner = make(name).double()
-    support, query = (TokenStates(t.states.double(), t.mask) for t in (draw(6, 1), draw(4, 2)))
-    logits = learner.logits(learner.adapt(support, LABELS, 3), query)
+    learner = make(name, **options).double()
+    support, query = (double(t) for t in (draw(6, 1), draw(4, 2)))
+    names = names_of(learner, options)
+    names = None if names is None else double(names)
+    logits = learner.logits(learner.adapt(support, LABELS, 3, names), query)
     order = torch.tensor([5, 3, 1, 0, 4, 2])
-    shuffled = learner.adapt(TokenStates(support.states[order], support.mask[order]), LABELS[order], 3)
+    shuffled = learner.adapt(TokenStates(support.states[order], support.mask[order]), LABELS[order], 3, names)
     torch.testing.assert_close(learner.logits(shuffled, query), logits, atol=1e-4, rtol=1e-3)
-    renamed = learner.adapt(support, torch.tensor([2, 0, 1])[LABELS], 3)
+    back = torch.tensor([1, 2, 0])  # class n is called back[n] before
+    renamed_names = None if names is None else TokenStates(names.states[back], names.mask[back])
+    renamed = learner.adapt(support, torch.tensor([2, 0, 1])[LABELS], 3, renamed_names)
     torch.testing.assert_close(learner.logits(renamed, query)[:, [2, 0, 1]], logits, atol=1e-4, rtol=1e-3)
 
 
-@pytest.mark.parametrize("name", LEARNERS)
-@pytest.mark.parametrize("n_way", [2, 7])
-def test_contract_any_n_and_no_grad(name: str, n_way: int) -> None:
-    learner, support, query = make(name), draw(n_way * 2, 1), draw(3, 2)
-    labels = torch.arange(n_way).repeat(2)
+def double(tokens: TokenStates) -> TokenStates:
+    return TokenStates(tokens.states.double(), tokens.mask)
+
+
+@pytest.mark.parametrize(("name", "options"), CASES)
+@pytest.mark.parametrize(
+    "labels", [torch.arange(2).repeat(2), torch.arange(7).repeat(2), torch.tensor([0, 1, 1, 1, 2])]
+)
+def test_contract_any_n_uneven_shots_and_no_grad(name: str, options: dict[str, object], labels: torch.Tensor) -> None:
+    n_way = int(labels.max()) + 1
+    learner, support, query = make(name, **options), draw(len(labels), 1), draw(3, 2)
+    names = names_of(learner, options, n_way)
     with torch.no_grad():
-        quiet = learner.logits(learner.adapt(support, labels, n_way), query)
+        quiet = learner.logits(learner.adapt(support, labels, n_way, names), query)
     assert quiet.shape == (3, n_way)
-    torch.testing.assert_close(quiet, learner.logits(learner.adapt(support, labels, n_way), query))
+    assert quiet.isfinite().all()
+    torch.testing.assert_close(quiet, learner.logits(learner.adapt(support, labels, n_way, names), query))
 
 
-@pytest.mark.parametrize("name", LEARNERS)
-@pytest.mark.parametrize("cell", ["lstm", "hyper"])
-def test_contract_every_parameter_gets_a_gradient(name: str, cell: str) -> None:
-    learner = make(name, cell=cell)
+@pytest.mark.parametrize(("name", "options"), [*CASES, *((name, {"cell": "hyper"}) for name in LEARNERS)])
+def test_contract_every_parameter_gets_a_gradient(name: str, options: dict[str, object]) -> None:
+    learner = make(name, **options)
     torch.manual_seed(0)
-    loss = learner.loss(EPISODE)
+    loss = learner.loss(EPISODE._replace(names=names_of(learner, options)))
     if name == "scratch_lstm":
         assert not loss.requires_grad  # nothing is meta-learned
         return
@@ -83,19 +144,65 @@ def test_contract_every_parameter_gets_a_gradient(name: str, cell: str) -> None:
             assert parameter.grad.any(), key
 
 
+@pytest.mark.parametrize(("name", "options"), CASES)
+def test_contract_same_seed_same_weights(name: str, options: dict[str, object]) -> None:
+    """Two learners of one seed start alike and take the same outer step; another seed draws other weights."""
+    trained = []
+    for _ in range(2):
+        learner = make(name, **options)
+        torch.manual_seed(0)
+        loss = learner.loss(EPISODE._replace(names=names_of(learner, options)))
+        if loss.requires_grad:
+            loss.backward()
+            torch.optim.SGD([p for p in learner.parameters() if p.requires_grad], lr=0.1).step()
+        trained.append(learner.state_dict())
+    assert all(torch.equal(trained[0][key], trained[1][key]) for key in trained[0])
+
+
+@pytest.mark.parametrize(("name", "options"), CASES)
+def test_contract_names_are_used_or_refused(name: str, options: dict[str, object]) -> None:
+    learner = make(name, **options)
+    support, query, names = draw(6, 1), draw(4, 2), draw(3, 3)
+    if not learner.takes_names:
+        with pytest.raises(ConfigError, match=r"class names need .*; set .*label_names = false"):
+            learner.adapt(support, LABELS, 3, names)
+        return
+    plain, named = (learner.logits(learner.adapt(support, LABELS, 3, given), query) for given in (None, names))
+    assert (plain - named).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize(("name", "options"), CASES)
+def test_contract_a_task_is_a_value(name: str, options: dict[str, object]) -> None:
+    """Adapting to a second task changes neither the learner nor the first task."""
+    learner = make(name, **options)
+    before = {key: value.clone() for key, value in learner.state_dict().items()}
+    task = learner.adapt(draw(6, 1), LABELS, 3)
+    logits = learner.logits(task, draw(4, 2))
+    learner.adapt(draw(6, 5), LABELS, 3)
+    assert torch.equal(learner.logits(task, draw(4, 2)), logits)
+    assert all(torch.equal(value, before[key]) for key, value in learner.state_dict().items())
+
+
 @pytest.mark.parametrize("name", LEARNERS)
-def test_vmap_over_tasks_equals_one_by_one(name: str) -> None:
-    learner, tasks = make(name), []
+def test_a_learner_stands_at_most_two_levels_below_the_interface(name: str) -> None:
+    assert LEARNERS[name].mro().index(Learner) <= 2
+
+
+@pytest.mark.parametrize(("name", "options"), CASES)
+def test_vmap_over_tasks_equals_one_by_one(name: str, options: dict[str, object]) -> None:
+    learner, tasks = make(name, **options), []
     for seed in (1, 2):
         query_labels = torch.tensor([0, 1, 2])
-        tasks.append(EmbeddedEpisode(draw(6, seed), LABELS, draw(3, seed + 9), query_labels, 3, classes=CLASSES))
+        names = None if names_of(learner, options) is None else draw(3, seed + 20)
+        tasks.append(EmbeddedEpisode(draw(6, seed), LABELS, draw(3, seed + 9), query_labels, 3, names, CLASSES))
     stacked = EmbeddedEpisode(
-        TokenStates(*map(torch.stack, zip(*(t.support for t in tasks), strict=True))),
+        stack([t.support for t in tasks]),
         torch.stack([t.support_labels for t in tasks]),
-        TokenStates(*map(torch.stack, zip(*(t.query for t in tasks), strict=True))),
+        stack([t.query for t in tasks]),
         torch.stack([t.query_labels for t in tasks]),
         3,
-        classes=torch.stack([CLASSES, CLASSES]),
+        None if tasks[0].names is None else stack([t.names for t in tasks]),
+        torch.stack([CLASSES, CLASSES]),
     )
     single = []
     for task in tasks:
@@ -103,6 +210,10 @@ def test_vmap_over_tasks_equals_one_by_one(name: str) -> None:
         single.append(learner.loss(task))
     torch.manual_seed(0)
     torch.testing.assert_close(over_tasks(learner.loss, stacked), torch.stack(single), atol=1e-5, rtol=1e-4)
+
+
+def stack(parts: list[Any]) -> TokenStates:
+    return TokenStates(*map(torch.stack, zip(*parts, strict=True)))
 
 
 def test_oracle_meta_lstm_with_zero_steps_is_protonet() -> None:
@@ -152,11 +263,9 @@ def test_oracle_gated_rule_with_zero_gates() -> None:
 
 
 def test_oracle_inner_coordinates_are_those_of_centred_features() -> None:
-    learner, features, centre = make("meta_lstm"), torch.randn(5, 6), torch.randn(6)
-    assert isinstance(learner, MetaLSTM)
-    head = torch.randn(3, 7)
-    inner = learner.to_inner(head, centre)
-    torch.testing.assert_close(learner.from_inner(inner, centre), head)
+    features, centre, head = torch.randn(5, 6), torch.randn(6), torch.randn(3, 7)
+    inner = to_centred(head, centre)
+    torch.testing.assert_close(from_centred(inner, centre), head)
     expected = features @ head[:, :-1].T + head[:, -1]
     torch.testing.assert_close((features - centre) @ inner[:, :-1].T + BIAS_FEATURE * inner[:, -1], expected)
 
@@ -172,7 +281,7 @@ def test_preprocess_values() -> None:
 
 
 def test_oracle_coordinate_rule_against_a_scalar_loop() -> None:
-    rule = CoordinateRule(hidden=2).double()
+    rule = CoordinateRule().double()
     for parameter in rule.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
     weights = {"w": torch.tensor([0.3, -0.7], dtype=torch.float64)}
@@ -195,15 +304,16 @@ def scalar_rule(rule: CoordinateRule, theta: float, grads: list[float], losses: 
 
     w, u, b = (x.tolist() for x in (rule.cell.weight_ih, rule.cell.weight_hh, rule.cell.bias))
     w_f, w_i, b_f, b_i = rule.forget.tolist(), rule.input.tolist(), rule.forget_bias.item(), rule.input_bias.item()
-    h, c, forget, put = [0.0, 0.0], [0.0, 0.0], 0.0, 0.0
+    n = len(u[0])
+    h, c, forget, put = [0.0] * n, [0.0] * n, 0.0, 0.0
     for grad, loss in zip(grads, losses, strict=True):
         x = pre(loss.item()) + pre(grad)
         z = [
             sum(a * v for a, v in zip(w[r], x, strict=True)) + sum(a * v for a, v in zip(u[r], h, strict=True)) + b[r]
-            for r in range(8)
+            for r in range(4 * n)
         ]
-        c = [sigmoid(z[2 + j]) * c[j] + sigmoid(z[j]) * math.tanh(z[4 + j]) for j in range(2)]
-        h = [sigmoid(z[6 + j]) * math.tanh(c[j]) for j in range(2)]
+        c = [sigmoid(z[n + j]) * c[j] + sigmoid(z[j]) * math.tanh(z[2 * n + j]) for j in range(n)]
+        h = [sigmoid(z[3 * n + j]) * math.tanh(c[j]) for j in range(n)]
         forget = sum(a * v for a, v in zip(w_f, [*h, theta, forget], strict=True)) + b_f
         put = sum(a * v for a, v in zip(w_i, [*h, theta, put], strict=True)) + b_i
         theta = sigmoid(forget) * theta - sigmoid(put) * grad

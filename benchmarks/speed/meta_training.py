@@ -28,7 +28,7 @@ ADAPTED = {
 }
 
 
-def learner(adapts: str = "encoder", inner_steps: int = 5) -> Maml:
+def learner(adapts: str = "encoder", inner_steps: int = 5, checkpoint_steps: bool = False) -> Maml:
     """MAML from the prototypes over a text encoder, none of its matrices at zero."""
     torch.manual_seed(0)
     made = Maml(
@@ -36,6 +36,7 @@ def learner(adapts: str = "encoder", inner_steps: int = 5) -> Maml:
         inner_steps=inner_steps,
         adapts=adapts,
         prototype_start=True,
+        checkpoint_steps=checkpoint_steps,
     )
     nn.init.normal_(made.encoder.out, std=0.05)
     return made
@@ -129,8 +130,7 @@ class Sequential:
 def main() -> None:
     """`meta_training.py - OUT ADAPTS WAY`: "both" takes turns, for speed; one way a process, for its own peak memory."""
     adapts, way = sys.argv[3:5]
-    made, again, batch = learner(adapts), learner(adapts), episodes()
-    again.checkpoint_steps = True
+    made, again, batch = learner(adapts), learner(adapts, checkpoint_steps=True), episodes()
     ways = {
         "sequential": Sequential(made),
         "side": lambda batch: side_by_side(made, batch),

@@ -1,6 +1,5 @@
 """ONNX: embedding, encoder and adapted head in one graph, for ONNX Runtime on any machine (extra `[onnx]`)."""
 
-import copy
 import json
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from meta_text.embedding.token_states import TokenStates
 from meta_text.errors import ExportError
 from meta_text.learners.encoder import HyperLSTMCell, LSTMCell, TextEncoder
 from meta_text.model.adaptation import Adaptation
+from meta_text.model.build import build_encoder
 
 
 class Probabilities(nn.Module):
@@ -21,10 +21,11 @@ class Probabilities(nn.Module):
     def __init__(self, adapted: Adaptation) -> None:
         super().__init__()
         self.states = TokenStatesOnly(adapted.model.embedding)
-        self.learner = copy.deepcopy(adapted.model.learner).requires_grad_(False)
+        model = adapted.model
         moved = {name.removeprefix("encoder."): w for name, w in adapted.task.items() if name.startswith("encoder.")}
-        self.learner.encoder.load_state_dict({**self.learner.encoder.state_dict(), **moved})
-        self.learner.encoder.run = run_lstm
+        encoder = build_encoder(model.recipe, model.embedding.width, run_lstm)
+        encoder.load_state_dict({**model.learner.encoder.state_dict(), **moved})
+        self.learner = model.learner.over(encoder).requires_grad_(False)
         self.task = nn.ParameterDict(
             {name: nn.Parameter(w, False) for name, w in adapted.task.items() if not name.startswith("encoder.")}
         )

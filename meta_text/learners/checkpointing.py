@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from meta_text.learners.inner_loop import Loss, TaskShape, Weights, _step
+from meta_text.learners.inner_loop import Loss, TaskShape, Weights, one_step
 
 
 def checkpointed_loop(
@@ -42,14 +42,14 @@ def checkpointed_loop(
 
 
 class _Stepper(nn.Module):
-    """`_step` as a module, so that the rule's parameters can be arguments."""
+    """`one_step` as a module, so that the rule's parameters can be arguments."""
 
     def __init__(self, rule: Any) -> None:
         super().__init__()
         self.rule = rule
 
     def forward(self, t: int, weights: Weights, support_loss: Loss, state: Any, first_order: bool) -> Any:
-        return _step(t, weights, support_loss, self.rule, state, first_order)
+        return one_step(t, weights, support_loss, self.rule, state, first_order)
 
 
 def _checkpoint(function: Callable[..., Any], *arguments: Any) -> Any:
@@ -104,8 +104,8 @@ class _Recomputed(torch.autograd.Function):
             filled = list(tensors)
             for i, tensor in zip(smooth, given, strict=True):
                 filled[i] = tensor
-            found: tuple[Tensor, ...] = ctx.function(*filled)
-            return found
+            results: tuple[Tensor, ...] = ctx.function(*filled)
+            return results
 
         pull = torch.func.vjp(of_smooth, *(tensors[i] for i in smooth))[1]
         pulled = dict(zip(smooth, pull(grads), strict=True))

@@ -4,6 +4,7 @@ The cells are written out because `nn.LSTM` has no double backward under cuDNN, 
 adaptation needs one. `nn.LSTM` is the oracle of the tests.
 """
 
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import torch
@@ -14,7 +15,7 @@ from torch.nn import functional as F
 from meta_text.embedding.token_states import TokenStates, masked_mean
 
 CellKind = Literal["lstm", "hyper"]
-Pooling = Literal["mean", "max", "last"]
+HYPER_HIDDEN = 16  # units of the small LSTM that scales the main one
 State = tuple[Tensor, ...]
 
 
@@ -64,13 +65,13 @@ class HyperLSTMCell(LSTMCell):
 
     projecting = ("weight_ih", "hyper.weight_ih", "hyper.bias")
 
-    def __init__(self, width: int, hidden: int, hyper_hidden: int = 16) -> None:
+    def __init__(self, width: int, hidden: int) -> None:
         super().__init__(width, hidden)
-        self.hyper = LSTMCell(width, hyper_hidden)
+        self.hyper = LSTMCell(width, HYPER_HIDDEN)
         self.hyper_from_main = nn.Parameter(
-            torch.empty(4 * hyper_hidden, hidden).uniform_(-(hidden**-0.5), hidden**-0.5)
+            torch.empty(4 * HYPER_HIDDEN, hidden).uniform_(-(hidden**-0.5), hidden**-0.5)
         )
-        self.scales = nn.Parameter(torch.zeros(12 * hidden, hyper_hidden))  # d_x, d_h, b(z)
+        self.scales = nn.Parameter(torch.zeros(12 * hidden, HYPER_HIDDEN))  # d_x, d_h, b(z)
 
     def project(self, x_BTE: Tensor) -> Tensor:
         main_BT4H = F.linear(x_BTE, self.weight_ih)
@@ -129,8 +130,10 @@ class Projected(NamedTuple):
 class TextEncoder(nn.Module):
     """Token states [B T E] -> unit features [B E], a residual on the plain sentence vector.
 
-    feature = unit(unit(mean of token states) + W_out . pool(LSTM(token states))), with W_out zero at the
+    feature = unit(unit(mean of token states) + W_out . mean of LSTM(token states)), with W_out zero at the
     start: an untrained encoder is the plain sentence embedding.
+
+    `run` runs a cell over the tokens; it is `run_cell` or computes the same (an ONNX graph has a node for it).
     """
 
     def __init__(
@@ -139,14 +142,13 @@ class TextEncoder(nn.Module):
         hidden: int = 64,
         cell: CellKind = "lstm",
         bidirectional: bool = True,
-        pooling: Pooling = "mean",
+        run: Callable[..., Tensor] = run_cell,
     ) -> None:
         super().__init__()
         make = HyperLSTMCell if cell == "hyper" else LSTMCell
-        self.width, self.pooling = width, pooling
+        self.width, self.run = width, run
         self.forward_cell = make(width, hidden)
         self.backward_cell = make(width, hidden) if bidirectional else None
-        self.run = run_cell  # the ONNX export puts another one of equal results here
         self.out = nn.Parameter(torch.zeros(width, hidden * (2 if bidirectional else 1)))
 
     def project(self, tokens: TokenStates) -> Projected:
@@ -164,20 +166,12 @@ class TextEncoder(nn.Module):
         return [name for name, _ in self.named_parameters() if name not in used]
 
     def forward(self, texts: TokenStates | Projected, residual: bool = True) -> Float[Tensor, "B _"]:
-        """Unit features; with residual=False the pooled LSTM states alone, [B H] or [B 2H]."""
+        """Unit features; with residual=False the mean LSTM states alone, [B H] or [B 2H]."""
         read = texts if isinstance(texts, Projected) else self.project(texts)
-        pooled = [self._pool(self.run(self.forward_cell, read.forward, read.mask), read.mask)]
+        states = [self.run(self.forward_cell, read.forward, read.mask)]
         if self.backward_cell is not None and read.backward is not None:
-            h_BTH = self.run(self.backward_cell, read.backward, read.mask, reverse=True)
-            pooled.append(h_BTH[:, 0] if self.pooling == "last" else self._pool(h_BTH, read.mask))
-        pooled_BH = torch.cat(pooled, dim=-1)
+            states.append(self.run(self.backward_cell, read.backward, read.mask, reverse=True))
+        pooled_BH = torch.cat([masked_mean(h_BTH, read.mask) for h_BTH in states], dim=-1)
         if not residual:
             return pooled_BH
         return F.normalize(read.sentence + F.linear(pooled_BH, self.out), dim=-1)
-
-    def _pool(self, h_BTH: Tensor, mask_BT: Bool[Tensor, "B T"]) -> Tensor:
-        if self.pooling == "mean":
-            return masked_mean(h_BTH, mask_BT)
-        if self.pooling == "max":
-            return h_BTH.masked_fill(~mask_BT[..., None], -torch.inf).amax(dim=1)
-        return _take(h_BTH, mask_BT.sum(1, keepdim=True) - 1).squeeze(1)

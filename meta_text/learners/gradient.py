@@ -1,5 +1,6 @@
 """Learners that adapt by gradient steps: a start, an update rule, and the one inner loop."""
 
+import math
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -10,6 +11,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from meta_text.embedding.token_states import TokenStates
+from meta_text.errors import ConfigError
 from meta_text.learners.checkpointing import checkpointed_loop
 from meta_text.learners.encoder import TextEncoder
 from meta_text.learners.inner_loop import TaskShape, UpdateRule, Weights, inner_loop
@@ -23,14 +25,23 @@ from meta_text.learners.learner import (
     prototype_head,
 )
 
-# beside the head nothing, every encoder weight, or those behind the input projections, which are then done once
+# what moves beside the head: nothing, every encoder weight, or the weights behind the input projections, which are
+# then computed once per task
 Adapts = Literal["head", "encoder", "recurrent"]
+BIAS_FEATURE = 0.1**0.5  # multiplies the head's bias in centred steps, so that it moves ten times less
 
 
 class GradientLearner(Learner):
     """Start the head (at the prototypes, or at one learned row shared by all classes), then take `inner_steps`.
 
     A learned start must be the same for every class, or N could not vary and class order would matter.
+
+    centred: the steps are taken on centred features, for the mean that all texts share (long in sentence embeddings)
+    makes descent ill-conditioned; and the support loss has a scale of its own, learned as e^a K^b and at first the
+    root of K. At the sharp scale of the answers a support text is already certain of its own prototype, and one shot
+    gives no gradient at all; with more shots the texts near the border count.
+
+    checkpoint_steps: the outer backward computes each step again, which takes less memory and more time.
     """
 
     def __init__(
@@ -39,34 +50,33 @@ class GradientLearner(Learner):
         rule: UpdateRule,
         *,
         inner_steps: int,
-        adapts: Adapts,
         start: Literal["prototypes", "learned"],
-        first_order: bool,
-        label_names: bool,
+        adapts: Adapts = "head",
+        first_order: bool = False,
+        label_names: bool = False,
+        checkpoint_steps: bool = False,
+        centred: bool = False,
     ) -> None:
         super().__init__(encoder, label_names=label_names)
-        self.rule, self.inner_steps, self.adapts, self.first_order = rule, inner_steps, adapts, first_order
-        self.checkpoint_steps = False  # the trainer sets it: steps are computed again in the outer backward
+        self.rule, self.inner_steps, self.adapts = rule, inner_steps, adapts
+        self.first_order, self.checkpoint_steps, self.centred = first_order, checkpoint_steps, centred
         self.needs_tokens, self.takes_names = adapts != "head", start == "prototypes"
         self.head_row = (
             nn.Parameter(torch.empty(encoder.width + 1).uniform_(-0.01, 0.01)) if start == "learned" else None
         )
+        # under first order no path leads from the query loss to the scale of the support loss, but step sizes see it
+        self.log_inner_scale = nn.Parameter(torch.zeros(())) if centred else None
+        self.shots_power = nn.Parameter(torch.tensor(0.5)) if centred else None
 
     def steps_for(self, shots: float) -> int:
-        """Inner steps for a task with this many texts a class."""
+        """Inner steps for a task with this many texts per class."""
         return self.inner_steps
 
     def inner_scale(self, shots: float) -> Float[Tensor, ""]:
-        """Sharpness of the support loss; that of the answers unless a learner has its own."""
-        return self.log_scale.exp()
-
-    def to_inner(self, head: Tensor, centre: Float[Tensor, " D"]) -> Tensor:
-        """The head in the coordinates that the inner loop steps in; `centre` is the mean of the prototypes."""
-        return head
-
-    def from_inner(self, head: Tensor, centre: Float[Tensor, " D"]) -> Tensor:
-        """The inverse of `to_inner`."""
-        return head
+        """Sharpness of the support loss."""
+        if self.log_inner_scale is None or self.shots_power is None:
+            return self.log_scale.exp()
+        return (self.log_inner_scale + self.shots_power * math.log(max(shots, 1.0))).exp()
 
     def adapt(self, support: Texts, labels: Int[Tensor, " S"], n_way: int, names: Texts | None = None) -> TaskState:
         return self._trajectory(support, labels, n_way, names)[-1]
@@ -82,7 +92,7 @@ class GradientLearner(Learner):
         return features
 
     def _projected(self, texts: Texts) -> Texts:
-        """The part of the encoder that no inner step changes, done once."""
+        """The part of the encoder that no inner step changes, computed once."""
         if self.adapts == "recurrent" and isinstance(texts, TokenStates):
             return self.encoder.project(texts)
         return texts
@@ -90,55 +100,51 @@ class GradientLearner(Learner):
     def _trajectory(
         self, support: Texts, labels: Int[Tensor, " S"], n_way: int, names: Texts | None
     ) -> list[TaskState]:
+        """The task after 0, 1, ..., steps updates."""
         if self.head_row is not None and names is not None:
-            raise ValueError(
+            raise ConfigError(
                 "class names need a head that starts at the prototypes; set learner.prototype_start = true or label_names = false"
             )
         support, names = self._projected(support), None if names is None else self._projected(names)
         features_SD = self.features(support)
         names_ND = None if names is None else self.features(names)
         prototypes_ND = self.prototypes(features_SD, labels, n_way, names_ND)
-        centre_D = prototypes_ND.mean(0)
         head_ND1 = prototype_head(prototypes_ND) if self.head_row is None else self.head_row.expand(n_way, -1)
-        weights = {"head": head_ND1}
-        if self.adapts != "head":
-            moving = self.encoder.recurrent_names() if self.adapts == "recurrent" else None
-            weights |= {f"encoder.{n}": w for n, w in self.encoder.named_parameters() if moving is None or n in moving}
+        start = {"head": head_ND1, **adapted_weights(self.encoder, self.adapts)}
 
-        shots = labels.shape[0] / n_way
-        scale = self.inner_scale(shots)
-        # a name is a further text of its class, in the loss as in the prototypes
-        weights_S, all_labels = torch.ones_like(labels, dtype=features_SD.dtype), labels
-        if names is not None:
-            weights_S = torch.cat([weights_S, self.log_name_weight.exp().expand(n_way)])
-            all_labels = torch.cat([labels, torch.arange(n_way, device=labels.device)])
-
-        data = {
-            "support": support if self.adapts != "head" else features_SD,
-            "names": names if self.adapts != "head" else names_ND,
-            "labels": all_labels,
-            "weights": weights_S,
-            "centre": centre_D,
-            "scale": scale,
-        }
+        shots, centre_D = labels.shape[0] / n_way, prototypes_ND.mean(0)
+        texts = [(features_SD, names_ND), (support, names)][self.adapts != "head"]  # features stand still, or move
+        data = self._support_data(*texts, labels, n_way) | {"centre": centre_D, "scale": self.inner_scale(shots)}
+        shape = TaskShape(n_way, shots, self.steps_for(shots), data["scale"])
+        inside = {**start, "head": to_centred(head_ND1, centre_D)} if self.centred else start
 
         def make_loss(data: dict[str, Any]) -> Callable[[Weights], Tensor]:
-            def support_loss(fast: Weights) -> Tensor:
-                texts = [part for part in (data["support"], data["names"]) if part is not None]
-                # features stand still unless the encoder moves
-                features = torch.cat([self._features(fast, part) for part in texts])
-                logits = head_logits(self.from_inner(fast["head"], data["centre"]), features, data["scale"])
-                return balanced_cross_entropy(logits, data["labels"], n_way, data["weights"])
+            return lambda fast: self._support_loss(fast, data, n_way)
 
-            return support_loss
-
-        shape = TaskShape(n_way, shots, self.steps_for(shots), scale)
-        inside = {**weights, "head": self.to_inner(head_ND1, centre_D)}
-        if self.checkpoint_steps and torch.is_grad_enabled() and isinstance(self.rule, nn.Module):
+        if self.checkpoint_steps and torch.is_grad_enabled():
             steps = checkpointed_loop(inside, make_loss, data, self.rule, shape, self.first_order)[1:]
         else:
             steps = inner_loop(inside, make_loss(data), self.rule, shape, self.first_order)[1:]
-        return [weights, *({**step, "head": self.from_inner(step["head"], centre_D)} for step in steps)]
+        if self.centred:
+            steps = [{**step, "head": from_centred(step["head"], centre_D)} for step in steps]
+        return [start, *steps]
+
+    def _support_data(
+        self, support: Texts, names: Texts | None, labels: Int[Tensor, " S"], n_way: int
+    ) -> dict[str, Any]:
+        """The texts of the support loss with labels and weights; a name is a further text of its class."""
+        weights_S = torch.ones_like(labels, dtype=self.log_scale.dtype)
+        if names is not None:
+            weights_S = torch.cat([weights_S, self.log_name_weight.exp().expand(n_way)])
+            labels = torch.cat([labels, torch.arange(n_way, device=labels.device)])
+        texts = [support] if names is None else [support, names]
+        return {"texts": texts, "labels": labels, "weights": weights_S}
+
+    def _support_loss(self, fast: Weights, data: dict[str, Any], n_way: int) -> Float[Tensor, ""]:
+        features = torch.cat([self._features(fast, part) for part in data["texts"]])
+        head = from_centred(fast["head"], data["centre"]) if self.centred else fast["head"]
+        logits = head_logits(head, features, data["scale"])
+        return balanced_cross_entropy(logits, data["labels"], n_way, data["weights"])
 
     def multi_step_loss(self, episode: EmbeddedEpisode) -> Float[Tensor, ""]:
         """Query loss after every step, the step-t term weighing t + 1 (Antoniou et al., ICLR 2019, sec. 4)."""
@@ -155,3 +161,24 @@ class GradientLearner(Learner):
     def query_loss(self, scores: Float[Tensor, "Q N"], labels: Int[Tensor, " Q"]) -> Float[Tensor, ""]:
         """What the outer loop minimises after a step; `scores` are answers before the scale."""
         return F.cross_entropy(self.log_scale.exp() * scores, labels)
+
+
+def adapted_weights(encoder: TextEncoder, adapts: Adapts) -> Weights:
+    """The encoder's weights that inner steps move, under the names that they have in a task."""
+    if adapts == "head":
+        return {}
+    weights = dict(encoder.named_parameters())
+    moving = encoder.recurrent_names() if adapts == "recurrent" else weights
+    return {f"encoder.{name}": weights[name] for name in moving}
+
+
+def to_centred(head: Float[Tensor, "N D1"], centre: Float[Tensor, " D"]) -> Float[Tensor, "N D1"]:
+    """The head over features less their centre, its last column in units of BIAS_FEATURE."""
+    weight_ND, bias_N = head[:, :-1], head[:, -1]
+    return torch.cat([weight_ND, ((bias_N + weight_ND @ centre) / BIAS_FEATURE)[:, None]], dim=-1)
+
+
+def from_centred(head: Float[Tensor, "N D1"], centre: Float[Tensor, " D"]) -> Float[Tensor, "N D1"]:
+    """The inverse of `to_centred`."""
+    weight_ND, bias_N = head[:, :-1], head[:, -1]
+    return torch.cat([weight_ND, (BIAS_FEATURE * bias_N - weight_ND @ centre)[:, None]], dim=-1)

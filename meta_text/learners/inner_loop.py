@@ -42,12 +42,12 @@ def inner_loop(
     trajectory = [weights]
     state = rule.start(weights, shape)
     for t in range(shape.steps):
-        weights, state = _step(t, weights, support_loss, rule, state, first_order)
+        weights, state = one_step(t, weights, support_loss, rule, state, first_order)
         trajectory.append(weights)
     return trajectory
 
 
-def _step(
+def one_step(
     t: int, weights: Weights, support_loss: Loss, rule: UpdateRule, state: Any, first_order: bool
 ) -> tuple[Weights, Any]:
     grads, loss = torch.func.grad_and_value(support_loss)(weights)

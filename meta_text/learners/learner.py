@@ -1,5 +1,6 @@
 """The one interface: what adapts to a support set and then answers queries."""
 
+import copy
 from abc import ABC, abstractmethod
 from typing import NamedTuple
 
@@ -86,13 +87,21 @@ class Learner(nn.Module, ABC):
 
         Steps sharpen the borders between classes; what belongs to none of them is told by distance.
         """
-        nearest = 2 * self.features(query) @ prototypes.T - prototypes.square().sum(-1)
-        return nearest.max(-1).values
+        return likeness(self.features(query), prototypes).amax(-1)
+
+    def over(self, encoder: TextEncoder) -> "Learner":
+        """A copy of this learner over another encoder of the same shape."""
+        return copy.deepcopy(self, {id(self.encoder): encoder})
 
 
 def membership(labels: Int[Tensor, " S"], n_way: int) -> Float[Tensor, "S N"]:
     """One-hot rows, by comparison: `one_hot` looks at values, which vmap inside grad forbids."""
     return (labels[:, None] == torch.arange(n_way, device=labels.device)).float()
+
+
+def likeness(features: Float[Tensor, "*Q D"], prototypes: Float[Tensor, "*#Q N D"]) -> Float[Tensor, "*Q N"]:
+    """1 - squared distance of unit features to prototypes: the same N for all texts, or N of each text's own."""
+    return 2 * (features[..., None, :] @ prototypes.mT)[..., 0, :] - prototypes.square().sum(-1)
 
 
 def prototype_head(prototypes: Float[Tensor, "N D"]) -> Float[Tensor, "N D1"]:

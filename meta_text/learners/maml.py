@@ -1,4 +1,4 @@
-"""Model-agnostic meta-learning (Finn et al., ICML 2017) and its close relatives.
+"""Model-agnostic meta-learning (MAML, Finn et al., ICML 2017) and its close relatives.
 
 ANIL (Raghu et al., ICLR 2020) adapts the head alone. Proto-MAML (Triantafillou et al., ICLR 2020, sec. 3)
 starts the head at the prototypes.
@@ -26,7 +26,7 @@ class GradientDescent(nn.Module):
 
 
 class Maml(GradientLearner):
-    """Learns the start; the update is plain gradient descent on head and encoder, second order unless told."""
+    """Learns the start. The update is gradient descent on head and encoder, of second order by default."""
 
     def __init__(
         self,
@@ -38,6 +38,7 @@ class Maml(GradientLearner):
         prototype_start: bool = False,
         first_order: bool = False,
         label_names: bool = False,
+        checkpoint_steps: bool = False,
     ) -> None:
         super().__init__(
             encoder,
@@ -47,19 +48,33 @@ class Maml(GradientLearner):
             start="prototypes" if prototype_start else "learned",
             first_order=first_order,
             label_names=label_names,
+            checkpoint_steps=checkpoint_steps,
         )
 
 
-class Anil(Maml):
-    """MAML with an encoder that stands still inside a task."""
+class Anil(GradientLearner):
+    """MAML with an encoder that stands still within a task."""
 
     def __init__(
-        self, encoder: TextEncoder, *, inner_steps: int = 5, inner_lr: float = 0.1, first_order: bool = False
+        self,
+        encoder: TextEncoder,
+        *,
+        inner_steps: int = 5,
+        inner_lr: float = 0.1,
+        first_order: bool = False,
+        checkpoint_steps: bool = False,
     ) -> None:
-        super().__init__(encoder, inner_steps=inner_steps, inner_lr=inner_lr, adapts="head", first_order=first_order)
+        super().__init__(
+            encoder,
+            GradientDescent(inner_lr),
+            inner_steps=inner_steps,
+            start="learned",
+            first_order=first_order,
+            checkpoint_steps=checkpoint_steps,
+        )
 
 
-class ProtoMaml(Maml):
+class ProtoMaml(GradientLearner):
     """MAML whose head starts at the prototypes of the task."""
 
     def __init__(
@@ -71,13 +86,15 @@ class ProtoMaml(Maml):
         adapts: Adapts = "encoder",
         first_order: bool = False,
         label_names: bool = False,
+        checkpoint_steps: bool = False,
     ) -> None:
         super().__init__(
             encoder,
+            GradientDescent(inner_lr),
             inner_steps=inner_steps,
-            inner_lr=inner_lr,
             adapts=adapts,
-            prototype_start=True,
+            start="prototypes",
             first_order=first_order,
             label_names=label_names,
+            checkpoint_steps=checkpoint_steps,
         )

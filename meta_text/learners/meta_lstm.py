@@ -23,7 +23,6 @@ from meta_text.learners.learner import EmbeddedEpisode, head_logits, prototype_h
 EncoderLoss = Literal["steps", "start"]
 FORGET_BIAS = 5.0  # sigmoid(5) = 0.993: keep nearly all of the distance walked
 ENCODER_LR = 1e-3  # where step sizes of encoder tensors start
-BIAS_FEATURE = 0.1**0.5  # what the head's bias is multiplied with in the inner loop, so it moves ten times less
 N_STATISTICS = 9
 SHARPNESS = [1.22**i for i in range(28)]  # 1 to 214; what the logits of one task may be scaled by in the loss
 
@@ -118,10 +117,7 @@ def _log_norm(rows_RC: Tensor) -> Tensor:
 class MetaLSTM(GradientLearner):
     """The default learner. With zero steps it is ProtoNet exactly; the rule can be learned only to improve on that.
 
-    The support loss has a scale of its own, learned as e^a K^b and at first the root of K: at the sharp scale
-    of the answers a support text is already certain of its own prototype, and one shot gives no gradient at
-    all; with more shots what counts is the texts near the border. The steps are taken on centred features,
-    for the mean that all texts share (long in sentence embeddings) makes descent ill-conditioned.
+    The steps are taken on centred features, at a scale of their own (see GradientLearner).
     """
 
     def __init__(
@@ -133,6 +129,7 @@ class MetaLSTM(GradientLearner):
         adapts: Adapts = "head",
         first_order: bool = False,
         label_names: bool = False,
+        checkpoint_steps: bool = False,
         encoder_loss: EncoderLoss = "steps",
     ) -> None:
         super().__init__(
@@ -143,22 +140,10 @@ class MetaLSTM(GradientLearner):
             start="prototypes",
             first_order=first_order,
             label_names=label_names,
+            checkpoint_steps=checkpoint_steps,
+            centred=True,
         )
         self.encoder_loss = encoder_loss
-        # first order has no path from the query loss to the scale of the support loss, but step sizes see it
-        self.log_inner_scale = nn.Parameter(torch.zeros(()))
-        self.shots_power = nn.Parameter(torch.tensor(0.5))
-
-    def inner_scale(self, shots: float) -> Float[Tensor, ""]:
-        return (self.log_inner_scale + self.shots_power * math.log(max(shots, 1.0))).exp()
-
-    def to_inner(self, head: Tensor, centre: Float[Tensor, " D"]) -> Tensor:
-        weight_ND, bias_N = head[:, :-1], head[:, -1]
-        return torch.cat([weight_ND, ((bias_N + weight_ND @ centre) / BIAS_FEATURE)[:, None]], dim=-1)
-
-    def from_inner(self, head: Tensor, centre: Float[Tensor, " D"]) -> Tensor:
-        weight_ND, bias_N = head[:, :-1], head[:, -1]
-        return torch.cat([weight_ND, (BIAS_FEATURE * bias_N - weight_ND @ centre)[:, None]], dim=-1)
 
     def query_loss(self, scores: Float[Tensor, "Q N"], labels: Int[Tensor, " Q"]) -> Float[Tensor, ""]:
         """Cross-entropy at the sharpness that is best for these queries; the scale of the answers learns beside it.

@@ -18,6 +18,7 @@ from meta_text.learners.encoder import LSTMCell, TextEncoder
 from meta_text.learners.gradient import Adapts, GradientLearner
 from meta_text.learners.inner_loop import TaskShape, Weights
 
+HIDDEN = 20  # units of the small LSTM, as in the paper
 P = 10.0  # the preprocessing constant of Andrychowicz et al. (NeurIPS 2016, appendix A)
 
 
@@ -39,13 +40,13 @@ class RuleState(NamedTuple):
 class CoordinateRule(nn.Module):
     """theta_t = sigmoid(F_t) theta_{t-1} - sigmoid(I_t) g_t, the same small LSTM for every coordinate."""
 
-    def __init__(self, hidden: int = 20) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.cell = LSTMCell(4, hidden)
+        self.cell = LSTMCell(4, HIDDEN)
         for weight in (self.cell.weight_ih, self.cell.weight_hh):
             nn.init.uniform_(weight, -0.01, 0.01)
-        self.forget = nn.Parameter(torch.empty(hidden + 2).uniform_(-0.01, 0.01))
-        self.input = nn.Parameter(torch.empty(hidden + 2).uniform_(-0.01, 0.01))
+        self.forget = nn.Parameter(torch.empty(HIDDEN + 2).uniform_(-0.01, 0.01))
+        self.input = nn.Parameter(torch.empty(HIDDEN + 2).uniform_(-0.01, 0.01))
         self.forget_bias = nn.Parameter(torch.empty(()).uniform_(4.0, 5.0))
         self.input_bias = nn.Parameter(torch.empty(()).uniform_(-5.0, -4.0))
 
@@ -81,7 +82,14 @@ def _gate(h_CH: Tensor, theta_C: Tensor, before_C: Tensor, weight: Tensor, bias:
 class MetaLSTM2017(GradientLearner):
     """12 steps at 1 shot and 8 at more, as in the paper, unless told."""
 
-    def __init__(self, encoder: TextEncoder, *, inner_steps: int | None = None, adapts: Adapts = "head") -> None:
+    def __init__(
+        self,
+        encoder: TextEncoder,
+        *,
+        inner_steps: int | None = None,
+        adapts: Adapts = "head",
+        checkpoint_steps: bool = False,
+    ) -> None:
         super().__init__(
             encoder,
             CoordinateRule(),
@@ -89,7 +97,7 @@ class MetaLSTM2017(GradientLearner):
             adapts=adapts,
             start="learned",
             first_order=True,
-            label_names=False,
+            checkpoint_steps=checkpoint_steps,
         )
         self.paper_steps = inner_steps is None
 

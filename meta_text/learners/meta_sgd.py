@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from meta_text.learners.encoder import TextEncoder
-from meta_text.learners.gradient import Adapts, GradientLearner
+from meta_text.learners.gradient import Adapts, GradientLearner, adapted_weights
 from meta_text.learners.inner_loop import TaskShape, Weights
 
 
@@ -14,8 +14,7 @@ class CoordinateSteps(nn.Module):
     def __init__(self, encoder: TextEncoder, inner_lr: float, adapts: Adapts) -> None:
         super().__init__()
         shapes = {"head": torch.Size([encoder.width + 1])}
-        if adapts == "encoder":
-            shapes |= {f"encoder.{name}": weight.shape for name, weight in encoder.named_parameters()}
+        shapes |= {name: weight.shape for name, weight in adapted_weights(encoder, adapts).items()}
         self.steps = nn.ParameterDict({_key(name): torch.full(shape, inner_lr) for name, shape in shapes.items()})
 
     def start(self, weights: Weights, shape: TaskShape) -> None:
@@ -30,7 +29,7 @@ def _key(name: str) -> str:
 
 
 class MetaSgd(GradientLearner):
-    """As MAML, with CoordinateSteps; one inner step unless told, as in the paper."""
+    """MAML with CoordinateSteps; one inner step by default, as in the paper."""
 
     def __init__(
         self,
@@ -42,6 +41,7 @@ class MetaSgd(GradientLearner):
         prototype_start: bool = False,
         first_order: bool = False,
         label_names: bool = False,
+        checkpoint_steps: bool = False,
     ) -> None:
         super().__init__(
             encoder,
@@ -51,4 +51,5 @@ class MetaSgd(GradientLearner):
             start="prototypes" if prototype_start else "learned",
             first_order=first_order,
             label_names=label_names,
+            checkpoint_steps=checkpoint_steps,
         )

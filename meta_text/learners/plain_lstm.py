@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
+from meta_text.errors import ConfigError, InputError
 from meta_text.learners.encoder import TextEncoder
 from meta_text.learners.inner_loop import TaskShape, Weights, inner_loop
 from meta_text.learners.learner import EmbeddedEpisode, Learner, TaskState, Texts, balanced_cross_entropy, head_logits
@@ -52,12 +53,12 @@ class ScratchLSTM(Learner):
 
     def features(self, texts: Texts) -> Float[Tensor, "B D"]:
         if isinstance(texts, Tensor):
-            raise ValueError("this learner reads token states, and was given features")
+            raise InputError("this learner reads token states, and was given features; give token states")
         return self._pooled({}, texts)
 
     def adapt(self, support: Texts, labels: Int[Tensor, " S"], n_way: int, names: Texts | None = None) -> TaskState:
         if names is not None:
-            raise ValueError("class names need a learner with prototypes; set label_names = false")
+            raise ConfigError("class names need a learner with prototypes; set label_names = false")
         weights = {f"encoder.{name}": p.detach() for name, p in self.encoder.named_parameters() if name != "out"}
         width = self.features(support).shape[-1]
         # of two classes that start alike, the one with more texts must not win: a zero row for each
@@ -93,7 +94,7 @@ class Finetune(ScratchLSTM):
     def loss(self, episode: EmbeddedEpisode) -> Float[Tensor, ""]:
         """Cross-entropy of support and query texts among all classes of the corpus; no inner loop."""
         if episode.classes is None:
-            raise ValueError("joint training needs the classes that the labels stand for, EmbeddedEpisode.classes")
+            raise InputError("joint training needs the classes that the labels stand for, EmbeddedEpisode.classes")
         labels = torch.cat([episode.support_labels, episode.query_labels])
         pooled = torch.cat([self.features(episode.support), self.features(episode.query)])
         logits = head_logits(self.joint_head, pooled, torch.ones_like(self.log_scale))

@@ -7,14 +7,17 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from meta_text.learners.encoder import TextEncoder
+from meta_text.learners.gradient import GradientLearner
 from meta_text.learners.learner import EmbeddedEpisode, membership
-from meta_text.learners.meta_lstm import GatedRule, MetaLSTM
+from meta_text.learners.meta_lstm import GatedRule
 
 RULE_HIDDEN = 4  # a search without gradients needs few dimensions
+DIRECTIONS = 4  # pairs of perturbed rules per estimate
+SIGMA = 0.1  # size of a perturbation
 
 
-class Policy(MetaLSTM):
-    """`meta_lstm` whose rule climbs the query set's true macro-F1 by evolution strategies.
+class Policy(GradientLearner):
+    """The steps of `meta_lstm`, whose rule climbs the query set's true macro-F1 by evolution strategies.
 
     Antithetic pairs of perturbed rules, the same for all tasks of a batch, give the slope (Salimans et al.,
     2017, sec. 2.1): mean of (F(phi + sigma e) - F(phi - sigma e)) / (2 sigma) e. Start and scales learn from
@@ -27,13 +30,18 @@ class Policy(MetaLSTM):
         *,
         inner_steps: int = 5,
         inner_lr: float = 8.0,
-        directions: int = 4,
-        sigma: float = 0.1,
         label_names: bool = False,
+        checkpoint_steps: bool = False,
     ) -> None:
-        super().__init__(encoder, inner_steps=inner_steps, inner_lr=inner_lr, label_names=label_names)
-        self.rule: GatedRule = GatedRule(inner_lr, hidden=RULE_HIDDEN)
-        self.directions, self.sigma = directions, sigma
+        super().__init__(
+            encoder,
+            GatedRule(inner_lr, hidden=RULE_HIDDEN),
+            inner_steps=inner_steps,
+            start="prototypes",
+            label_names=label_names,
+            checkpoint_steps=checkpoint_steps,
+            centred=True,
+        )
 
     def forward(self, episode: EmbeddedEpisode) -> Float[Tensor, "Q N"]:
         """Answers to the queries after adapting; what `loss` asks of perturbed rules."""
@@ -42,15 +50,15 @@ class Policy(MetaLSTM):
 
     def loss(self, episode: EmbeddedEpisode) -> Float[Tensor, ""]:
         """Cross-entropy with the rule held still; the rule's gradient is the estimate for macro-F1."""
-        rule = {f"rule.{name}": p for name, p in self.rule.named_parameters() if p.requires_grad}
+        rule = {name: p for name, p in self.named_parameters() if name.startswith("rule.") and p.requires_grad}
         fixed = {name: p.detach() for name, p in rule.items()}
         logits: Tensor = functional_call(self, fixed, (episode,))
         slope = {name: torch.zeros_like(p) for name, p in fixed.items()}
         with torch.no_grad():
-            for _ in range(self.directions):
+            for _ in range(DIRECTIONS):
                 noise = {name: torch.randn_like(p) for name, p in fixed.items()}
-                up, down = (self._score(fixed, noise, sign * self.sigma, episode) for sign in (1, -1))
-                pull = (up - down) / (2 * self.sigma * self.directions)
+                up, down = (self._score(fixed, noise, sign * SIGMA, episode) for sign in (1, -1))
+                pull = (up - down) / (2 * SIGMA * DIRECTIONS)
                 slope = {name: slope[name] + pull * noise[name] for name in slope}
         climb = torch.stack([(slope[name] * p).sum() for name, p in rule.items()]).sum()
         return F.cross_entropy(logits, episode.query_labels) - (climb - climb.detach())

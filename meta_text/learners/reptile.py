@@ -5,24 +5,31 @@ from jaxtyping import Float
 from torch import Tensor
 
 from meta_text.learners.encoder import TextEncoder
+from meta_text.learners.gradient import GradientLearner, adapted_weights
 from meta_text.learners.inner_loop import TaskShape, Weights, inner_loop
 from meta_text.learners.learner import EmbeddedEpisode, balanced_cross_entropy, head_logits
-from meta_text.learners.maml import Maml
+from meta_text.learners.maml import GradientDescent
 
 
-class Reptile(Maml):
+class Reptile(GradientLearner):
     """Trained without a query loss: support and query texts together are what the task is fitted to."""
 
     def __init__(self, encoder: TextEncoder, *, inner_steps: int = 5, inner_lr: float = 0.1) -> None:
-        super().__init__(encoder, inner_steps=inner_steps, inner_lr=inner_lr, first_order=True)
+        super().__init__(
+            encoder,
+            GradientDescent(inner_lr),
+            inner_steps=inner_steps,
+            adapts="encoder",
+            start="learned",
+            first_order=True,
+        )
         self.log_scale.requires_grad_(False)  # no path from the adapted weights; the head's length does its work
 
     def loss(self, episode: EmbeddedEpisode) -> Float[Tensor, ""]:
         """Half the squared way from start to end, the end held fixed: its gradient is theta - theta_T (alg. 2)."""
         assert self.head_row is not None  # start = "learned"
         labels = torch.cat([episode.support_labels, episode.query_labels])
-        start: Weights = {f"encoder.{name}": weight for name, weight in self.encoder.named_parameters()}
-        start["head"] = self.head_row.expand(episode.n_way, -1)
+        start = {**adapted_weights(self.encoder, "encoder"), "head": self.head_row.expand(episode.n_way, -1)}
 
         def fit(fast: Weights) -> Tensor:
             features = torch.cat([self._features(fast, texts) for texts in (episode.support, episode.query)])

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from meta_text.embedding.embedding import MAX_WINDOWS
 from meta_text.embedding.token_states import TokenStates, pad
-from meta_text.learners.learner import TaskState
+from meta_text.learners.learner import TaskState, likeness
 from meta_text.model.calibration import Calibration
 from meta_text.model.model import MetaModel
 
@@ -60,8 +60,8 @@ class Adaptation:
         task = _adapt(model, sorted_support, names, features)
         shots = sum(map(len, sorted_support.values())) / len(sorted_support)
         kept = None if names is None else tuple(names)
-        likeness = _likeness_without_itself(model, sorted_support, task["prototypes"], names is not None, features)
-        corrections = calibration.corrections(len(sorted_support), shots, likeness)
+        without = _likeness_without_itself(model, sorted_support, task["prototypes"], names is not None, features)
+        corrections = calibration.corrections(len(sorted_support), shots, without)
         return cls(model, calibration, sorted_support, kept, task, shots, features, cut, corrections)
 
     def with_features(self) -> "Adaptation":
@@ -168,8 +168,8 @@ def _likeness_without_itself(
     counts = torch.tensor([float(len(texts)) for texts in support.values()], device=prototypes.device)
     count_S1 = (counts + (model.learner.log_name_weight.exp() if named else 0.0))[labels, None]
     own_SD = (count_S1 * prototypes[labels] - x_SD) / (count_S1 - 1)
-    near_SN = 2 * x_SD @ prototypes.T - prototypes.square().sum(-1)
-    near_SN[torch.arange(len(labels)), labels] = 2 * (x_SD * own_SD).sum(-1) - own_SD.square().sum(-1)
+    near_SN = likeness(x_SD, prototypes)
+    near_SN[torch.arange(len(labels)), labels] = likeness(x_SD, own_SD[:, None])[:, 0]
     return near_SN.amax(-1).float().cpu().numpy()
 
 

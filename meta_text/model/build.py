@@ -1,9 +1,10 @@
 """From a recipe to its parts: device, embedding, model, class split."""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
+from torch import Tensor
 
 from meta_text.config import Recipe
 from meta_text.corpus.class_split import ClassSplit
@@ -11,8 +12,10 @@ from meta_text.corpus.corpus import Corpus
 from meta_text.embedding.embedding import Embedding
 from meta_text.errors import ConfigError
 from meta_text.learners import LEARNERS
-from meta_text.learners.encoder import TextEncoder
+from meta_text.learners.encoder import TextEncoder, run_cell
 from meta_text.model.model import MetaModel
+
+INNER_OPTIONS = ("encoder", "n_classes", "checkpoint_steps")  # of learners, which no recipe sets under [learner]
 
 
 def chosen_device(name: str | None) -> torch.device:
@@ -62,7 +65,7 @@ def build_model(recipe: Recipe, embedding: Embedding, n_classes: int = 0) -> Met
 
     Raises ConfigError for an unknown learner or an option that this learner does not have.
     """
-    wanted, shape = recipe.learner, recipe.encoder
+    wanted = recipe.learner
     if wanted.name not in LEARNERS:
         raise _no_learner(wanted.name)
     kind = LEARNERS[wanted.name]
@@ -84,15 +87,26 @@ def build_model(recipe: Recipe, embedding: Embedding, n_classes: int = 0) -> Met
         given["label_names"] = True  # "both" is a matter of training
     for key in given:
         if key not in accepted:
-            has = ", ".join(name for name in accepted if name not in ("encoder", "n_classes")) or "none"
+            has = ", ".join(name for name in accepted if name not in INNER_OPTIONS) or "none"
             raise ConfigError(f"learner '{wanted.name}' has no option '{key}' (it has: {has}); leave it out")
+    if recipe.train.checkpoint_steps:
+        if "checkpoint_steps" not in accepted:
+            raise ConfigError(
+                f"train.checkpoint_steps = true, but learner '{wanted.name}' has no steps to compute again; leave it out"
+            )
+        given["checkpoint_steps"] = True
     if "n_classes" in accepted:
         given["n_classes"] = n_classes
     with torch.random.fork_rng():
         torch.manual_seed(recipe.train.seed)
-        encoder = TextEncoder(embedding.width, shape.hidden, shape.cell, shape.bidirectional)
-        learner = kind(encoder, **given)
+        learner = kind(build_encoder(recipe, embedding.width), **given)
     return MetaModel(embedding, learner, recipe)
+
+
+def build_encoder(recipe: Recipe, width: int, run: Callable[..., Tensor] = run_cell) -> TextEncoder:
+    """A fresh encoder over token states of this width; `run` runs its cells over the tokens."""
+    shape = recipe.encoder
+    return TextEncoder(width, shape.hidden, shape.cell, shape.bidirectional, run)
 
 
 def check_learners(recipe: Recipe, names: Sequence[str]) -> None:

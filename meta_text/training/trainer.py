@@ -14,11 +14,10 @@ from torch import Tensor
 
 from meta_text.corpus.class_split import ClassSplit
 from meta_text.corpus.episode import EpisodeSampler
-from meta_text.errors import ConfigError, ModelFileError
+from meta_text.errors import ModelFileError
 from meta_text.evaluation.answers import answer_with, run_episodes
 from meta_text.extras import needs
 from meta_text.files import recover, replacing
-from meta_text.learners.gradient import GradientLearner
 from meta_text.model.embedded_corpus import EmbeddedCorpus
 from meta_text.model.model import MetaModel
 from meta_text.saving.model_folder import load_tensors, model_tensors, read_config, write_model
@@ -63,12 +62,6 @@ class Trainer:
     def __post_init__(self) -> None:
         self.recipe = self.model.recipe
         settings = self.recipe.train
-        if settings.checkpoint_steps:
-            if not isinstance(self.model.learner, GradientLearner):
-                raise ConfigError(
-                    f"train.checkpoint_steps = true, but learner '{self.recipe.learner.name}' takes no gradient steps; leave it out"
-                )
-            self.model.learner.checkpoint_steps = True
         self.accelerator = Accelerator(cpu=self.embedded.device.type == "cpu")
         self.named = [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
         self.optimizer = self.accelerator.prepare(torch.optim.Adam(self._groups() or [{"params": []}]))
