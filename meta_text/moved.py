@@ -37,7 +37,7 @@ MOVED = {
     "onnx_export": "classify.onnx_export",
     "pretrained": "embedding.pretrained",
     "reading": "embedding.batching",
-    "rows": "corpus.rows",
+    "rows": "corpus.read_rows",
     "tables": "classify.predict_file",
     "token_cache": "embedding.token_cache",
     "trainer": "training.trainer",

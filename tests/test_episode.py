@@ -164,12 +164,35 @@ def test_given_episodes_need_both_partitions():
 def test_too_few_texts_names_the_class():
     corpus = toy(texts=6)
     with pytest.raises(
-        CorpusError, match=r"class 'class_0' has 6 texts but k_shot=5 and n_query=5 need 10; lower n_query"
+        CorpusError,
+        match=r"^class 'class_0' has 6 texts but k_shot=5 and n_query=5 need 10; lower n_query "
+        r"\(--set episode.n_query=1 works\) or drop rare classes$",
     ):
-        EpisodeSampler(corpus, corpus.class_names)
+        EpisodeSampler(corpus, corpus.class_names[:1])
     EpisodeSampler(corpus, corpus.class_names, k_shot=1, n_query=5)[0]  # just enough
-    with pytest.raises(CorpusError, match=r"has 6 texts but k_shot=2 and n_query=5 need 7"):
+    with pytest.raises(
+        CorpusError, match=r"8 classes have fewer texts than k_shot=2 and n_query=5 need 7: 'class_0' has 6, "
+    ):
         EpisodeSampler(corpus, corpus.class_names, k_shot=(1, 2), n_query=5)
+
+
+def test_too_few_texts_names_every_class_and_a_shape_that_works():
+    sizes = [9, 3, 12, *[8] * 11]
+    rows = [{"text": f"{c} {i}", "label": f"c{c:02d}"} for c, size in enumerate(sizes) for i in range(size)]
+    corpus = Corpus.from_rows(rows, name="uneven")
+    with pytest.raises(
+        CorpusError,
+        match=r"^13 classes have fewer texts than k_shot=2 and n_query=8 need 10: 'c00' has 9, 'c01' has 3, "
+        r"'c03' has 8, .*'c10' has 8 and 3 more; lower n_query \(--set episode.n_query=1 works\)",
+    ):
+        EpisodeSampler(corpus, corpus.class_names, k_shot=2, n_query=8)
+    EpisodeSampler(corpus, corpus.class_names, k_shot=2, n_query=1)
+    with pytest.raises(CorpusError, match=r"\(--set episode.k_shot=2 --set episode.n_query=1 works\)"):
+        EpisodeSampler(corpus, corpus.class_names)
+    EpisodeSampler(corpus, corpus.class_names, k_shot=2, n_query=1)
+    one = Corpus.from_rows([{"text": "a", "label": "x"}, {"text": "b", "label": "y"}], name="one")
+    with pytest.raises(CorpusError, match=r"2 classes have fewer.*; drop these classes or give them more texts"):
+        EpisodeSampler(one, one.class_names)
 
 
 def test_fewer_classes_than_n_way():

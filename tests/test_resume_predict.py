@@ -14,7 +14,7 @@ from test_tables import run
 from meta_text import FewShotClassifier
 from meta_text.classify import predict_file as tables
 from meta_text.classify.predict_file import predict_file
-from meta_text.corpus.rows import read_rows
+from meta_text.corpus.read_rows import read_rows
 from meta_text.errors import CorpusError
 
 KILLED = """
@@ -118,5 +118,7 @@ def test_an_empty_file_and_wide_tables(saved: Path, tmp_path: Path) -> None:
     pyarrow.parquet.write_table(table, tmp_path / "in.parquet")
     predict_file(classifier, str(tmp_path / "in.parquet"), str(tmp_path / "o.jsonl"), "text", None, None)
     assert [row["label"] for row in read_rows(tmp_path / "o.jsonl")] == ["wine", "car"] * 4
-    with pytest.raises(CorpusError, match="no column 'body'; it has text, wide: pass --text"):
+    with pytest.raises(
+        CorpusError, match=r"no column 'body' \(found: text, wide\); rename the column, or name it \(--text on"
+    ):
         predict_file(classifier, str(tmp_path / "in.parquet"), str(tmp_path / "o.jsonl"), "body", None, None)

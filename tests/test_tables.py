@@ -17,7 +17,7 @@ from meta_text.classify.classifier import FewShotClassifier
 from meta_text.classify.input_rows import InputRow, chunks, input_rows
 from meta_text.classify.predict_file import predict_file
 from meta_text.cli.app import main
-from meta_text.corpus.rows import read_rows
+from meta_text.corpus.read_rows import read_rows
 from meta_text.errors import CorpusError
 
 GOOD = ["a red wine", "flat tyre", "more wine", "tyre pressure"]
@@ -134,7 +134,10 @@ def test_a_slow_pipe_is_answered_soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_missing_column_and_unknown_kinds(classifier: FewShotClassifier, tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_text("body\nx\n")
-    with pytest.raises(CorpusError, match="no column 'text'; it has body"):
+    with pytest.raises(
+        CorpusError,
+        match=r"no column 'text' \(found: body\); name the column, perhaps --text body \(text='body' in Python\)",
+    ):
         list(input_rows(str(tmp_path / "in.csv")))
     with pytest.raises(CorpusError, match=r"unknown kind '\.xls'"):
         predict_file(classifier, "-", "out.xls", "text", None, None)

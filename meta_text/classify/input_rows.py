@@ -3,17 +3,21 @@
 import json
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
-from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from meta_text.corpus.rows import BadRow, byte_lines, csv_rows, read_rows
+from meta_text.corpus.read_rows import table_rows
+from meta_text.corpus.row_checks import decoded
+from meta_text.corpus.table_row import BadRow, Row, heading_of, is_blank, no_column
+from meta_text.corpus.text_lines import Note
 from meta_text.errors import CorpusError
 
 STDIN = "-"
 CHUNK_ROWS = 2048  # in memory together, sorted by length for the model
 SLOW_SECONDS = 1.0  # of waiting for rows, after which fewer are waited for
+NO_CELLS: Mapping[str, Any] = MappingProxyType({})
 
 
 class InputRow(NamedTuple):
@@ -22,70 +26,79 @@ class InputRow(NamedTuple):
     number: int
     text: str | None
     problem: str | None
+    cells: Mapping[str, Any] = NO_CELLS  # all that stands in the row, the text too
 
 
-def input_rows(source: str, column: str = "text") -> Iterator[InputRow]:
-    """Rows of a CSV, JSONL(.gz) or Parquet file, or of standard input ("-": JSON objects, or one text a line).
+def input_rows(
+    source: str,
+    column: str = "text",
+    *,
+    separator: str | None = None,
+    encoding: str | None = None,
+    note: Note | None = None,
+) -> Iterator[InputRow]:
+    """Rows of a file of any kind that is read, or of standard input ("-": JSON objects, or one text per line).
 
-    A blank line of a CSV is no row. A line that is not JSON, not UTF-8, or has too many cells is a row with a problem,
-    so the others are still answered; so is the place where a packed file breaks off.
-    Raises CorpusError for a missing file, an unknown kind, or a table without the column.
+    A row that cannot be read, or has no text, is a row with a problem, so the others are still answered; so is the
+    place where a packed file breaks off. Blank rows at the end are passed over. A guessed separator or encoding goes
+    to `note`; without it nothing is guessed. Raises CorpusError for a missing file, an unknown kind, or a table
+    without the column.
     """
     if source == STDIN:
-        yield from _from_lines(sys.stdin.buffer, column, plain=True)
-    elif not Path(source).exists():
-        raise CorpusError(f"no such file: {source}")
-    elif source.endswith((".jsonl", ".jsonl.gz")):
-        yield from _from_lines(byte_lines(Path(source)), column, plain=False)
-    else:
-        rows = csv_rows(Path(source)) if source.endswith(".csv") else read_rows(source, column)
-        for number, row in enumerate(rows, start=1):
-            if isinstance(row, BadRow):
-                yield InputRow(number, None, row.problem)
-            elif column in row:
-                yield _checked(number, row[column], column)
-            else:
-                raise CorpusError(f"{source} has no column '{column}'; it has {', '.join(map(str, row))}: pass --text")
+        yield from _from_pipe(sys.stdin.buffer, column)
+        return
+    rows = _until_broken(table_rows(source, (column,), separator=separator, encoding=encoding, note=note))
+    lines = ".json" in source.lower() or ".ndjson" in source.lower()  # each row has columns of its own
+    for number, row in enumerate(rows, start=1):
+        if isinstance(row, BadRow):
+            yield InputRow(number, None, row.problem)
+            continue
+        heading = heading_of(column, row)
+        if heading is None and not lines:
+            raise no_column(source, column, row, {"text": column})
+        yield _checked(number, row, heading, column)
 
 
-def _from_lines(lines: Iterable[bytes], column: str, *, plain: bool) -> Iterator[InputRow]:
-    for number, raw in enumerate(_until_broken(lines), start=1):
-        if isinstance(raw, CorpusError):
-            yield InputRow(number, None, str(raw))
-            return
+def _from_pipe(lines: Iterable[bytes], column: str) -> Iterator[InputRow]:
+    for number, raw in enumerate(lines, start=1):
         try:
             line = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
-            if plain and not line.lstrip().startswith("{"):
-                yield _checked(number, line, column)
-                continue
-            row = json.loads(line)
+            if line.lstrip().startswith("{"):
+                row: Row = json.loads(line)
+                yield _checked(number, row, heading_of(column, row), column)
+            else:
+                yield _checked(number, {column: line}, column, column)
         except UnicodeDecodeError as error:
             yield InputRow(number, None, f"byte 0x{raw[error.start]:02x} is not UTF-8")
         except json.JSONDecodeError as error:
             yield InputRow(number, None, f"not JSON ({error.msg})")
-        else:
-            yield _checked(number, row.get(column) if isinstance(row, dict) else None, column)
 
 
-def _until_broken(lines: Iterable[bytes]) -> Iterator[bytes | CorpusError]:
-    """The lines, and at last the error that ended them. Raises it where there was no line before."""
-    found = False
+def _until_broken(rows: Iterator[Row | BadRow]) -> Iterator[Row | BadRow]:
+    """The rows, and at last the error that ended them. Raises it where there was no row before."""
+    started = False
     try:
-        for line in lines:
-            yield line
-            found = True
+        for row in rows:
+            yield row
+            started = True
     except CorpusError as error:
-        if not found:
+        if not started:
             raise
-        yield error
+        yield BadRow(0, str(error))
 
 
-def _checked(number: int, text: Any, column: str) -> InputRow:
+def _checked(number: int, row: Row, heading: str | None, column: str) -> InputRow:
+    if heading is None:
+        problem = "the row is blank" if is_blank(row) else f"no '{column}' in it (found: {', '.join(map(str, row))})"
+        return InputRow(number, None, problem, row)
+    text = decoded(row[heading])
+    if isinstance(text, bytes):
+        return InputRow(number, None, f"'{column}' is bytes that are not UTF-8", row)
     if not isinstance(text, str):
-        return InputRow(number, None, f"'{column}' is {text!r}, a string is needed")
+        return InputRow(number, None, f"'{column}' is {text!r}, a string is needed", row)
     if not text.strip():
-        return InputRow(number, None, f"'{column}' is empty")
-    return InputRow(number, text, None)
+        return InputRow(number, None, f"'{column}' is empty", row)
+    return InputRow(number, text, None, row)
 
 
 def chunks(rows: Iterator[InputRow], source: str) -> Iterator[list[InputRow]]:

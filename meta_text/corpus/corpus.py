@@ -13,8 +13,14 @@ import numpy as np
 
 from meta_text.corpus.class_split import ClassSplit as ClassSplit  # what a corpus is divided by belongs to it
 from meta_text.corpus.class_split import read_lists
+from meta_text.corpus.data_folder import class_splits, data_files, folder_rows, task_columns
+from meta_text.corpus.dataset_rows import dataset_rows
 from meta_text.corpus.known_corpora import KNOWN_CORPORA
-from meta_text.corpus.rows import BadRows, NullLabel, RowChecker, read_rows
+from meta_text.corpus.labels import words
+from meta_text.corpus.read_rows import read_rows
+from meta_text.corpus.row_checks import BadRows, NullLabel, RowChecker
+from meta_text.corpus.table_row import Row
+from meta_text.corpus.text_lines import Note
 from meta_text.errors import CorpusError
 from meta_text.extras import needs
 from meta_text.shipped import shipped_folder
@@ -26,7 +32,7 @@ class Corpus:
 
     In a corpus of many small tasks (ARSC: each domain and rating threshold has its own two classes)
     `groups` says for every class which task it belongs to; only classes of one group meet in an
-    episode, and a class's unique name is then "group/label".
+    episode, and a class's unique name is then "group/label". `notes` says what was guessed in reading.
     """
 
     name: str
@@ -35,10 +41,12 @@ class Corpus:
     class_names: tuple[str, ...]
     fields: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # further columns, one value a row
     groups: tuple[str, ...] | None = None  # class -> group
+    class_labels: tuple[str, ...] | None = None  # class -> its label, where class_names hold more than that
     origins: tuple[str, ...] | None = None  # class -> the corpus it came from, in a mixture of several
     out_of_scope: tuple[str, ...] = ()
     skipped: Mapping[str, int] = field(default_factory=dict)  # reason -> rows
     class_splits: Mapping[str, ClassSplit] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()  # what was guessed or passed over in reading
 
     def rows_of(self, class_name: str) -> list[int]:
         """The rows of one class, in file order."""
@@ -55,7 +63,8 @@ class Corpus:
     def units(self, field: str | None = None) -> dict[str, str]:
         """Class -> what must stay together when classes are divided: itself or its task, or its value of a field."""
         if field is None:
-            return dict(zip(self.class_names, self.groups or self.class_names, strict=True))
+            groups = self.groups or self.class_names
+            return {name: group or name for name, group in zip(self.class_names, groups, strict=True)}
         if field not in self.fields:
             columns = ", ".join(self.fields) or "none"
             raise CorpusError(f"corpus '{self.name}' has no field '{field}' (found: {columns})")
@@ -68,19 +77,22 @@ class Corpus:
         return {class_name: value for class_name, [value] in values.items()}
 
     def label_text(self, class_name: str) -> str:
-        """A class name as words: the part after its group, underscores as spaces."""
-        label = class_name.rsplit("/", 1)[-1] if self.groups is not None else class_name
-        return label.replace("_", " ")
+        """A class's label as words: underscores as spaces, and nothing of the task or corpus it belongs to."""
+        index = self.class_index(class_name)
+        if self.class_labels is not None:
+            return words(self.class_labels[index])
+        return words(class_name.removeprefix(f"{self.groups[index]}/") if self.groups is not None else class_name)
 
     def describe(self) -> str:
-        """One line for people: sizes, and every row that was skipped with its reason."""
+        """One line for people: sizes, every row that was skipped with its reason, and what was guessed."""
         what = f"{len(self.texts)} texts, {len(self.class_names)} classes"
         if self.groups is not None:
-            what += f" in {len(set(self.groups))} tasks"
+            what += f" in {len(set(zip(self.origins or self.groups, self.groups, strict=True)))} tasks"
         if self.out_of_scope:
             what += f", {len(self.out_of_scope)} out of scope"
         for reason, count in self.skipped.items():
             what += f"; skipped {count} ({reason})"
+        what += "".join(f"; {note}" for note in self.notes)
         return f"{self.name}: {what}"
 
     @cached_property
@@ -122,67 +134,80 @@ class Corpus:
         group: Sequence[str] = (),
         bad_rows: BadRows = "raise",
         null_label: NullLabel = "missing",
+        out_of_scope: str | None = None,
     ) -> "Corpus":
-        """Build from mappings. `group` names the columns whose values make a task.
+        """Build from mappings. `text` and `label` name columns; `group` those whose values make a task.
 
         Raises CorpusError for a missing column, an empty or non-string text, a missing label, the same
         text under two labels, or no row at all. With bad_rows="skip" such rows are counted instead.
         With null_label="out of scope" a row whose label is None belongs to no class; else its label is missing.
+        Rows labelled `out_of_scope` belong to no class either.
         """
-        builder = RowChecker(name, text, label, tuple(group), bad_rows, null_label)
+        checker = RowChecker(name, text, label, tuple(group), bad_rows, null_label, out_of_scope)
         for number, row in enumerate(rows, start=1):
-            builder.add(number, row)
-        return cls(**builder.finish())
+            checker.add(number, row)
+        return cls(**checker.finish())
 
     @classmethod
     def from_csv(cls, path: str | Path, **options: Any) -> "Corpus":
-        """A CSV file with a header line; options as in `from_rows`."""
-        return cls._from_file(path, **options)
+        """A CSV or TSV file with a header line; options as in `from_file`."""
+        return cls.from_file(path, **options)
 
     @classmethod
     def from_jsonl(cls, path: str | Path, **options: Any) -> "Corpus":
-        """One JSON object a line, .jsonl or .jsonl.gz; options as in `from_rows`."""
-        return cls._from_file(path, **options)
+        """One JSON object per line; options as in `from_file`."""
+        return cls.from_file(path, **options)
 
     @classmethod
     def from_parquet(cls, path: str | Path, **options: Any) -> "Corpus":
-        """A Parquet file; options as in `from_rows`."""
-        return cls._from_file(path, **options)
+        """A Parquet file (extra `[parquet]`); options as in `from_file`."""
+        return cls.from_file(path, **options)
 
     @classmethod
-    def _from_file(cls, path: str | Path, **options: Any) -> "Corpus":
-        options.setdefault("name", Path(path).name.split(".")[0])
-        return cls.from_rows(read_rows(path), **options)
-
-    @classmethod
-    def from_dataset(
-        cls, dataset: Any, *, name: str = "dataset", out_of_scope: str | None = None, **options: Any
+    def from_file(
+        cls,
+        path: str | Path,
+        *,
+        name: str | None = None,
+        text: str = "text",
+        label: str = "label",
+        separator: str | None = None,
+        encoding: str | None = None,
+        note: Note | None = None,
+        **options: Any,
     ) -> "Corpus":
-        """A `datasets.Dataset`; ClassLabel columns keep their names, int and bool labels become strings.
+        """A file by its suffix: CSV, TSV, JSON lines or array, Excel or Parquet; text formats also with .gz.
 
-        Rows labelled `out_of_scope` belong to no class.
+        A separator or encoding that is guessed is told to `note`, kept in `notes`, and overruled by separator=
+        and encoding=. Columns are found whatever their case. Other options as in `from_rows`.
         """
-        label = options.get("label", "label")
-        feature = dataset.features.get(label)
-        names = getattr(feature, "names", None)
+        notes: list[str] = []
 
-        def rows() -> Iterator[Mapping[str, Any]]:
-            for row in dataset:
-                if names is not None and row.get(label) is not None:
-                    row = {**row, label: names[row[label]] if row[label] >= 0 else ""}  # -1: not labelled
-                if out_of_scope is not None and label in row:
-                    row = {**row, label: {None: "", out_of_scope: None}.get(row[label], row[label])}
-                yield row
+        def keep(line: str) -> None:
+            notes.append(line)
+            if note is not None:
+                note(line)
 
-        null_label: NullLabel = "missing" if out_of_scope is None else "out of scope"
-        return cls.from_rows(rows(), name=name, **{"null_label": null_label, **options})
+        rows = read_rows(path, (text, label), separator=separator, encoding=encoding, note=keep)
+        name = Path(path).name.split(".")[0] if name is None else name
+        corpus = cls.from_rows(rows, name=name, text=text, label=label, **options)
+        return replace(corpus, notes=(*notes, *corpus.notes))
+
+    @classmethod
+    def from_dataset(cls, dataset: Any, *, name: str = "dataset", **options: Any) -> "Corpus":
+        """A data set in memory: of `datasets` (also a stream), a pandas or polars DataFrame, a pyarrow Table, or dicts.
+
+        ClassLabel columns keep their names, int and bool labels become strings. A DatasetDict is refused: its splits
+        may be meant to stay apart. Options as in `from_rows`.
+        """
+        return cls.from_rows(dataset_rows(dataset), name=name, **options)
 
     @classmethod
     def from_hub(
         cls, repo_id: str, *, config: str | None = None, revision: str | None = None, **options: Any
     ) -> "Corpus":
-        """All splits of a data set on the Hugging Face Hub, together."""
-        with needs("train", "reading a data set of the Hugging Face Hub"):
+        """All splits of a data set on the Hugging Face Hub, together (extra `[train]`)."""
+        with needs("train", "a corpus from the Hub"):
             import datasets
 
         parts = datasets.load_dataset(repo_id, config, revision=revision)
@@ -190,55 +215,65 @@ class Corpus:
         return cls.from_dataset(datasets.concatenate_datasets(list(parts.values())), **options)
 
     @classmethod
-    def from_folder(cls, path: str | Path, *, name: str | None = None, bad_rows: BadRows = "skip") -> "Corpus":
-        """A folder of *.jsonl, *.jsonl.gz, *.csv or *.parquet files, with class_splits/*.json or domains.json.
+    def from_folder(
+        cls,
+        path: str | Path,
+        *,
+        name: str | None = None,
+        text: str = "text",
+        label: str = "label",
+        separator: str | None = None,
+        encoding: str | None = None,
+        note: Note | None = None,
+        bad_rows: BadRows = "skip",
+    ) -> "Corpus":
+        """A folder of files with texts (all kinds but .json), with class_splits/*.json or domains.json.
 
         With a domains.json ({"train_domains": [...], "test_domains": [...], optionally "validation_domains"})
         every value of the row fields `domain` (and `threshold`, if there) is a task of its own. The field
         `file` says which file a row came from. A label that is null means out of scope in the files
-        out_of_scope.*; elsewhere it is missing.
+        out_of_scope.*; elsewhere it is missing. Other options as in `from_file`.
         """
-        folder = Path(path)
-        kinds = (".jsonl", ".jsonl.gz", ".csv", ".parquet")
-        files = sorted(f for f in folder.iterdir() if f.name.endswith(kinds))
-        if not files:
-            raise CorpusError(
-                f"no *.jsonl, *.jsonl.gz, *.csv or *.parquet file in {folder}; put the labelled texts there"
-            )
-        domains = folder / "domains.json"
-        group: tuple[str, ...] = ()
-        if domains.exists():
-            first = next(read_rows(files[0]), {})
-            group = tuple(key for key in ("domain", "threshold") if key in first)
-        rows = (
-            {"file": file.name.split(".")[0], **_null_only_out_of_scope(row, file)}
-            for file in files
-            for row in read_rows(file)
-        )
+        folder = Path(path).expanduser()
+        notes: dict[str, None] = {}  # in order, each once
+
+        def rows_of(file: Path) -> Iterator[Row]:
+            return read_rows(file, (text, label), separator=separator, encoding=encoding, note=notes.setdefault)
+
+        files, domains = data_files(folder), folder / "domains.json"
         corpus = cls.from_rows(
-            rows, name=name or folder.name, group=group, bad_rows=bad_rows, null_label="out of scope"
+            folder_rows(files, label, rows_of),
+            name=name or folder.resolve().name,
+            text=text,
+            label=label,
+            group=task_columns(files, rows_of) if domains.exists() else (),
+            bad_rows=bad_rows,
+            null_label="out of scope",
         )
-        splits = {f.stem: ClassSplit.from_file(f) for f in sorted(folder.glob("class_splits/*.json"))}
+        if note is not None:
+            for line in notes:
+                note(line)
+        splits = class_splits(folder)
         if domains.exists():
             listed = read_lists(domains, ("train_domains", "test_domains"))
             splits["domains"] = ClassSplit.by_listed_domains(corpus, listed)
-        return replace(corpus, class_splits=splits)
+        return replace(corpus, class_splits=splits, notes=(*notes, *corpus.notes))
 
     @classmethod
-    def open(cls, name_or_path: str | Path, **columns: str) -> "Corpus":
-        """A known name (META_TEXT_DATA/NAME first, then the package, then the Hub), a folder, or a CSV/JSONL/Parquet file.
+    def open(cls, name_or_path: str | Path, **options: Any) -> "Corpus":
+        """A known name (META_TEXT_DATA/NAME first, then the package, then the Hub), a folder, or a file.
 
-        `columns` (text=, label=) name the columns of a file.
+        `~` is the home folder. Options of files and folders: text=, label=, separator=, encoding=, note=, bad_rows=, as in `from_file`.
         """
-        path = Path(name_or_path)
+        path = Path(name_or_path).expanduser()
         if path.is_dir():
-            return cls.from_folder(path)
+            return cls.from_folder(path, **options)
         if path.is_file():
-            return cls._from_file(path, **columns)
+            return cls.from_file(path, **options)
         name = str(name_or_path)
         root = os.environ.get("META_TEXT_DATA")
-        if root and (Path(root) / name).is_dir():
-            return cls.from_folder(Path(root) / name)
+        if root and (Path(root).expanduser() / name).is_dir():
+            return cls.from_folder(Path(root).expanduser() / name, **options)
         if name not in KNOWN_CORPORA:
             known = ", ".join(KNOWN_CORPORA)
             raise CorpusError(f"'{name}' is neither a file, a folder nor a known corpus ({known})")
@@ -260,8 +295,3 @@ class Corpus:
             name=name,
             bad_rows="skip",
         )
-
-
-def _null_only_out_of_scope(row: dict[str, Any], file: Path) -> dict[str, Any]:
-    missing = row.get("label", "") is None and not file.name.startswith("out_of_scope")
-    return {**row, "label": ""} if missing else row

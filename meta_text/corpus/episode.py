@@ -67,14 +67,8 @@ class EpisodeSampler:
 
     def _corpora(self, class_names: Sequence[str]) -> list[list[list[str]]]:
         """Classes that may meet, by corpus; one corpus unless it is a mixture."""
-        most = self.k_shot[1] + self.n_query
-        for class_name in class_names:
-            count = len(self.corpus.rows_of(class_name))
-            if count < most:
-                raise CorpusError(
-                    f"class '{class_name}' has {count} texts but k_shot={self.k_shot[1]} and n_query={self.n_query} "
-                    f"need {most}; lower n_query or drop rare classes"
-                )
+        if shortage := too_few_texts(self.corpus, class_names, self.k_shot[1], self.n_query):
+            raise CorpusError(shortage)
         origins, groups = self.corpus.origins, self.corpus.groups
         pools: dict[str, dict[str, list[str]]] = {}
         for class_name in class_names:
@@ -85,7 +79,7 @@ class EpisodeSampler:
             raise CorpusError(f"no class of '{self.corpus.name}' in this part; the class split leaves it empty")
         for group, pool in next(iter(pools.values())).items():
             if len(pool) < self.n_way[1]:
-                where = f"task '{group}'" if group and not group.endswith("/") else f"this part of '{self.corpus.name}'"
+                where = f"task '{group}'" if group else f"this part of '{self.corpus.name}'"
                 raise CorpusError(
                     f"{where} has {len(pool)} classes but n_way={self.n_way[1]}; lower n_way or add classes"
                 )
@@ -133,6 +127,31 @@ class EpisodeSampler:
         return [self[i] for i in range(start, start + count)]
 
 
+def too_few_texts(corpus: Corpus, class_names: Sequence[str], k_shot: int, n_query: int) -> str | None:
+    """A message that names every class with fewer than k_shot + n_query texts and what would work, or None."""
+    counts = {name: len(corpus.rows_of(name)) for name in class_names}
+    short = {name: count for name, count in counts.items() if count < k_shot + n_query}
+    if not short:
+        return None
+    needed = f"k_shot={k_shot} and n_query={n_query} need {k_shot + n_query}"
+    (first, count), *others = short.items()
+    what = f"class '{first}' has {count} texts but {needed}"
+    if others:
+        listed = ", ".join(f"'{name}' has {count}" for name, count in list(short.items())[:10])
+        more = f" and {len(short) - 10} more" if len(short) > 10 else ""
+        what = f"{len(short)} classes have fewer texts than {needed}: {listed}{more}"
+    return f"{what}; {_shape_that_works(min(short.values()), k_shot)}"
+
+
+def _shape_that_works(fewest: int, k_shot: int) -> str:
+    if fewest > k_shot:
+        return f"lower n_query (--set episode.n_query={fewest - k_shot} works) or drop rare classes"
+    if fewest > 1:
+        shape = f"--set episode.k_shot={fewest - 1} --set episode.n_query=1"
+        return f"lower k_shot and n_query ({shape} works) or drop rare classes"
+    return "drop these classes or give them more texts: one to learn from and one to ask are the least"
+
+
 def given_episodes(corpus: Corpus, class_names: Sequence[str]) -> list[Episode]:
     """One episode a task for corpora that fix their support: partition "train" is support, "test" is query.
 
@@ -141,11 +160,13 @@ def given_episodes(corpus: Corpus, class_names: Sequence[str]) -> list[Episode]:
     partition = corpus.fields.get("partition")
     if partition is None or corpus.groups is None:
         return []
-    tasks: dict[str, list[str]] = {}
+    origins = corpus.origins or ("",) * len(corpus.class_names)
+    tasks: dict[tuple[str, str], list[str]] = {}
     for class_name in class_names:
-        tasks.setdefault(corpus.groups[corpus.class_index(class_name)], []).append(class_name)
+        index = corpus.class_index(class_name)
+        tasks.setdefault((origins[index], corpus.groups[index]), []).append(class_name)
     episodes = []
-    for group, names in tasks.items():
+    for (_, group), names in tasks.items():
         labelled = [(row, label) for label, name in enumerate(names) for row in corpus.rows_of(name)]
         support = [pair for pair in labelled if partition[pair[0]] == "train"]
         query = [pair for pair in labelled if partition[pair[0]] == "test"]

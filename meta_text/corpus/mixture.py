@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from meta_text.corpus.class_split import ClassSplit
 from meta_text.corpus.corpus import Corpus
+from meta_text.corpus.row_checks import joined
 from meta_text.corpus.same_text import fold
 from meta_text.errors import CorpusError
 
@@ -40,24 +41,26 @@ def with_others(
         for name, origin in zip(merged.class_names, merged.origins or (), strict=True)
         if origin != corpus.name and merged.rows_of(name)
     )
-    own = [tuple(f"{corpus.name}/{name}" for name in split.part(part)) for part in ("train", "validation", "test")]
+    renamed = dict(zip(corpus.class_names, merged.class_names, strict=False))  # its classes come first
+    own = [tuple(renamed[name] for name in split.part(part)) for part in ("train", "validation", "test")]
     return merged, ClassSplit(own[0] + others_train, own[1], own[2])
 
 
 def _joined(members: Sequence[Corpus], skipped: dict[str, int]) -> Corpus:
     texts: list[str] = []
     labels: list[int] = []
-    names: list[str] = []
+    keys: list[tuple[str, str]] = []
+    class_labels: list[str] = []
     groups: list[str] = []
     origins: list[str] = []
     columns = members[0].fields
     fields = {key: list(values) for key, values in columns.items()}
     for member in members:
         texts += member.texts
-        labels += [len(names) + label for label in member.labels]
-        names += [f"{member.name}/{name}" for name in member.class_names]
-        within = member.groups or ("",) * len(member.class_names)
-        groups += [f"{member.name}/{group}" for group in within]
+        labels += [len(keys) + label for label in member.labels]
+        keys += [(member.name, name) for name in member.class_names]
+        class_labels += member.class_labels or member.class_names
+        groups += member.groups or ("",) * len(member.class_names)
         origins += [member.name] * len(member.class_names)
         if member is not members[0]:
             for column in fields.values():
@@ -66,11 +69,13 @@ def _joined(members: Sequence[Corpus], skipped: dict[str, int]) -> Corpus:
         members[0],
         texts=tuple(texts),
         labels=tuple(labels),
-        class_names=tuple(names),
+        class_names=tuple(joined(keys, "/")),
+        class_labels=tuple(class_labels),
         fields={key: tuple(values) for key, values in fields.items()},
         groups=tuple(groups),
         origins=tuple(origins),
         skipped=skipped,
+        notes=tuple(note for member in members for note in member.notes),
         class_splits={},
     )
 

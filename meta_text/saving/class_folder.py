@@ -8,7 +8,7 @@ from typing import Any
 
 from safetensors.torch import save_file
 
-from meta_text.corpus.rows import read_rows
+from meta_text.corpus.read_rows import read_rows
 from meta_text.errors import CorpusError, ModelFileError
 from meta_text.model.adaptation import Adaptation
 from meta_text.model.model import MetaModel

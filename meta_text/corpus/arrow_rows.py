@@ -1,0 +1,76 @@
+"""Rows of Parquet files and Arrow tables; the names of class labels that `datasets` leaves in their metadata are used."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from meta_text.corpus.table_row import Row
+from meta_text.errors import CorpusError
+from meta_text.extras import needs
+
+BATCH_ROWS = 2048  # together in memory: columns besides the text may be wide
+
+
+def parquet_rows(path: Path) -> Iterator[Row]:
+    """Rows of a Parquet file, batch by batch."""
+    with needs("parquet", "reading Parquet"):
+        import pyarrow
+        import pyarrow.parquet
+
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            check_column_names(file.schema_arrow.names, str(path))
+            yield from arrow_rows(file.iter_batches(batch_size=BATCH_ROWS), file.schema_arrow)
+    except (pyarrow.ArrowInvalid, OSError) as error:
+        raise CorpusError(f"{path} is no Parquet file, or broken ({error}); write or copy it again") from None
+
+
+def parquet_schema(path: Path) -> Any:
+    """The Arrow schema of a Parquet file."""
+    with needs("parquet", "reading Parquet"):
+        import pyarrow
+        import pyarrow.parquet
+
+    try:
+        return pyarrow.parquet.read_schema(path)
+    except (pyarrow.ArrowInvalid, OSError) as error:
+        raise CorpusError(f"{path} is no Parquet file, or broken ({error}); write or copy it again") from None
+
+
+def arrow_rows(batches: Iterable[Any], schema: Any) -> Iterator[Row]:
+    """Rows of Arrow record batches, with class labels by name."""
+    class_names = class_label_names(schema.metadata or {})
+    for batch in batches:
+        for row in batch.to_pylist():
+            yield with_class_names(row, class_names) if class_names else row
+
+
+def class_label_names(metadata: Mapping[bytes, bytes]) -> dict[str, Sequence[str]]:
+    """Column -> names of its integers, where `datasets` wrote the file and the column is a ClassLabel."""
+    try:
+        features = json.loads(metadata[b"huggingface"])["info"]["features"]
+        return {
+            column: list(feature["names"])
+            for column, feature in features.items()
+            if isinstance(feature, dict) and feature.get("_type") == "ClassLabel"
+        }
+    except (KeyError, TypeError, AttributeError, ValueError):
+        return {}  # written by another program
+
+
+def with_class_names(row: Mapping[str, Any], class_names: Mapping[str, Sequence[str]]) -> Row:
+    """A row with names in place of the integers of class labels; -1 stands for a missing label."""
+    named = dict(row)
+    for column, names in class_names.items():
+        value = named.get(column)
+        if isinstance(value, int):
+            named[column] = names[value] if 0 <= value < len(names) else ""
+    return named
+
+
+def check_column_names(names: Sequence[str], place: str) -> None:
+    """Raises CorpusError where two columns have the same name."""
+    twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
+    if twice is not None:
+        raise CorpusError(f"{place}: two columns are called '{twice}'; rename one")

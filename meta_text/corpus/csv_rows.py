@@ -1,0 +1,162 @@
+"""Rows of CSV files as people have them: the separator is declared, named or guessed, and a bad row costs only itself."""
+
+import csv
+import re
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+
+from meta_text.corpus.table_row import BadRow, Row, check_headings
+from meta_text.corpus.text_lines import Note, TextFile
+from meta_text.errors import CorpusError
+
+LONGEST_CELL = 2**31 - 1  # characters; Python's own limit is 131,072
+MOST_LINES = 10_000  # of one row; a quote that is open for longer was never closed
+SAMPLE_LINES = 20  # that the separator is guessed from
+SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "pipes"}
+BY_NAME = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "pipe": "|"}
+DECLARED = re.compile(r'\ufeff?"?sep=(.)"?\s*$', re.IGNORECASE)  # the first line of files for Excel
+UNCLOSED = 'a quote opens here and is not closed; close it, and write a quote inside a text twice ("")'
+BACKSLASH = 'a quote is escaped by a backslash (\\"); write it twice ("") instead'
+
+
+def csv_rows(
+    file: TextFile, columns: Sequence[str] = (), separator: str | None = None, note: Note | None = None
+) -> Iterator[Row | BadRow]:
+    """Rows below a header line; a cell that is not there is None, and a wholly empty line is no row.
+
+    The separator is `separator`, or what a first line such as `sep=;` says, or the one that the file's name stands
+    for (.tsv: tabs, else commas), unless the header speaks for another: that guess goes to `note`. `columns` are
+    headings to expect. Raises CorpusError for a header that cannot be read, and for a guess without `note`.
+    """
+    csv.field_size_limit(LONGEST_CELL)
+    lines = _Lines(file.lines())
+    mark = None if separator is None else _checked_separator(separator)
+    if declared := DECLARED.match(lines.peek(1)[0] if lines.peek(1) else ""):
+        next(lines)
+        mark = mark or declared[1]
+    if mark is None:
+        mark = _guessed(file, lines.peek(SAMPLE_LINES), columns, note)
+    headings, padded = _header(file, lines, mark)
+    reader = _reader(lines, mark, padded)
+    while True:
+        lines.record.clear()
+        try:
+            cells = next(reader, None)
+        except csv.Error as error:
+            yield _unreadable(lines, error)
+            reader = _reader(lines, mark, padded)
+            continue
+        if cells is None:
+            return
+        if cells:
+            yield _row(file, lines, headings, cells, mark)
+
+
+class _Lines:
+    """Lines that count themselves, remember those of the row being read, and can be read again."""
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self.source, self.again = iter(lines), deque[str]()
+        self.record: list[str] = []
+        self.number = 0
+
+    def __iter__(self) -> "_Lines":
+        return self
+
+    def __next__(self) -> str:
+        if len(self.record) > MOST_LINES:
+            raise csv.Error(f"open for {MOST_LINES:,} lines")
+        line = self.again.popleft() if self.again else next(self.source)
+        self.record.append(line)
+        self.number += 1
+        return line
+
+    def peek(self, count: int) -> list[str]:
+        self.again.extend(islice(self.source, max(0, count - len(self.again))))
+        return list(islice(self.again, count))
+
+    def back_to_second(self) -> list[str]:
+        """Read all lines of this row but the first again; returns the row's lines."""
+        record = list(self.record)
+        self.again.extendleft(reversed(record[1:]))
+        self.number -= len(record) - 1
+        return record
+
+
+def _reader(lines: Iterable[str], mark: str, padded: bool) -> Iterator[list[str]]:
+    return csv.reader(lines, delimiter=mark, strict=True, skipinitialspace=padded)
+
+
+def _unreadable(lines: _Lines, error: csv.Error) -> BadRow:
+    """Only the first line of a row whose quotes do not match is lost: what follows is read anew."""
+    record = lines.back_to_second()
+    if r"\"" in record[0]:
+        return BadRow(lines.number, BACKSLASH)
+    if len(record) > 1 or "unexpected end of data" in str(error):
+        return BadRow(lines.number, UNCLOSED)
+    return BadRow(lines.number, f"no CSV row ({error}); put texts with quotes or line breaks in quotes")
+
+
+def _row(file: TextFile, lines: _Lines, headings: Sequence[str], cells: list[str], mark: str) -> Row | BadRow:
+    first = lines.number - len(lines.record) + 1
+    if any(cell.strip() for cell in cells[len(headings) :]):
+        kept = SEPARATORS.get(mark, repr(mark))
+        problem = f"{len(cells)} cells where the header has {len(headings)}; put texts with {kept} in quotes"
+        return BadRow(first, BACKSLASH if r"\"" in "".join(lines.record) else problem)
+    if stray := file.stray_byte(*cells):
+        return BadRow(first, stray)
+    padded: list[str | None] = [*cells[: len(headings)], *[None] * (len(headings) - len(cells))]
+    return dict(zip(headings, padded, strict=True))
+
+
+def _header(file: TextFile, lines: _Lines, mark: str) -> tuple[list[str], bool]:
+    """The headings, and whether a space follows each separator."""
+    lines.record.clear()
+    start = lines.number + 1
+    try:
+        cells: list[str] = next(_reader(lines, mark, padded=False), [])
+    except csv.Error as error:
+        open_quote = "unexpected end" in str(error) or len(lines.record) > 1
+        problem = UNCLOSED if open_quote else f"no CSV header ({error}); save the file with one row per line"
+        raise CorpusError(f"{file.path}, line {start}: {problem}") from None
+    if stray := file.stray_byte(*cells):
+        raise CorpusError(f"{file.path}, line {start}: {stray}")
+    return check_headings(cells, f"{file.path}, line {start}"), len(cells) > 1 and all(
+        cell.startswith(" ") for cell in cells[1:]
+    )
+
+
+def _guessed(file: TextFile, sample: Sequence[str], columns: Sequence[str], note: Note | None) -> str:
+    usual = "\t" if ".tsv" in [suffix.lower() for suffix in file.path.suffixes] else ","
+    # the usual one wins a tie; another needs a header of more than one column
+    marks = [mark for mark in SEPARATORS if mark != usual and _fit(mark, sample, columns)[1]]
+    best = max([usual, *marks], key=lambda mark: _fit(mark, sample, columns))
+    if best == usual:
+        return usual
+    said = f"columns seem to be separated by {best!r}, not by {SEPARATORS[usual]}"
+    if note is None:
+        raise CorpusError(f"{file.path}, line 1: {said}; pass separator={best!r} (--separator), or note= to be told")
+    note(f"{file.path.name}: {said} (a guess); --separator, or separator=, overrules it")
+    return best
+
+
+def _fit(mark: str, sample: Sequence[str], columns: Sequence[str]) -> tuple[int, bool, float]:
+    """How much speaks for a separator: expected headings, more than one column, rows as long as the header."""
+    try:
+        rows = [cells for cells in csv.reader(sample, delimiter=mark) if cells]
+    except csv.Error:
+        return 0, False, 0.0
+    if not rows:
+        return 0, False, 0.0
+    headings = {cell.strip().lstrip("\ufeff").casefold() for cell in rows[0]}
+    expected = sum(column.strip().casefold() in headings for column in columns)
+    even = sum(len(cells) == len(rows[0]) for cells in rows) / len(rows)
+    return expected, len(rows[0]) > 1, even
+
+
+def _checked_separator(separator: str) -> str:
+    mark = BY_NAME.get(separator.lower(), separator)
+    if len(mark) != 1 or mark in '"\r\n':
+        raise CorpusError(f"separator {separator!r} cannot be used; one character is needed, such as ';' or 'tab'")
+    return mark

@@ -1,0 +1,52 @@
+"""A folder of labelled texts: which of its files are read, and what stands beside them."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from meta_text.corpus.class_split import ClassSplit
+from meta_text.corpus.read_rows import KINDS, kind_of, read_rows
+from meta_text.corpus.table_row import Row, heading_of
+from meta_text.errors import CorpusError
+
+# a .json file beside texts may describe them, so it is read only when it is named itself
+FOLDER_KINDS = tuple(kind for kind in KINDS if kind != ".json")
+RowsOf = Callable[[Path], Iterator[Row]]
+
+
+def data_files(folder: Path) -> list[Path]:
+    """The files with texts, in order of their names; hidden ones and those of an open spreadsheet are passed over."""
+    files = sorted(path for path in folder.iterdir() if not path.name.startswith((".", "~$")) and _is_read(path))
+    if not files:
+        raise CorpusError(
+            f"no {', '.join(f'*{kind}' for kind in FOLDER_KINDS)} file in {folder}; put the labelled texts there"
+        )
+    return files
+
+
+def _is_read(path: Path) -> bool:
+    try:
+        return kind_of(path) in FOLDER_KINDS and path.is_file()
+    except CorpusError:
+        return False
+
+
+def folder_rows(files: list[Path], label: str, rows_of: RowsOf = read_rows) -> Iterator[Row]:
+    """Rows of all files, each with the field `file`; a missing label is "" except in the files out_of_scope.*."""
+    for path in files:
+        for row in rows_of(path):
+            heading = heading_of(label, row)
+            if heading is not None and row[heading] is None and not path.name.startswith("out_of_scope"):
+                row = {**row, heading: ""}
+            yield {"file": path.name.split(".")[0], **row}
+
+
+def task_columns(files: list[Path], rows_of: RowsOf = read_rows) -> tuple[str, ...]:
+    """The columns that make tasks in a folder with a domains.json."""
+    first: Row = next(rows_of(files[0]), {})
+    return tuple(column for column in ("domain", "threshold") if column in first)
+
+
+def class_splits(folder: Path) -> dict[str, ClassSplit]:
+    """The splits in class_splits/, by the names of their files."""
+    files = sorted(path for path in folder.glob("class_splits/*.json") if not path.name.startswith("."))
+    return {path.stem: ClassSplit.from_file(path) for path in files}

@@ -1,0 +1,48 @@
+"""Rows of Excel spreadsheets (.xlsx)."""
+
+import datetime
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from meta_text.corpus.table_row import Row, check_headings
+from meta_text.corpus.text_lines import Note
+from meta_text.errors import CorpusError
+from meta_text.extras import needs
+
+
+def excel_rows(path: Path, note: Note | None = None) -> Iterator[Row]:
+    """Rows of the first sheet below its header; numbers stay numbers, dates are text (ISO 8601)."""
+    with needs("excel", "reading .xlsx"):
+        import openpyxl
+        import openpyxl.utils.exceptions
+
+    try:
+        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
+    except (openpyxl.utils.exceptions.InvalidFileException, zipfile.BadZipFile, KeyError, OSError) as error:
+        raise CorpusError(f"{path} is no .xlsx spreadsheet, or broken ({error}); save it again") from None
+    try:
+        sheet = book.worksheets[0]
+        if len(book.worksheets) > 1 and note is not None:
+            note(f"{path.name}: the first of {len(book.worksheets)} sheets is read, '{sheet.title}'")
+        rows = sheet.iter_rows(values_only=True)
+        headings = check_headings(_without_empty_end(next(rows, ())), f"{path}, row 1")
+        for number, cells in enumerate(rows, start=2):
+            if any(cell is not None for cell in cells[len(headings) :]):
+                raise CorpusError(f"{path}, row {number}: a cell has no heading above it; name its column, or clear it")
+            padded = [*cells, *[None] * len(headings)]
+            yield dict(zip(headings, map(_plain, padded), strict=False))
+    finally:
+        book.close()
+
+
+def _without_empty_end(cells: tuple[Any, ...]) -> list[Any]:
+    kept = list(cells)
+    while kept and kept[-1] is None:
+        kept.pop()
+    return kept
+
+
+def _plain(cell: Any) -> Any:
+    return cell.isoformat() if isinstance(cell, datetime.date | datetime.time) else cell

@@ -1,0 +1,96 @@
+"""Files of texts as rows, whatever their format: the one place that knows which suffix means what."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from meta_text.corpus.arrow_rows import parquet_rows
+from meta_text.corpus.csv_rows import csv_rows
+from meta_text.corpus.excel_rows import excel_rows
+from meta_text.corpus.json_rows import json_file_rows, json_line_rows
+from meta_text.corpus.table_row import BadRow, Row, is_blank
+from meta_text.corpus.text_lines import Note, TextFile
+from meta_text.errors import CorpusError
+
+PACKED = (".csv", ".tsv", ".jsonl", ".ndjson", ".json")  # each also with .gz behind it
+KINDS = (*PACKED, ".xlsx", ".parquet")
+
+
+def kind_of(path: Path) -> str:
+    """Its format's suffix, in small letters and without .gz. Raises CorpusError for a kind that is not read."""
+    name = path.name.lower()
+    kind = next((kind for kind in KINDS if name.endswith(kind)), None)
+    kind = kind or next((kind for kind in PACKED if name.endswith(f"{kind}.gz")), None)
+    if kind is None:
+        advice = "save it as .xlsx; " if name.endswith(".xls") else ""
+        raise CorpusError(
+            f"{path}: unknown kind '{path.suffix}'; {advice}{', '.join(KINDS)} are read, text formats also as .gz"
+        )
+    return kind
+
+
+def table_rows(
+    path: str | Path,
+    columns: Sequence[str] = (),
+    *,
+    separator: str | None = None,
+    encoding: str | None = None,
+    note: Note | None = None,
+) -> Iterator[Row | BadRow]:
+    """Rows of a file in order, and in its place each row that cannot be read; blank rows at the end are passed over.
+
+    separator and encoding overrule what the file says or seems to have. Guesses, and rows that are passed over, go
+    to `note`; without it nothing is guessed (CorpusError, with what to pass). `columns` are headings to expect.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise CorpusError(f"{path} is a folder; name a file in it" if path.is_dir() else f"no such file: {path}")
+    kind = kind_of(path)
+    if separator is not None and kind not in (".csv", ".tsv"):
+        raise CorpusError(f"{path}: a separator ({separator!r}) goes with .csv and .tsv; leave it out")
+    if encoding is not None and kind not in PACKED:
+        raise CorpusError(f"{path}: an encoding ('{encoding}') goes with text formats; leave it out")
+    rows: Iterator[Row | BadRow]
+    if kind == ".parquet":
+        rows = parquet_rows(path)
+    elif kind == ".xlsx":
+        rows = excel_rows(path, note)
+    else:
+        file = TextFile.open(path, encoding, note)
+        if kind in (".csv", ".tsv"):
+            rows = csv_rows(file, columns, separator, note)
+        else:
+            rows = json_file_rows(file) if kind == ".json" else json_line_rows(file)
+    return rows if kind == ".parquet" else _without_blank_end(rows, path, note)
+
+
+def read_rows(
+    path: str | Path,
+    columns: Sequence[str] = (),
+    *,
+    separator: str | None = None,
+    encoding: str | None = None,
+    note: Note | None = None,
+) -> Iterator[Row]:
+    """The same rows; raises CorpusError with the line for the first that cannot be read. Blank lines of JSON are no rows."""
+    for row in table_rows(path, columns, separator=separator, encoding=encoding, note=note):
+        if isinstance(row, BadRow):
+            raise CorpusError(f"{path}, line {row.line}: {row.problem}")
+        if row:
+            yield row
+
+
+def _without_blank_end(rows: Iterator[Row | BadRow], path: Path, note: Note | None) -> Iterator[Row | BadRow]:
+    """Blank rows wait until a row that is not blank follows: spreadsheets are saved with thousands below the last."""
+    spreadsheet = kind_of(path) in (".csv", ".tsv", ".xlsx")  # an object of nulls in JSON was written on purpose
+    blank: Row = {}
+    waiting = 0
+    for row in rows:
+        if not isinstance(row, BadRow) and (is_blank(row) if spreadsheet else not row):
+            blank, waiting = row, waiting + 1
+            continue
+        for _ in range(waiting):
+            yield blank
+        waiting = 0
+        yield row
+    if waiting and note is not None:
+        note(f"{path.name}: {waiting} blank rows at the end are passed over")

@@ -1,0 +1,177 @@
+"""Rows checked one by one on their way into a corpus; every message about what is in a row is here."""
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from meta_text.corpus.labels import plain
+from meta_text.corpus.table_row import heading_of, no_column
+from meta_text.errors import CorpusError
+
+BadRows = Literal["raise", "skip"]
+NullLabel = Literal["missing", "out of scope"]
+Key = tuple[tuple[str, ...], str]  # a class: the values of its group columns, and its label
+
+
+class RowChecker:
+    """Collects checked rows. `group` names the columns whose values make a task."""
+
+    def __init__(
+        self,
+        name: str,
+        text: str,
+        label: str,
+        group: tuple[str, ...],
+        bad_rows: BadRows,
+        null_label: NullLabel = "missing",
+        out_of_scope: str | None = None,
+    ) -> None:
+        self.name, self.text, self.label, self.group, self.bad_rows = name, text, label, group, bad_rows
+        self.null_label, self.out_of_scope_label = null_label, out_of_scope
+        self.texts: list[str] = []
+        self.keys: list[Key] = []
+        self.fields: dict[str, list[str]] = {}
+        self.out_of_scope: list[str] = []
+        self.skipped: Counter[str] = Counter()
+        self.seen: dict[tuple[tuple[str, ...], str], tuple[str, int]] = {}
+        self.spellings: dict[str, set[str]] = defaultdict(set)  # label -> as they stand in the rows
+
+    def add(self, number: int, row: Mapping[str, Any]) -> None:
+        """Keep a row, count it as skipped, or raise CorpusError."""
+        place = f"{self.name}, row {number}"
+        text_heading, label_heading = (self._heading(place, column, row) for column in (self.text, self.label))
+        for column in self.group:
+            self._heading(place, column, row)
+        text, label = decoded(row[text_heading]), decoded(plain(row[label_heading]))
+        if isinstance(text, bytes):
+            return self._bad(number, "text not UTF-8", f"{self.text} is bytes that are not UTF-8; decode it first")
+        if not isinstance(text, str) or not text.strip():
+            return self._bad(number, "empty text", f"{self.text} is {text!r} where a non-empty string is needed")
+        if (label is None and self.null_label == "out of scope") or self._is_out_of_scope(label):
+            self.out_of_scope.append(text)
+            return None
+        if label is None or (isinstance(label, float) and math.isnan(label)):
+            return self._bad(number, "label missing", f"{self.label} is missing; give every text a label")
+        spelled = self._as_string(place, label)
+        if not spelled.strip():
+            return self._bad(number, "label missing", f"{self.label} is empty; give every text a label")
+        others = {key: value for key, value in row.items() if key not in (text_heading, label_heading)}
+        self._keep(number, others, text, spelled)
+        return None
+
+    def _heading(self, place: str, column: str, row: Mapping[str, Any]) -> str:
+        heading = heading_of(column, row)
+        if heading is None:
+            raise no_column(place, column, row, {"text": self.text, "label": self.label})
+        return heading
+
+    def _is_out_of_scope(self, label: Any) -> bool:
+        return self.out_of_scope_label is not None and isinstance(label, str) and label == self.out_of_scope_label
+
+    def _as_string(self, place: str, label: Any) -> str:
+        if isinstance(label, list | tuple | set | frozenset | dict):
+            raise CorpusError(
+                f"{place}: {self.label} holds several labels ({label!r}); multi-label input is not "
+                "supported: give one label per text, or make one file per label with labels yes and no"
+            )
+        if isinstance(label, float):  # whole ones are integers by now
+            raise CorpusError(
+                f"{place}: {self.label} is {label!r}, a fraction; str, int or bool labels are needed: "
+                "name the classes, or round the numbers to whole ones"
+            )
+        if isinstance(label, bytes):
+            raise CorpusError(f"{place}: {self.label} is bytes that are not UTF-8 ({label[:20]!r}); decode it first")
+        return str(label)
+
+    def _keep(self, number: int, others: Mapping[str, Any], text: str, spelled: str) -> None:
+        label = spelled.strip()
+        group = tuple(str(others[heading_of(key, others) or key]) for key in self.group)
+        earlier = self.seen.get((group, text))
+        if earlier is not None and earlier[0] != label:
+            return self._bad(
+                number,
+                "same text under two labels",
+                f"text {text[:40]!r} has label '{label}' here and '{earlier[0]}' in row {earlier[1]}; keep one",
+            )
+        self.spellings[label].add(spelled)
+        if earlier is not None:
+            self.skipped["exact duplicate"] += 1
+            return None
+        self.seen[group, text] = (label, number)
+        for key, value in others.items():
+            column = self.fields.setdefault(str(key), [])
+            column.extend([""] * (len(self.texts) - len(column)))
+            column.append("" if value is None else str(value))
+        self.texts.append(text)
+        self.keys.append((group, label))
+        return None
+
+    def _bad(self, number: int, reason: str, message: str) -> None:
+        if self.bad_rows == "raise":
+            raise CorpusError(f"{self.name}, row {number}: {message}")
+        self.skipped[reason] += 1
+
+    def finish(self) -> dict[str, Any]:
+        """The arguments of a Corpus."""
+        if not self.texts:
+            raise CorpusError(f"{self.name}: no labelled text in it; at least two classes with texts are needed")
+        keys = sorted(set(self.keys))
+        groups = joined([group for group, _ in keys], ".")
+        labels = [label for _, label in keys]
+        names = joined(list(zip(groups, labels, strict=True)), "/") if self.group else labels
+        by_name = sorted(range(len(keys)), key=names.__getitem__)
+        index = {keys[i]: column for column, i in enumerate(by_name)}
+        size = len(self.texts)
+        return {
+            "name": self.name,
+            "texts": tuple(self.texts),
+            "labels": tuple(index[key] for key in self.keys),
+            "class_names": tuple(names[i] for i in by_name),
+            "fields": {key: tuple(v + [""] * (size - len(v))) for key, v in self.fields.items()},
+            "groups": tuple(groups[i] for i in by_name) if self.group else None,
+            "class_labels": tuple(labels[i] for i in by_name) if self.group else None,
+            "out_of_scope": tuple(self.out_of_scope),
+            "skipped": dict(self.skipped),
+            "notes": tuple(self._notes()),
+        }
+
+    def _notes(self) -> list[str]:
+        """Labels that look like one another: outer spaces make no class of their own, case does."""
+        notes = [
+            f"labels {' and '.join(map(repr, sorted(spelled)))} differ only in outer spaces and are one class"
+            for spelled in self.spellings.values()
+            if len(spelled) > 1
+        ]
+        by_case: dict[str, list[str]] = defaultdict(list)
+        for label in sorted(self.spellings):
+            by_case[label.casefold()].append(label)
+        return notes + [
+            f"labels {' and '.join(map(repr, alike))} differ only in case and are {len(alike)} classes"
+            for alike in by_case.values()
+            if len(alike) > 1
+        ]
+
+
+def decoded(value: Any) -> Any:
+    """UTF-8 bytes as str; anything else, other bytes too, as it is."""
+    if not isinstance(value, bytes):
+        return value
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        return value
+
+
+def joined(keys: Sequence[tuple[str, ...]], mark: str) -> list[str]:
+    """Each tuple as one string, its parts separated by `mark`, and no two tuples as the same string.
+
+    Where plain joining would make one of two, the mark is escaped (as in URLs) in all parts but the last.
+    """
+    plainly = [mark.join(key) for key in keys]
+    if len(set(plainly)) == len(set(keys)):
+        return plainly
+    escaped = f"%{ord(mark):02X}"
+    return [
+        mark.join([*(part.replace("%", "%25").replace(mark, escaped) for part in key[:-1]), *key[-1:]]) for key in keys
+    ]
