@@ -1,9 +1,9 @@
-"""What each part of meta_lstm is worth: variants trained by one recipe, tested on identical episodes.
+"""Measures what each part of meta_lstm is worth: variants trained with one recipe and tested on identical episodes.
 
     META_TEXT_DATA=DIR python benchmarks/accuracy/ablation.py recipes/banking77.toml --set embedding.train=none --json FILE
 
-Several class splits: one run each with --json, then benchmarks/accuracy/results.py. The hyper cell and a frozen or trained
-embedding are settings of the recipe: run it once with each.
+For several class splits, run it once per split with --json and pool the files with benchmarks/accuracy/results.py.
+The hyper cell and the frozen or trained embedding are settings of the recipe: run it once with each.
 """
 
 import argparse
@@ -27,46 +27,46 @@ from meta_text.training.progress import Watcher
 
 
 class ZeroSteps(MetaLSTM):
-    """The start alone."""
+    """Classifies from the start, without inner steps."""
 
     def steps_for(self, shots: float) -> int:
         return 0
 
 
 class FirstOrder(MetaLSTM):
-    """Inner gradients are constants for the outer one."""
+    """The outer gradient treats inner gradients as constants."""
 
-    @wraps(MetaLSTM.__init__)  # so that recipes may set the same options
+    @wraps(MetaLSTM.__init__)  # lets recipes set the same options
     def __init__(self, *parts: Any, **options: Any) -> None:
         super().__init__(*parts, **options)
         self.first_order = True
 
 
 class PerCoordinate(MetaLSTM):
-    """The rule of 2017, one LSTM a coordinate, from the same start."""
+    """The update rule of 2017, one LSTM per coordinate, from the same start."""
 
-    @wraps(MetaLSTM.__init__)  # so that recipes may set the same options
+    @wraps(MetaLSTM.__init__)  # lets recipes set the same options
     def __init__(self, *parts: Any, **options: Any) -> None:
         super().__init__(*parts, **options)
         self.rule = CoordinateRule()
 
 
 class LastStepLoss(MetaLSTM):
-    """The rule learns from the answers after the last step alone, at the scale of the answers."""
+    """The rule learns only from the answers after the last step, at the scale of the answers."""
 
     def multi_step_loss(self, episode: EmbeddedEpisode) -> Tensor:
         return Learner.loss(self, episode)
 
 
 class OneSharpness(MetaLSTM):
-    """The query loss after each step at the scale of the answers, as other learners have it."""
+    """The query loss after each step uses the scale of the answers, as in other learners."""
 
     def query_loss(self, scores: Tensor, labels: Tensor) -> Tensor:
         return GradientLearner.query_loss(self, scores, labels)
 
 
 class StartLoss(MetaLSTM):
-    """The encoder learns from the answers before any step, the rule from those after."""
+    """The encoder learns from the answers before any step, and the rule from those after the steps."""
 
     @wraps(MetaLSTM.__init__)
     def __init__(self, *parts: Any, **options: Any) -> None:
@@ -74,14 +74,16 @@ class StartLoss(MetaLSTM):
 
 
 class TowardsZero(GatedRule):
-    """Forgets towards zero instead of towards the start."""
+    """A gated rule that forgets towards zero instead of towards the start."""
 
     def start(self, weights: Weights, shape: TaskShape) -> GateState:
         return super().start(weights, shape)._replace(start={n: torch.zeros_like(w) for n, w in weights.items()})
 
 
 class ForgetTowardsZero(MetaLSTM):
-    @wraps(MetaLSTM.__init__)  # so that recipes may set the same options
+    """`meta_lstm` with that rule."""
+
+    @wraps(MetaLSTM.__init__)  # lets recipes set the same options
     def __init__(self, *parts: Any, **options: Any) -> None:
         super().__init__(*parts, **options)
         self.rule = TowardsZero(float(self.rule.log_lr_head.exp()))
@@ -103,12 +105,12 @@ def main() -> None:
     parser.add_argument("recipe", type=Path)
     parser.add_argument("--set", action="append", default=[], dest="sets")
     parser.add_argument("--json", type=Path)
-    wanted = parser.parse_args()
+    arguments = parser.parse_args()
     LEARNERS.update(VARIANTS)
     variants = ["meta_lstm", *VARIANTS]
-    result = compare(load_recipe(wanted.recipe, wanted.sets), variants, Watcher(), references=["meta_lstm"])
-    if wanted.json:
-        wanted.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    result = compare(load_recipe(arguments.recipe, arguments.sets), variants, Watcher(), references=["meta_lstm"])
+    if arguments.json:
+        arguments.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     result["results"] = [row for row in result["results"] if row["learner"] in variants]
     print(table([result]))
 

@@ -1,4 +1,4 @@
-"""FewShotClassifier on whole corpora: all categories of BANKING77 at once, "none of these" on CLINC150, SST-2.
+"""Tests FewShotClassifier on whole corpora: all classes of BANKING77 at once, "none of these" on CLINC150, and SST-2.
 
 META_TEXT_DATA=DIR python benchmarks/accuracy/all_at_once.py [MODEL] [--only banking|unknown|sentiment]
 """
@@ -19,7 +19,7 @@ from meta_text.model.adaptation import Adaptation
 
 
 def draw(corpus: Corpus, partition: str, shots: int, seed: int) -> tuple[list[str], list[str]]:
-    """`shots` texts of each class from one file of the corpus."""
+    """Draws `shots` texts per class from one file of the corpus; returns texts and labels."""
     rng = np.random.default_rng([seed, shots])
     texts, labels = [], []
     for name in corpus.class_names:
@@ -31,10 +31,11 @@ def draw(corpus: Corpus, partition: str, shots: int, seed: int) -> tuple[list[st
 
 
 def banking(model: str, draws: int = 10) -> None:
-    """Accuracy and calibration error over the official test file, all 77 categories, K labels each.
+    """Prints accuracy and calibration error on the official test file, with all 77 classes and K labels per class.
 
-    Beside `FewShotClassifier`: logistic regression on frozen MiniLM and on the model's own features, and the nearest
-    prototype of those, which is ProtoNet on the same encoder. A class name is one more text to logistic regression.
+    `FewShotClassifier` is compared with logistic regression on frozen MiniLM and on the model's own features, and with
+    the nearest prototype of these features, which is ProtoNet on the same encoder. Logistic regression gets each class
+    name as one more text.
     """
     corpus = Corpus.open("banking77")
     rows = [row for row, file in enumerate(corpus.fields["file"]) if file == "test"]
@@ -42,17 +43,17 @@ def banking(model: str, draws: int = 10) -> None:
     learned, frozen = FewShotClassifier.from_pretrained(model).meta_model, Embedding.transformer(max_tokens=64)
     parts, plain = learned.represent(asked)[0], _sentence_vectors(frozen, asked)
     own = stack(parts).numpy()
-    for names in (False, True):
+    for label_names in (False, True):
         for shots in (1, 5, 10):
-            found: dict[str, list[float]] = {}
+            accuracies: dict[str, list[float]] = {}
             ece = []
             for seed in range(draws):
                 texts, labels = draw(corpus, "train", shots, seed)
-                adapted = FewShotClassifier(model, label_names=names).fit(texts, labels).adaptation_
+                adapted = FewShotClassifier(model, label_names=label_names).fit(texts, labels).adaptation_
                 scores = adapted.score(parts)
                 ece.append(_calibration_error(adapted.probabilities(scores), truth))
                 targets = [corpus.class_index(label) for label in labels]
-                if names:
+                if label_names:
                     texts = texts + [corpus.label_text(name) for name in corpus.class_names]
                     targets = targets + list(range(len(corpus.class_names)))
                 prototypes = adapted.task["prototypes"].cpu().numpy()
@@ -65,10 +66,10 @@ def banking(model: str, draws: int = 10) -> None:
                     "FewShotClassifier": scores.argmax(1).numpy(),
                 }
                 for kind, answer in answers.items():
-                    found.setdefault(kind, []).append(float((answer == truth).mean()))
-            print(f"BANKING77 77-way {shots:2d} labels, names {names!s:5}, {draws} draws, ECE {fmean(ece):.3f}:")
-            for kind, values in found.items():
-                print(f"  {kind:28} {_spread(values)}  {_difference(found['FewShotClassifier'], values)}")
+                    accuracies.setdefault(kind, []).append(float((answer == truth).mean()))
+            print(f"BANKING77 77-way {shots:2d} labels, names {label_names!s:5}, {draws} draws, ECE {fmean(ece):.3f}:")
+            for kind, values in accuracies.items():
+                print(f"  {kind:28} {_spread(values)}  {_difference(accuracies['FewShotClassifier'], values)}")
 
 
 def _regression(vectors: np.ndarray, targets: list[int], asked: np.ndarray) -> np.ndarray:
@@ -76,8 +77,8 @@ def _regression(vectors: np.ndarray, targets: list[int], asked: np.ndarray) -> n
 
 
 def _calibration_error(probabilities: np.ndarray, truth: np.ndarray) -> float:
-    found = ExpectedCalibrationError().compute(predictions=[probabilities.tolist()], references=[truth.tolist()])
-    return float(found["ece"])
+    result = ExpectedCalibrationError().compute(predictions=[probabilities.tolist()], references=[truth.tolist()])
+    return float(result["ece"])
 
 
 def _spread(values: list[float]) -> str:
@@ -85,7 +86,7 @@ def _spread(values: list[float]) -> str:
 
 
 def _difference(ours: list[float], theirs: list[float]) -> str:
-    """The mean difference with its 95 % interval over draws; nothing against itself."""
+    """The mean difference with its 95 % interval over draws; empty where both are the same."""
     points = 100 * (np.array(ours) - np.array(theirs))
     if not points.any():
         return ""
@@ -94,7 +95,7 @@ def _difference(ours: list[float], theirs: list[float]) -> str:
 
 
 def unknown(model: str, draws: int = 5) -> None:
-    """How well out-of-scope texts are told from those of 150 classes with 10 labels each."""
+    """Prints how well out-of-scope texts are separated from those of 150 classes, with 10 labels per class."""
     corpus = Corpus.open("clinc150")
     rows = [row for row, file in enumerate(corpus.fields["file"]) if file == "test"]
     learned = FewShotClassifier.from_pretrained(model).meta_model
@@ -110,12 +111,12 @@ def unknown(model: str, draws: int = 5) -> None:
         accuracy.append(float((adapted.score(inside).argmax(1).numpy() == [corpus.labels[row] for row in rows]).mean()))
     print(
         f"CLINC150 150-way 10 labels: accuracy {100 * fmean(accuracy):.1f}, out of scope AUROC {fmean(auroc):.3f}, "
-        f"at a stated false-reject rate of 5 %: really {100 * fmean(refused):.1f} %, catching {100 * fmean(recall):.1f} %"
+        f"at a stated false-reject rate of 5 %: actually {100 * fmean(refused):.1f} %, catching {100 * fmean(recall):.1f} %"
     )
 
 
 def sentiment(model: str, draws: int = 20) -> None:
-    """SST-2's test file after K labels of its train file a class, beside logistic regression on frozen MiniLM."""
+    """Prints accuracy on SST-2's test file after K labels per class, beside logistic regression on frozen MiniLM."""
     corpus = Corpus.open("sst2")
     rows = [row for row, file in enumerate(corpus.fields["file"]) if file == "test"]
     asked, truth = [corpus.texts[row] for row in rows], np.array([corpus.labels[row] for row in rows])
@@ -124,25 +125,25 @@ def sentiment(model: str, draws: int = 20) -> None:
     frozen = Embedding.transformer(max_tokens=96)
     plain = _sentence_vectors(frozen, asked)
     for shots in (5, 16):
-        found: dict[str, list[float]] = {"logistic regression, frozen MiniLM": [], "no names": [], "names": []}
+        accuracies: dict[str, list[float]] = {"logistic regression, frozen MiniLM": [], "no names": [], "names": []}
         for seed in range(draws):
             texts, labels = draw(corpus, "train", shots, seed)
             targets = [corpus.class_index(label) for label in labels]
             regression = LogisticRegression(C=30, max_iter=1000).fit(_sentence_vectors(frozen, texts), targets)
-            found["logistic regression, frozen MiniLM"].append(regression.score(plain, truth))
-            for names in (False, True):
-                adapted: Adaptation = FewShotClassifier(model, label_names=names).fit(texts, labels).adaptation_
+            accuracies["logistic regression, frozen MiniLM"].append(regression.score(plain, truth))
+            for label_names in (False, True):
+                adapted: Adaptation = FewShotClassifier(model, label_names=label_names).fit(texts, labels).adaptation_
                 right = adapted.score(parts).argmax(1).numpy() == truth
-                found["names" if names else "no names"].append(float(right.mean()))
-        for kind, values in found.items():
+                accuracies["names" if label_names else "no names"].append(float(right.mean()))
+        for kind, values in accuracies.items():
             print(
-                f"SST-2, {shots:2d} labels a class, {kind}: accuracy {100 * fmean(values):.1f} "
+                f"SST-2, {shots:2d} labels per class, {kind}: accuracy {100 * fmean(values):.1f} "
                 f"(std over {draws} draws {100 * np.std(values):.1f})"
             )
 
 
 def _sentence_vectors(embedding: Embedding, texts: list[str]) -> np.ndarray:
-    """Unit means of token states."""
+    """The mean token state of each text, scaled to unit length."""
     return np.stack([normalize(part.mean(0), dim=-1).numpy() for part in embedding.encode(texts)])
 
 
@@ -151,9 +152,9 @@ def main() -> None:
     parser.add_argument("model", nargs="?", default="default")
     kinds = {"banking": banking, "unknown": unknown, "sentiment": sentiment}
     parser.add_argument("--only", choices=kinds, action="append")
-    wanted = parser.parse_args()
-    for kind in wanted.only or kinds:
-        kinds[kind](wanted.model)
+    arguments = parser.parse_args()
+    for kind in arguments.only or kinds:
+        kinds[kind](arguments.model)
 
 
 if __name__ == "__main__":

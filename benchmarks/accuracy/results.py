@@ -2,13 +2,13 @@
 
     python benchmarks/accuracy/results.py runs/banking77-*.json
 
-The files are written by `meta-text compare --json`. Every split has the same number of episodes, so the mean over splits is the
-mean over all episodes. Splits are independent draws, so the half-width of the pooled interval is the root of the
-summed squares of the splits' half-widths, divided by the number of splits.
+The files are written by `meta-text compare --json`. Every split has the same number of episodes, so the mean over
+splits is the mean over all episodes. Splits are independent draws, so the half-width of the pooled interval is the
+root of the summed squares of the splits' half-widths, divided by the number of splits.
 """
 
+import argparse
 import json
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import fmean
@@ -39,7 +39,7 @@ def table(runs: Sequence[dict[str, Any]]) -> str:
     head += (["AUROC"] if has_auroc else []) + ["training s", "ms per task"]
     lines = [" | ".join(head), " | ".join("---" for _ in head)]
     for row in sorted(runs[0]["results"], key=lambda r: (r["label_names"], r["k_shot"])):
-        same = [found for run in runs if (found := _find(run["results"], row))]
+        same = [match for run in runs if (match := _find(run["results"], row))]
         cells = [str(row["k_shot"]), f"`{row['learner']}`", "yes" if row["label_names"] else ""]
         cells += ["{:.1f} ± {:.1f}".format(*pooled(r[metric] for r in same)) for metric in ("accuracy", "f1_macro")]
         cells += [_difference(runs, row, baseline) for baseline in baselines]
@@ -79,12 +79,12 @@ def _difference(runs: Sequence[dict[str, Any]], row: dict[str, Any], baseline: s
     return "{:+.2f} ± {:.2f}".format(*pooled(pair["accuracy"] for pair in pairs if pair)) if all(pairs) else ""
 
 
-def main(paths: Sequence[str]) -> None:
-    if not paths:
-        sys.exit("results.py: no file given; name at least one file written by `meta-text compare --json`")
-    runs = [json.loads(Path(path).read_text("utf-8")) for path in sorted(paths)]
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("paths", nargs="+", type=Path, metavar="FILE", help="written by `meta-text compare --json`")
+    runs = [json.loads(path.read_text("utf-8")) for path in sorted(parser.parse_args().paths)]
     print(f"{heading(runs)}\n\n{table(runs)}")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -1,9 +1,10 @@
-"""Few-shot sinusoid regression: the update rules through the same inner loop, on a task that is no text.
+"""Few-shot sinusoid regression: the update rules in the same inner loop, on a task without text.
 
     python benchmarks/accuracy/sinusoid.py [--outer-steps 10000] [--k-shot 10]
 
 The setting of Finn et al. (ICML 2017, sec. 5.1): amplitude in [0.1, 5], phase in [0, pi], x in [-5, 5], a network
-with two hidden layers of 40 ReLU units, K points a task, mean squared error on other points of the same curve.
+with two hidden layers of 40 ReLU units, K points per task, and the mean squared error on other points of the same
+curve.
 """
 
 import argparse
@@ -24,7 +25,7 @@ Curves = tuple[Tensor, Tensor, Tensor, Tensor]  # support x and y, query x and y
 
 
 def draw(tasks: int, k_shot: int, n_query: int, generator: torch.Generator) -> Curves:
-    """Curves y = a sin(x - p)."""
+    """Draws tasks, each a curve y = a sin(x - p)."""
     amplitude = 0.1 + 4.9 * torch.rand(tasks, 1, 1, generator=generator)
     phase = math.pi * torch.rand(tasks, 1, 1, generator=generator)
     x = 10 * torch.rand(tasks, k_shot + n_query, 1, generator=generator) - 5
@@ -33,7 +34,7 @@ def draw(tasks: int, k_shot: int, n_query: int, generator: torch.Generator) -> C
 
 
 def fresh_weights(generator: torch.Generator, widths: tuple[int, ...] = (1, 40, 40, 1)) -> Weights:
-    """As nn.Linear draws them: of He's size, five steps of 0.01 on curves of amplitude 5 run away."""
+    """Draws weights as nn.Linear does. With He's larger scale, five steps of 0.01 diverge on curves of amplitude 5."""
     weights = {}
     for i, (fan_in, fan_out) in enumerate(pairwise(widths)):
         weights[f"w{i}"] = (2 * torch.rand(fan_out, fan_in, generator=generator) - 1) * fan_in**-0.5
@@ -50,7 +51,7 @@ def network(weights: Weights, x: Tensor) -> Tensor:
 
 
 class SinusoidLearner(nn.Module):
-    """A learned start and a rule."""
+    """A learned start and an update rule."""
 
     def __init__(self, rule: nn.Module, steps: int, *, first_order: bool, generator: torch.Generator) -> None:
         super().__init__()
@@ -84,7 +85,7 @@ RULES: dict[str, Callable[[], tuple[nn.Module, int, bool]]] = {
 
 
 def meta_train(name: str, k_shot: int, outer_steps: int, seed: int = 0) -> SinusoidLearner:
-    """Adam at 1e-3 on 25 tasks a step, as in the paper's code."""
+    """Trains with Adam at 1e-3 on 25 tasks per outer step, as the paper's code does."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         rule, steps, first_order = RULES[name]()
@@ -102,7 +103,7 @@ def meta_train(name: str, k_shot: int, outer_steps: int, seed: int = 0) -> Sinus
 
 @torch.no_grad()
 def test_error(learner: SinusoidLearner, k_shot: int, tasks: int = 1000) -> tuple[float, float]:
-    """Mean squared error on new curves, 100 points each, with its 95 % interval."""
+    """The mean squared error on new curves with 100 query points each, and the half-width of its 95 % interval."""
     errors = learner.errors(draw(tasks, k_shot, 100, torch.Generator().manual_seed(10_007)))
     return errors.mean().item(), 1.96 * errors.std().item() / tasks**0.5
 
@@ -112,10 +113,10 @@ def main() -> None:
     parser.add_argument("--outer-steps", type=int, default=10_000)
     parser.add_argument("--k-shot", type=int, nargs="+", default=[10])
     parser.add_argument("--rules", nargs="+", choices=RULES, default=list(RULES))
-    wanted = parser.parse_args()
-    for k_shot in wanted.k_shot:
-        for name in wanted.rules:
-            mean, width = test_error(meta_train(name, k_shot, wanted.outer_steps), k_shot)
+    arguments = parser.parse_args()
+    for k_shot in arguments.k_shot:
+        for name in arguments.rules:
+            mean, width = test_error(meta_train(name, k_shot, arguments.outer_steps), k_shot)
             print(f"{k_shot:2d} points, {name:24s} mean squared error {mean:.3f} ± {width:.3f}", flush=True)
 
 

@@ -1,4 +1,4 @@
-"""Sections of RESULTS.md about the machine: the distance to its floors, and scaling along each axis, with its figure."""
+"""Two sections of RESULTS.md: the distance to the machine's floors, and scaling along each axis, with its figure."""
 
 from typing import Any
 
@@ -35,7 +35,7 @@ def floor_section(ours: dict[str, Any], floors: dict[str, Any]) -> list[str]:
         floor, measured = flops / peak["float32"] / 1e6, 1000 / float(np.median(vectorized))
         rows.append(floor_row("meta-training per episode, head and encoder", work, floor, measured))
     if ours.get("cache_read"):
-        size = ours.get("tokens_a_text", 14.0) * 384 * (2 + 2)
+        size = ours.get("tokens_per_text", 14.0) * 384 * (2 + 2)
         work = f"{size / 1e3:.0f} kB read and copied"
         floor, measured = size / bandwidth / 1e6, 1000 / float(np.median(ours["cache_read"]))
         rows.append(floor_row("reading a cached text", work, floor, measured, 4, 4))
@@ -63,7 +63,7 @@ def fit_rows(ours: dict[str, Any], peak: dict[str, float], bandwidth: float) -> 
     rows = []
     for step, path, texts in (("fit5", "`fit` 5 x 5", 25), ("fit77", "`fit` 77 x 5", 385)):
         if ours.get(step):
-            tokens = texts * ours.get("tokens_a_text", 14.0)
+            tokens = texts * ours.get("tokens_per_text", 14.0)
             flops = tokens * MINILM_FLOPS_PER_TOKEN
             work = f"{flops / 1e9:.1f} Gflop in {precision}; weights once {loads:.1f} ms"
             floor = max(flops / peak[precision] / 1e6, loads)
@@ -72,7 +72,7 @@ def fit_rows(ours: dict[str, Any], peak: dict[str, float], bandwidth: float) -> 
 
 
 def predict_rows(ours: dict[str, Any], peak: dict[str, float]) -> list[list[str]]:
-    flops = ours.get("tokens_a_text", 14.0) * MINILM_FLOPS_PER_TOKEN
+    flops = ours.get("tokens_per_text", 14.0) * MINILM_FLOPS_PER_TOKEN
     return [
         floor_row(
             f"`predict` per text, {precision}",
@@ -90,8 +90,8 @@ def predict_rows(ours: dict[str, Any], peak: dict[str, float]) -> list[list[str]
 def training_flops() -> float:
     """Matrix products of one episode: 25 texts of 16 tokens, LSTM 384 -> 64, five inner steps, second order.
 
-    An inner step costs a forward and a backward for the weights and the recurrent path. The outer backward costs twice as much
-    again, because both products of both passes are differentiated once more.
+    An inner step costs a forward and a backward for the weights and the recurrent path. The outer backward costs
+    twice as much again, because both products of both passes are differentiated once more.
     """
     inputs, recurrent = 2 * 25 * 16 * 384 * 256, 2 * 25 * 16 * 64 * 256
     first = (inputs * 2) + (recurrent * 3)

@@ -1,4 +1,4 @@
-"""Times, peak memory and power laws; standard library and NumPy only, so that every peer's environment can use it."""
+"""Time, peak memory and power laws, with only the standard library and NumPy, which every peer's environment has."""
 
 import gc
 import json
@@ -14,42 +14,43 @@ import numpy as np
 
 
 def timed(work: Callable[[], Any]) -> tuple[float, Any]:
-    """Seconds of the clock, and the result."""
+    """Wall-clock seconds of one call, and its result."""
     gc.collect()
     started = time.perf_counter()
-    found = work()
-    return time.perf_counter() - started, found
+    result = work()
+    return time.perf_counter() - started, result
 
 
 def repeat(work: Callable[[], Any], times: int) -> list[float]:
-    """Seconds of each repetition, after one that does not count."""
+    """Seconds of each repetition, after one warm-up call."""
     work()
     return [timed(work)[0] for _ in range(times)]
 
 
 def peak_mib() -> float:
-    """Largest resident memory of this process so far, MiB."""
+    """Peak resident memory of this process so far, in MiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def exponent(sizes: list[float], values: list[float]) -> tuple[float, float]:
-    """(power, factor) of the least-squares line through the logarithms."""
+    """(power, factor) of the least-squares fit on logarithms."""
     power, offset = np.polyfit(np.log(sizes), np.log(values), 1)
     return float(power), float(np.exp(offset))
 
 
 def tasks() -> dict[str, Any]:
-    """The texts that everything in a run is measured on."""
-    found: dict[str, Any] = json.loads(Path(sys.argv[1]).read_text("utf-8"))
-    return found
+    """The texts that every step of a run is measured on."""
+    drawn: dict[str, Any] = json.loads(Path(sys.argv[1]).read_text("utf-8"))
+    return drawn
 
 
-def accuracy(found: Any, wanted: list[str]) -> float:
-    return float(np.mean([str(a) == b for a, b in zip(found, wanted, strict=True)]))
+def accuracy(answers: Any, labels: list[str]) -> float:
+    """The share of answers that equal their label."""
+    return float(np.mean([str(answer) == label for answer, label in zip(answers, labels, strict=True)]))
 
 
 def tell(results: dict[str, Any]) -> None:
-    """Write a script's results where the runner reads them."""
+    """Writes a script's results to the file that the runner named."""
     results["threads"] = os.environ.get("OMP_NUM_THREADS")
     target = Path(sys.argv[2])
     target.write_text(json.dumps(results, indent=1), encoding="utf-8")

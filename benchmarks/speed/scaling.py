@@ -1,6 +1,7 @@
-"""How time and memory grow with N, K, text length, inner steps and tasks, each alone; a process a point, for its memory.
+"""How time and memory grow with N, K, text length, inner steps and tasks, each varied alone.
 
-With a sixth argument, AXIS=SIZE, measures one point; without, all of them.
+Each point runs in its own process, so that its peak memory is its own: `scaling.py TASKS OUT AXIS=SIZE` measures one
+point, `scaling.py TASKS OUT` all of them.
 """
 
 import json
@@ -21,7 +22,7 @@ AXES = {
 
 
 def point(axis: str, size: int) -> dict[str, list[float]]:
-    """One outer step of meta-training, second order, encoder and head adapted."""
+    """One second-order outer step of meta-training, with encoder and head adapted."""
     from meta_training import episodes, learner, side_by_side
 
     steps = size if axis == "inner_steps" else 5
@@ -38,14 +39,14 @@ def main() -> None:
         axis, size = sys.argv[3].split("=")
         tell(point(axis, int(size)))
         return
-    found: dict[str, list[dict[str, object]]] = {}
+    points: dict[str, list[dict[str, object]]] = {}
     with tempfile.TemporaryDirectory() as folder:
         for axis, sizes in AXES.items():
             for size in sizes:
                 out = Path(folder) / "point.json"
                 subprocess.run([sys.executable, __file__, sys.argv[1], out, f"{axis}={size}"], check=True)
-                found.setdefault(axis, []).append({"size": size, **json.loads(out.read_text("utf-8"))})
-            tell({"axes": found})  # what is known so far stays known where the rest runs out of time
+                points.setdefault(axis, []).append({"size": size, **json.loads(out.read_text("utf-8"))})
+            tell({"axes": points})  # keeps what is measured so far, should the rest run out of time
 
 
 if __name__ == "__main__":

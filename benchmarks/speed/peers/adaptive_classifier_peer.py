@@ -19,7 +19,7 @@ def fit(support):
 
 
 def answers(classifier, texts):
-    return [found[0][0] for found in classifier.predict_batch(texts)]
+    return [ranked[0][0] for ranked in classifier.predict_batch(texts)]
 
 
 five, right = [], []
@@ -27,11 +27,11 @@ for draw in task["five_way"][:5]:
     seconds, classifier = fit(draw)
     five.append(seconds)
     right.append(accuracy(answers(classifier, draw["test_texts"]), draw["test_labels"]))
-found = {"fit5": five, "accuracy5": right}
-tell(found)  # what is known so far stays known where the rest runs out of time
+results = {"fit5": five, "accuracy5": right}
+tell(results)  # keeps what is measured so far, should the rest run out of time
 seconds, classifier = fit(task["all_way"][0])
-found["fit77"] = [seconds]
-tell(found)
+results["fit77"] = [seconds]
+tell(results)
 seconds, labels = timed(lambda: answers(classifier, task["test_texts"]))
-found |= {"predict": [len(labels) / seconds], "accuracy77": [accuracy(labels, task["test_labels"])]}
-tell(found)
+results |= {"predict": [len(labels) / seconds], "accuracy77": [accuracy(labels, task["test_labels"])]}
+tell(results)

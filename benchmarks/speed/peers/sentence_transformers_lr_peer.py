@@ -1,4 +1,4 @@
-"""SentenceTransformer.encode and logistic regression, fp32, on the same MiniLM."""
+"""SentenceTransformer.encode with logistic regression, in fp32, on the same MiniLM."""
 
 import sys
 
@@ -20,15 +20,15 @@ def answers(head, texts):
     return head.predict(encoder.encode(texts, normalize_embeddings=True))
 
 
-found = {"fit5": [], "accuracy5": [], "fit77": [], "accuracy77": [], "predict": []}
+results = {"fit5": [], "accuracy5": [], "fit77": [], "accuracy77": [], "predict": []}
 for draw in task["five_way"]:
     seconds, head = timed(lambda draw=draw: fit(draw))
-    found["fit5"].append(seconds)
-    found["accuracy5"].append(accuracy(answers(head, draw["test_texts"]), draw["test_labels"]))
+    results["fit5"].append(seconds)
+    results["accuracy5"].append(accuracy(answers(head, draw["test_texts"]), draw["test_labels"]))
 for draw in task["all_way"]:
     seconds, head = timed(lambda draw=draw: fit(draw))
-    found["fit77"].append(seconds)
+    results["fit77"].append(seconds)
     seconds, labels = timed(lambda head=head: answers(head, task["test_texts"]))
-    found["predict"].append(len(labels) / seconds)
-    found["accuracy77"].append(accuracy(labels, task["test_labels"]))
-tell(found)
+    results["predict"].append(len(labels) / seconds)
+    results["accuracy77"].append(accuracy(labels, task["test_labels"]))
+tell(results)

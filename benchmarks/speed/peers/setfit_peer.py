@@ -1,4 +1,4 @@
-"""SetFit on the same MiniLM: 5-way whole, 77-way a stated number of optimiser steps."""
+"""SetFit on the same MiniLM: the whole training at 5-way, a stated number of optimiser steps at 77-way."""
 
 import sys
 
@@ -26,8 +26,8 @@ for draw in task["five_way"][:2]:
     seconds, model = fit(draw)
     five.append(seconds)
     right.append(accuracy(model.predict(draw["test_texts"]), draw["test_labels"]))
-found = {"fit5": five, "accuracy5": right}
-tell(found)
+results = {"fit5": five, "accuracy5": right}
+tell(results)
 seconds, model = fit(task["all_way"][0], STEPS_77)
-found |= {"fit77_partial": [seconds], "partial": f"{STEPS_77} optimiser steps of 16 pairs and the head"}
-tell(found)
+results |= {"fit77_partial": [seconds], "partial": f"{STEPS_77} optimiser steps of 16 pairs and the head"}
+tell(results)

@@ -1,4 +1,4 @@
-"""TF-IDF and logistic regression."""
+"""TF-IDF with logistic regression."""
 
 from measuring import accuracy, tasks, tell, timed
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -13,15 +13,15 @@ def fit(support):
     return make_pipeline(words, LogisticRegression(max_iter=1000, C=10)).fit(support["texts"], support["labels"])
 
 
-found = {"fit5": [], "accuracy5": [], "fit77": [], "accuracy77": [], "predict": []}
+results = {"fit5": [], "accuracy5": [], "fit77": [], "accuracy77": [], "predict": []}
 for draw in task["five_way"]:
     seconds, model = timed(lambda draw=draw: fit(draw))
-    found["fit5"].append(seconds)
-    found["accuracy5"].append(accuracy(model.predict(draw["test_texts"]), draw["test_labels"]))
+    results["fit5"].append(seconds)
+    results["accuracy5"].append(accuracy(model.predict(draw["test_texts"]), draw["test_labels"]))
 for draw in task["all_way"]:
     seconds, model = timed(lambda draw=draw: fit(draw))
-    found["fit77"].append(seconds)
+    results["fit77"].append(seconds)
     seconds, labels = timed(lambda model=model: model.predict(task["test_texts"]))
-    found["predict"].append(len(labels) / seconds)
-    found["accuracy77"].append(accuracy(labels, task["test_labels"]))
-tell(found)
+    results["predict"].append(len(labels) / seconds)
+    results["accuracy77"].append(accuracy(labels, task["test_labels"]))
+tell(results)
