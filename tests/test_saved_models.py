@@ -29,6 +29,19 @@ def test_golden_folder_of_every_format_version_loads_for_ever(version: int) -> N
     assert classifier.predict(["mast and sail"]).tolist() == ["boat"]
 
 
+@pytest.mark.parametrize("label_names", [False, True])
+def test_the_default_model_of_version_0_1_answers_for_ever_as_recorded(label_names: bool) -> None:
+    """On the embedding in float32, which the tests run; what a later default model answers is another matter."""
+    folder = Path(__file__).parent / "golden_default"
+    expected = json.loads((folder / "expected.json").read_text("utf-8"))
+    texts = [text for examples in expected["support"].values() for text in examples]
+    labels = [label for label, examples in expected["support"].items() for _ in examples]
+    classifier = FewShotClassifier.from_pretrained(folder, label_names=label_names, device="cpu").fit(texts, labels)
+    recorded = expected["probabilities_with_label_names" if label_names else "probabilities"]
+    for answer, row in zip(classifier.predict_proba(expected["texts"]), recorded, strict=True):
+        assert dict(zip(classifier.classes_, answer, strict=True)) == pytest.approx(row, abs=1e-4)
+
+
 def test_an_embedding_saved_whole_needs_nothing_else(tmp_path: Path) -> None:
     source = tiny_bert(tmp_path / "bert")
     wanted = EmbeddingConfig(kind="transformer", model=str(source), max_tokens=8)
