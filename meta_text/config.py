@@ -119,6 +119,15 @@ class CompareConfig:
 
 
 @dataclass(frozen=True, config=STRICT)
+class EpisodeShape:
+    """How many classes an episode has, and how many texts of each are given and asked."""
+
+    n_way: int
+    k_shot: int
+    n_query: int
+
+
+@dataclass(frozen=True, config=STRICT)
 class Recipe:
     """Everything that a run depends on."""
 
@@ -142,16 +151,13 @@ class Recipe:
         values["evaluate"]["unseen"] = tuple(Path(name).name for name in self.evaluate.unseen)
         return values
 
-    def test_shapes(self) -> list[dict[str, int]]:
-        """n_way, k_shot and n_query of each final test."""
+    def test_shapes(self) -> list[EpisodeShape]:
+        """The shape of each final test."""
         wanted, drawn = self.evaluate, self.episode
         n_way = wanted.n_way or _upper(drawn.n_way)
         shots = wanted.k_shot or _upper(drawn.k_shot)
         n_query = wanted.n_query or drawn.n_query
-        return [
-            {"n_way": n_way, "k_shot": k_shot, "n_query": n_query}
-            for k_shot in (shots if isinstance(shots, tuple) else (shots,))
-        ]
+        return [EpisodeShape(n_way, k_shot, n_query) for k_shot in (shots if isinstance(shots, tuple) else (shots,))]
 
     def with_learner(self, name: str) -> "Recipe":
         """The same run with another learner: [learner] if it is the recipe's own, else [compare.options.NAME]."""

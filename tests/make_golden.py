@@ -42,7 +42,9 @@ def write_golden_default(folder: Path) -> None:
     labels = [label for label, examples in SUPPORT.items() for _ in examples]
     for key, label_names in (("probabilities", False), ("probabilities_with_label_names", True)):
         classifier = FewShotClassifier("default", label_names=label_names, device="cpu").fit(texts, labels)
-        expected[key] = [dict(zip(classifier.classes_, row, strict=True)) for row in classifier.predict_proba(QUESTIONS)]
+        expected[key] = [
+            dict(zip(classifier.classes_, row, strict=True)) for row in classifier.predict_proba(QUESTIONS)
+        ]
     write_expected(folder, expected)
 
 

@@ -11,7 +11,7 @@ from test_classifier import LABELS, MODEL, TEXTS, fitted
 from test_tables import run
 
 from meta_text import FewShotClassifier
-from meta_text.cli.console import watching
+from meta_text.cli.console import run_progress
 
 ROOT = Path(__file__).parent.parent
 INTENT = str(ROOT / "recipes" / "intent.toml")
@@ -134,21 +134,19 @@ def test_fit_shows_how_far_it_is(
 
     class Terminal:
         def __enter__(self) -> object:
-            from meta_text.training.progress import Watcher
-
-            return Watcher(encoding=lambda done, total: seen.append((done, total)))
+            return lambda key, text, done, total: seen.append((done, total))
 
         def __exit__(self, *_: object) -> None: ...
 
-    monkeypatch.setattr("meta_text.cli.classify.watching", lambda steps: Terminal())
+    monkeypatch.setattr("meta_text.cli.classify.bars", Terminal)
     FewShotClassifier(MODEL).save_pretrained(tmp_path / "bare")
     words = ["fit", str(tmp_path / "bare"), support_file(tmp_path), "--out", str(tmp_path / "new"), "--device", "cpu"]
     assert run(monkeypatch, *words) == 0
     assert seen == [(6, 6)]
     monkeypatch.undo()
-    with watching(0) as watcher:
-        assert watcher.encoding is not None
-        watcher.encoding(1, 2)
+    with run_progress() as progress:
+        assert progress.texts_encoded is not None
+        progress.texts_encoded(1, 2)
     assert capsys.readouterr().err == ""  # silent where stderr is no terminal
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from meta_text.config import RETIRED, Recipe, load_recipe, parse_recipe, saved_recipe
+from meta_text.config import RETIRED, EpisodeShape, Recipe, load_recipe, parse_recipe, saved_recipe
 from meta_text.errors import ConfigError
 
 RECIPES = sorted((Path(__file__).parent.parent / "recipes").glob("*.toml"))
@@ -252,5 +252,4 @@ def test_with_learner_checks_its_options():
 )
 def test_shapes_of_the_final_test(episode, evaluate, shapes):
     recipe = parse_recipe({"episode": episode, "evaluate": evaluate})
-    assert [tuple(shape.values()) for shape in recipe.test_shapes()] == shapes
-    assert [list(shape) for shape in recipe.test_shapes()] == [["n_way", "k_shot", "n_query"]] * len(shapes)
+    assert recipe.test_shapes() == [EpisodeShape(*shape) for shape in shapes]

@@ -9,7 +9,6 @@ import torch
 
 from meta_text.config import load_recipe
 from meta_text.model.model import MetaModel
-from meta_text.training.progress import Watcher
 from meta_text.training.run import run_recipe
 
 ROOT = Path(__file__).parent.parent
@@ -47,7 +46,7 @@ def corpus(folder: Path, changed: str) -> Path:
 
 def trained(folder: Path, learner: str) -> MetaModel:
     names = [*SETTINGS, f"learner.name='{learner}'", f"corpus.path='{folder}'"]
-    return run_recipe(load_recipe(ROOT / "recipes" / "intent.toml", names), Watcher(), None)[0]
+    return run_recipe(load_recipe(ROOT / "recipes" / "intent.toml", names))[0]
 
 
 @pytest.mark.parametrize("learner", ["meta_lstm", "finetune", "auto"])

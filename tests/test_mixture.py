@@ -22,9 +22,9 @@ from meta_text.evaluation.answers import answer_with
 from meta_text.model.build import build_embedding, build_model
 from meta_text.model.embedded_corpus import EmbeddedCorpus
 from meta_text.saving.model_folder import load_model, write_model
-from meta_text.training.bench import Bench, drawn_tests
+from meta_text.training.bench import Bench
 from meta_text.training.comparison import compare
-from meta_text.training.progress import Watcher
+from meta_text.training.progress import Progress
 from meta_text.training.run import run_recipe
 
 WORDS = ["where", "is", "my", "card", "lost", "it"]
@@ -187,17 +187,17 @@ def test_a_run_tests_with_and_without_names_and_on_unseen_corpora(train: str, tm
     rows = [{"text": f"my card {c} lost {i}", "label": f"z{c}"} for c in range(3) for i in range(6)]
     (tmp_path / "new.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     recipe = replace(recipe, evaluate=replace(recipe.evaluate, unseen=(str(tmp_path / "new.jsonl"),)))
-    model, _, result = run_recipe(recipe, Watcher(), tmp_path / "out")
+    model, _, report = run_recipe(recipe, out=tmp_path / "out")
     kinds = {(k_shot, names) for k_shot in (1, 2) for names in (False, True)}
     for corpus in (None, "new"):
-        found = [row for row in result["results"] if row.get("corpus") == corpus]
-        assert {(row["k_shot"], row["label_names"]) for row in found} == kinds
+        found = [result for result in report.results if result.corpus == corpus]
+        assert {(result.k_shot, result.label_names) for result in found} == kinds
     assert not model.embedding.trainable
     mine, theirs = (m.embedding.encode(TEXTS)[0] for m in (model, load_model(tmp_path / "out" / "model")))
     assert torch.equal(mine, theirs)
     twice = replace(recipe, evaluate=replace(recipe.evaluate, unseen=recipe.corpus.also))
     with pytest.raises(ConfigError, match=r"\[evaluate\] unseen names '.*other\.jsonl', which is trained on"):
-        run_recipe(twice, Watcher(), None)
+        run_recipe(twice)
 
 
 @PEFT_CALLS_AN_OLD_NAME
@@ -238,10 +238,10 @@ def test_answers_from_features_are_those_from_token_states(tmp_path: Path) -> No
     recipe = replace(
         recipe_for(tmp_path, "none"), learner=replace(recipe_for(tmp_path, "none").learner, name="protonet")
     )
-    bench = Bench.open(recipe, Watcher(), "cpu")
+    bench = Bench.open(recipe, Progress(), "cpu")
     model = build_model(recipe, bench.embedding)
     torch.nn.init.normal_(model.learner.encoder.out, std=0.1)
-    episodes = drawn_tests(bench)[0]
+    episodes = bench.test_episodes()[0]
     for names in (False, True):
         from_tokens = model.predict(bench.embedded.batch(episodes, label_names=names))
         from_features = answer_with(model, label_names=names)(bench.embedded, episodes)
@@ -253,17 +253,18 @@ def test_compare_starts_every_learner_from_one_trained_encoder(tmp_path: Path) -
     """And protonet on it, untrained further, is meta_lstm without steps."""
     recipe = recipe_for(tmp_path, "lora", inner_steps=0)
     still = replace(recipe, train=replace(recipe.train, rule_lr=0.0, outer_lr=0.0))
-    result = compare(still, still.compare.learners, Watcher(), "cpu")
-    rows = {(row["learner"], row["k_shot"], row["label_names"]): row for row in result["results"]}
+    comparison = compare(still, still.compare.learners, device="cpu")
+    rows = {(row.result.learner, row.result.k_shot, row.result.label_names): row.result for row in comparison.rows}
     assert {"trained_logistic_regression", "logistic_regression", "nearest_prototype"} <= {key[0] for key in rows}
     for k_shot in (1, 2):
         for names in (False, True):
             ours, theirs = rows["meta_lstm", k_shot, names], rows["protonet", k_shot, names]
-            assert ours["accuracy"] == theirs["accuracy"]
-    pairs = [(p["learner"], p["against"], p["label_names"]) for p in result["paired"]]
+            assert ours.accuracy == theirs.accuracy
+    pairs = [(p.learner, p.against, p.label_names) for p in comparison.paired]
     for names in (False, True):  # at one and at two shots
         assert pairs.count(("meta_lstm", "protonet", names)) == pairs.count(("meta_lstm", "proto_maml", names)) == 2
-    assert rows["meta_lstm", 1, True]["privileges"] == ["label names", f"other corpora ({tmp_path}/other.jsonl)"]
+    used = ("label names", "other corpora (other.jsonl)")
+    assert {tuple(row.privileges) for row in comparison.rows if row.result.label_names} == {used}
 
 
 def test_auto_does_not_take_names_by_halves() -> None:
@@ -281,5 +282,5 @@ def test_every_fourth_step_sees_names(tmp_path: Path, monkeypatch: pytest.Monkey
         return batch(self, episodes, label_names=label_names)  # type: ignore[arg-type]
 
     monkeypatch.setattr(EmbeddedCorpus, "batch", watched)
-    run_recipe(recipe_for(tmp_path, "full"), Watcher(), None)
+    run_recipe(recipe_for(tmp_path, "full"))
     assert seen == [False, False, False, True, False, False]

@@ -113,15 +113,6 @@ def test_used_part_drops_what_no_episode_draws() -> None:
 ROOT = Path(__file__).parent.parent
 
 
-def test_results_table_pools_splits() -> None:
-    import runpy
-
-    results = runpy.run_path(str(ROOT / "benchmarks" / "accuracy" / "results.py"))
-    mean, width = results["pooled"]([{"mean": 0.5, "ci95": 0.03}, {"mean": 0.7, "ci95": 0.04}])
-    assert mean == pytest.approx(60)
-    assert width == pytest.approx(2.5)
-
-
 @pytest.mark.parametrize("name", LEARNERS)
 @pytest.mark.parametrize("label_names", [False, True])
 def test_batches_of_like_length_change_no_loss_and_no_gradient(

@@ -20,8 +20,7 @@ from meta_text.evaluation.answers import Answers, answer_with, score
 from meta_text.evaluation.results import evaluate_episodes
 from meta_text.model.calibration import Calibrations
 from meta_text.saving.model_folder import load_model
-from meta_text.training.bench import test_episodes as draw_test_episodes
-from meta_text.training.progress import Watcher
+from meta_text.training.bench import draw_episodes
 from meta_text.training.run import run_recipe
 
 ROOT = Path(__file__).parent.parent
@@ -100,20 +99,20 @@ def test_a_figure_that_cannot_be_drawn_is_refused_at_once(
 
 def test_auto_keeps_the_best_on_validation_and_resumes(tmp_path: Path) -> None:
     recipe = load_recipe(ROOT / "recipes" / "intent.toml", [*SMALL, "learner.name='auto'"])
-    _, bench, first = run_recipe(recipe, Watcher(), tmp_path)
+    _, bench, first = run_recipe(recipe, out=tmp_path)
     scores = {}
     for name in recipe.learner.candidates:
         history = [json.loads(line) for line in (tmp_path / name / "history.jsonl").read_text().splitlines()]
         scores[name] = max(state["best"] for state in history)
-    assert first["validation_accuracy"] == max(scores.values())
+    assert first.validation_accuracy == max(scores.values())
     chosen = load_model(tmp_path / "model").recipe.learner.name
     assert scores[chosen] == max(scores.values())
-    assert bench.recipe.learner.name == chosen == first["learner"]
-    _, _, second = run_recipe(recipe, Watcher(), tmp_path, resume=True)
-    assert second["accuracy"] == first["accuracy"]
+    assert bench.recipe.learner.name == chosen == first.results[0].learner
+    _, _, second = run_recipe(recipe, out=tmp_path, resume=True)
+    assert second.results[0].accuracy == first.results[0].accuracy
     for wrong in ([], ["auto"]):
         with pytest.raises(ConfigError, match="names of learners to choose from are needed"):
-            run_recipe(replace(recipe, learner=replace(recipe.learner, candidates=tuple(wrong))), Watcher(), None)
+            run_recipe(replace(recipe, learner=replace(recipe.learner, candidates=tuple(wrong))))
 
 
 def test_resume_after_sigkill_is_bitwise(tmp_path: Path) -> None:
@@ -158,10 +157,10 @@ def test_oracle_scores_against_sklearn_and_a_loop() -> None:
     found = score(Answers(probabilities, labels, 1.0))
     guesses = [p.argmax(1) for p in probabilities]
     f1 = [f1_score(y, g, average="macro", zero_division=0.0) for y, g in zip(labels, guesses, strict=True)]
-    assert found["f1_macro"]["mean"] == pytest.approx(np.mean(f1))
+    assert found.f1_macro.mean == pytest.approx(np.mean(f1))
     accuracy = [(y == g).mean() for y, g in zip(labels, guesses, strict=True)]
-    assert found["accuracy"]["mean"] == pytest.approx(np.mean(accuracy))
-    assert found["accuracy"]["ci95"] == pytest.approx(1.96 * np.std(accuracy, ddof=1) / 2)
+    assert found.accuracy.mean == pytest.approx(np.mean(accuracy))
+    assert found.accuracy.ci95 == pytest.approx(1.96 * np.std(accuracy, ddof=1) / 2)
     flat = [
         (row.max(), row.argmax() == y)
         for p, ys in zip(probabilities, labels, strict=True)
@@ -171,7 +170,7 @@ def test_oracle_scores_against_sklearn_and_a_loop() -> None:
     for b in range(15):
         inside = [(c, right) for c, right in flat if b / 15 < c <= (b + 1) / 15]
         gap += abs(sum(right for _, right in inside) - sum(c for c, _ in inside)) / len(flat)
-    assert found["ece"] == pytest.approx(gap)
+    assert found.ece == pytest.approx(gap)
 
 
 @pytest.mark.parametrize("n_way", [2, 3, 5])
@@ -185,30 +184,31 @@ def test_oracle_precision_recall_and_auroc_are_those_of_sklearn(n_way: int) -> N
             oracle(y, p.argmax(1), average="macro", zero_division=0.0)
             for p, y in zip(probabilities, labels, strict=True)
         ]
-        assert found[name]["mean"] == pytest.approx(np.mean(values))
-        assert found[name]["ci95"] == pytest.approx(1.96 * np.std(values, ddof=1) / 6**0.5)
-    assert ("auroc" in found) == (n_way == 2)
-    if n_way == 2:
+        assert getattr(found, name).mean == pytest.approx(np.mean(values))
+        assert getattr(found, name).ci95 == pytest.approx(1.96 * np.std(values, ddof=1) / 6**0.5)
+    assert (found.auroc is not None) == (n_way == 2)
+    if found.auroc is not None:
         aurocs = [roc_auc_score(y, p[:, 1]) for p, y in zip(probabilities, labels, strict=True)]
-        assert found["auroc"]["mean"] == pytest.approx(np.mean(aurocs))
+        assert found.auroc.mean == pytest.approx(np.mean(aurocs))
         pairs = [
             np.mean([float(a > b) for a in p[y == 1, 1] for b in p[y == 0, 1]])
             for p, y in zip(probabilities, labels, strict=True)
         ]
-        assert found["auroc"]["mean"] == pytest.approx(np.mean(pairs))  # the chance that a positive ranks higher
+        assert found.auroc.mean == pytest.approx(np.mean(pairs))  # the chance that a positive ranks higher
 
 
 def test_a_trained_models_test_uses_its_calibration() -> None:
     """As FewShotClassifier does: the same answers, other probabilities."""
     recipe = load_recipe(ROOT / "recipes" / "intent.toml", [*SMALL, "train.outer_steps=0"])
-    model, bench, first = run_recipe(recipe, Watcher(), None)
+    model, bench, first = run_recipe(recipe)
     shape = recipe.test_shapes()[0]
-    episodes = draw_test_episodes(bench.corpus, bench.split.test, shape, 10, 0)
+    episodes = draw_episodes(bench.corpus, bench.split.test, shape, 10, 0)
     predict = answer_with(model, label_names=False)
     calibrated = predict(bench.embedded, episodes)[0]
-    assert evaluate_episodes(predict, bench.embedded, episodes, "meta_lstm")["ece"] == first["ece"]
-    temperature = model.calibration.of(False).temperature_at(shape["n_way"], float(shape["k_shot"]))
-    model.calibration = Calibrations()
-    raw = predict(bench.embedded, episodes)[0]
+    again = evaluate_episodes(predict, bench.embedded, episodes, "meta_lstm").result
+    assert again.ece == first.results[0].ece
+    temperature = model.calibration.of(False).temperature_at(shape.n_way, float(shape.k_shot))
+    uncalibrated = answer_with(model.with_findings(calibration=Calibrations()), label_names=False)
+    raw = uncalibrated(bench.embedded, episodes)[0]
     powers = raw.astype(float) ** (1 / temperature)
     np.testing.assert_allclose(calibrated, powers / powers.sum(-1, keepdims=True), atol=1e-5)

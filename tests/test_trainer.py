@@ -119,7 +119,7 @@ def test_another_recipe_is_not_resumed(tmp_path: Path) -> None:
 def test_a_kill_between_the_two_renames_of_a_checkpoint_loses_nothing(tmp_path: Path) -> None:
     straight, killed = trainer(tmp_path / "straight", outer_steps=4), trainer(tmp_path / "killed", outer_steps=4)
     straight.run()
-    killed.progress = lambda state: (_ for _ in ()).throw(KeyboardInterrupt) if state.step == 2 else None
+    killed.on_step = lambda state: (_ for _ in ()).throw(KeyboardInterrupt) if state.step == 2 else None
     with pytest.raises(KeyboardInterrupt):
         killed.run()
     folder = tmp_path / "killed" / "checkpoint"

@@ -8,6 +8,7 @@ The hyper cell and the frozen or trained embedding are settings of the recipe: r
 
 import argparse
 import json
+from dataclasses import replace
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,6 @@ from meta_text.learners.inner_loop import TaskShape, Weights
 from meta_text.learners.meta_lstm import GatedRule, GateState, MetaLSTM
 from meta_text.learners.meta_lstm_2017 import CoordinateRule
 from meta_text.training.comparison import compare
-from meta_text.training.progress import Watcher
 
 
 class ZeroSteps(MetaLSTM):
@@ -108,11 +108,11 @@ def main() -> None:
     arguments = parser.parse_args()
     LEARNERS.update(VARIANTS)
     variants = ["meta_lstm", *VARIANTS]
-    result = compare(load_recipe(arguments.recipe, arguments.sets), variants, Watcher(), references=["meta_lstm"])
+    comparison = compare(load_recipe(arguments.recipe, arguments.sets), variants, references=["meta_lstm"])
     if arguments.json:
-        arguments.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    result["results"] = [row for row in result["results"] if row["learner"] in variants]
-    print(table([result]))
+        arguments.json.write_text(json.dumps(comparison.as_dict(), indent=1) + "\n", encoding="utf-8")
+    rows = tuple(row for row in comparison.rows if row.result.learner in variants)
+    print(table([replace(comparison, rows=rows)]))
 
 
 if __name__ == "__main__":

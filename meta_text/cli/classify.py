@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from meta_text.cli.console import err_console, out_console, watching
+from meta_text.cli.console import bars, err_console, out_console
 
 # torch keeps up to 1,024 kernels, one a shape of batch, in each of two caches: a gigabyte over a long file
 BOUNDED_KERNELS = {"LRU_CACHE_CAPACITY": "16", "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "16"}
@@ -37,8 +37,8 @@ def fit(
     corpus = Corpus.open(support_file, text=text, label=label)
     classifier = FewShotClassifier.from_pretrained(model, device=device, label_names=label_names)
     labels = [corpus.class_names[i] for i in corpus.labels]
-    with watching(0) as watcher:
-        classifier.fit(corpus.texts, labels, progress=watcher.encoding)
+    with bars() as bar:
+        classifier.fit(corpus.texts, labels, progress=lambda done, total: bar("encode", "encoding texts", done, total))
     classifier.save_pretrained(out, include_support=not without_texts)
     out_console.print(f"{corpus.describe()}; classifier in {out}")
     if len(corpus.texts) > len(corpus.class_names) and len(corpus.texts) <= 1000:
@@ -98,8 +98,11 @@ def predict(
         if len(unread) < 5:
             unread.append(row)
 
-    with watching(0) as watcher:
-        show = watcher.classifying
+    with bars() as bar:
+
+        def show(done: int) -> None:
+            bar("classify", f"classified {done} texts", done, None)
+
         bad = predict_file(classifier, input_file or "-", output_file, text, reject, errors, show, note, resume=resume)
     if bad:
         numbers = ", ".join(str(row.number) for row in unread) + (", ..." if bad > len(unread) else "")

@@ -1,78 +1,81 @@
 """What people see of the commands: tables on stdout, progress on stderr; JSON files for programs."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
 from rich.table import Table
 
 from meta_text.files import whole_file
 
 if TYPE_CHECKING:
-    from meta_text.training.progress import Watcher
+    from meta_text.model.results import Result
+    from meta_text.training.progress import Progress
 
 out_console, err_console = Console(soft_wrap=True), Console(stderr=True, soft_wrap=True)
+Bar = Callable[[str, str, int, int | None], None]  # key, text, done, total
 
 
 @contextmanager
-def watching(outer_steps: int) -> Iterator["Watcher"]:
-    """Progress on stderr, silent when that is not a terminal."""
-    from meta_text.training.progress import Watcher
-
+def bars() -> Iterator[Bar]:
+    """Progress bars on stderr, silent when that is not a terminal; each key has its own."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         TextColumn("{task.completed}/{task.total}"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=err_console, disable=not err_console.is_terminal, transient=True) as progress:
-        bars: dict[str, Any] = {}
+    with Bars(*columns, console=err_console, disable=not err_console.is_terminal, transient=True) as shown:
+        tasks: dict[str, Any] = {}
 
         def bar(key: str, text: str, done: int, total: int | None) -> None:
-            if key not in bars:
-                bars[key] = progress.add_task(text, total=total)
-            progress.update(bars[key], description=text, completed=done, total=total)
+            if key not in tasks:
+                tasks[key] = shown.add_task(text, total=total)
+            shown.update(tasks[key], description=text, completed=done, total=total)
 
-        yield Watcher(
-            note=lambda line: err_console.print(line, style="dim"),
-            encoding=lambda done, total: bar("encode", "encoding texts", done, total),
-            training=lambda name, s: bar(
-                name, f"{name}: loss {s.loss:.3f}, validation accuracy {100 * s.validation:.1f} %", s.step, outer_steps
-            ),
-            classifying=lambda done: bar("classify", f"classified {done} texts", done, None),
-            testing=lambda name, done, total: bar(f"test {name}", f"testing {name}", done, total),
+        yield bar
+
+
+@contextmanager
+def run_progress(outer_steps: int = 0) -> Iterator["Progress"]:
+    """The progress of training and testing, as bars."""
+    from meta_text.training.progress import Progress, TrainState
+
+    with bars() as bar:
+
+        def step_trained(learner: str, state: TrainState) -> None:
+            text = learner
+            if state.loss is not None:
+                text += f", loss {state.loss:.3f}"
+            if state.validation is not None:
+                text += f", validation accuracy {100 * state.validation:.1f} %"
+            bar(learner, text, state.step, outer_steps)
+
+        yield Progress(
+            message=lambda line: err_console.print(line, style="dim"),
+            texts_encoded=lambda done, total: bar("encode", "encoding texts", done, total),
+            step_trained=step_trained,
+            episodes_tested=lambda learner, done, total: bar(f"test {learner}", f"testing {learner}", done, total),
         )
 
 
-def show_results(title: str, results: list[dict[str, Any]]) -> None:
-    """One row a test; a column says where class names were seen, if that differs or any were."""
-    named = any(row.get("label_names") for row in results)
-    places = any("corpus" in row for row in results) and len(results) > 1
+def show_results(title: str, results: "Sequence[Result]") -> None:
+    """One row for each test; a column says where class names were seen, if that differs or any were."""
+    named = any(result.label_names for result in results)
+    places = any(result.corpus for result in results) and len(results) > 1
     heads = ["corpus"] * places + ["learner", "way", "shots"] + ["names"] * named
     table = Table(*heads, "accuracy %", "macro-F1 %", "ECE", "ms/episode", title=title)
-    for row in results:
-        kind = [row.get("corpus", "its own")] * places + [row["learner"], str(row["n_way"]), str(row["k_shot"])]
-        kind += ["yes" if row.get("label_names") else ""] * named
-        cells = (
-            _percent(row["accuracy"]),
-            _percent(row["f1_macro"]),
-            f"{row['ece']:.3f}",
-            f"{row['milliseconds_per_episode']:.1f}",
-        )
-        table.add_row(*kind, *cells)
+    for result in results:
+        kind = [result.corpus or "its own"] * places + [result.learner, str(result.n_way), str(result.k_shot)]
+        kind += ["yes" if result.label_names else ""] * named
+        scores = (result.accuracy.percent(), result.f1_macro.percent(), f"{result.ece:.3f}")
+        table.add_row(*kind, *scores, f"{result.milliseconds_per_episode:.1f}")
     out_console.print(table)
-
-
-def _percent(value: dict[str, float]) -> str:
-    return f"{100 * value['mean']:.1f} ± {100 * value['ci95']:.1f}"
-
-
-def points(value: dict[str, float]) -> str:
-    return f"{100 * value['mean']:+.2f} ± {100 * value['ci95']:.2f}"
 
 
 def write_json(path: Path | None, result: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from meta_text.cli.console import out_console, points, show_results, watching, write_json
+from meta_text.cli.console import out_console, run_progress, show_results, write_json
 
 Sets = Annotated[
     list[str] | None, typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Change one key of the recipe.")
@@ -34,15 +34,16 @@ def train(
     elif resume:
         raise ValueError("--resume without --out; name the folder of the run to go on with")
     read = load_recipe(recipe, sets or ())
-    with watching(read.train.outer_steps) as watcher:
-        _, _, result = run_recipe(read, watcher, out, resume=resume, device=device)
-    show_results(f"{result['corpus']}, {result['episodes']} test episodes, classes never trained on", result["results"])
+    with run_progress(read.train.outer_steps) as progress:
+        _, _, report = run_recipe(read, progress, out, resume=resume, device=device)
+    episodes = report.results[0].episodes
+    show_results(f"{report.context.corpus}, {episodes} test episodes, classes never trained on", report.results)
     where = f"; model in {out / 'model'}" if out is not None else ""
-    out_console.print(
-        f"best at step {result['best_step']} (validation accuracy {100 * result['validation_accuracy']:.1f} %), "
-        f"{result['total_seconds']:.0f} s in all{where}"
-    )
-    write_json(json_file, result)
+    best = "nothing was trained"
+    if report.validation_accuracy is not None:
+        best = f"best at step {report.best_step} (validation accuracy {100 * report.validation_accuracy:.1f} %)"
+    out_console.print(f"{best}, {report.total_seconds:.0f} s in all{where}")
+    write_json(json_file, report.as_dict())
 
 
 def evaluate(
@@ -62,25 +63,25 @@ def evaluate(
     device: Device = None,
 ) -> None:
     """Test a saved model on episodes of any corpus. MODEL is a folder, a Hub name, or `default`."""
+    from meta_text.config import EpisodeShape
     from meta_text.saving.loading import find_folder
     from meta_text.training.run import evaluate_saved
 
-    shape = {"n_way": n_way, "k_shot": k_shot, "n_query": n_query}
-    with watching(0) as watcher:
-        result = evaluate_saved(
+    with run_progress() as progress:
+        report = evaluate_saved(
             find_folder(model),
             corpus,
-            classes,
-            split,
-            shape,
-            episodes,
-            seed,
+            EpisodeShape(n_way, k_shot, n_query),
+            classes=classes,
+            split=split,
+            episodes=episodes,
+            seed=seed,
             label_names=label_names,
-            watcher=watcher,
+            progress=progress,
             device=device,
         )
-    show_results(f"{result['corpus']}, {result['episodes']} episodes, {classes} classes", [result])
-    write_json(json_file, result)
+    show_results(f"{report.context.corpus}, {report.result.episodes} episodes, {classes} classes", [report.result])
+    write_json(json_file, report.as_dict())
 
 
 def compare(
@@ -102,18 +103,18 @@ def compare(
     check_learners(read, names)  # before the hours, not after
     if figure is not None:
         check_figure(figure)
-    with watching(read.train.outer_steps) as watcher:
-        result = run_compare(read, names, watcher, device)
-    show_results(f"{result['corpus']}, identical episodes", result["results"])
+    with run_progress(read.train.outer_steps) as progress:
+        comparison = run_compare(read, names, progress, device)
+    show_results(f"{comparison.context.corpus}, identical episodes", [row.result for row in comparison.rows])
     heads = ("learner", "against", "shots", "names", "accuracy, points", "macro-F1, points")
     table = Table(*heads, title="Paired differences")
-    for row in result["paired"]:
-        named, both = "yes" if row["label_names"] else "", (points(row[m]) for m in ("accuracy", "f1_macro"))
-        table.add_row(row["learner"], row["against"], str(row["k_shot"]), named, *both)
+    for row in comparison.paired:
+        named, both = "yes" if row.label_names else "", (row.accuracy.points(), row.f1_macro.points())
+        table.add_row(row.learner, row.against, str(row.k_shot), named, *both)
     out_console.print(table)
-    write_json(json_file, result)
+    write_json(json_file, comparison.as_dict())
     if figure is not None:
-        plot_comparison(result, figure)
+        plot_comparison(comparison, figure)
 
 
 def demo(
@@ -128,9 +129,9 @@ def demo(
     from meta_text.training.run import run_recipe
 
     read = load_recipe("intent" if folder is None else folder / "recipes" / "intent.toml", sets or ())
-    with watching(read.train.outer_steps) as watcher:
-        model, _, result = run_recipe(read, watcher, None)
-    show_results("Categories never seen in training, 5-way", result["results"])
+    with run_progress(read.train.outer_steps) as progress:
+        model, _, report = run_recipe(read, progress)
+    show_results("Categories never seen in training, 5-way", report.results)
     support = {
         "water the plants": ["the basil looks thirsty", "can you give the ferns a drink", "soil's bone dry again"],
         "feed the cat": ["Miso is meowing at her bowl", "kibble time", "the cat has not had her breakfast"],

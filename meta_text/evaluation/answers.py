@@ -1,9 +1,8 @@
-"""Answers of a model, or of anything else, to episodes."""
+"""Answers of a model, or of anything else, to episodes, and their scores."""
 
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,15 +12,30 @@ from meta_text.corpus.episode import Episode, batches
 from meta_text.evaluation.metrics import EpisodeAccuracy, EpisodeF1, ExpectedCalibrationError, mean_interval
 from meta_text.model.embedded_corpus import EmbeddedCorpus
 from meta_text.model.model import MetaModel
+from meta_text.model.results import Interval
 
 
 @dataclass(frozen=True)
 class Answers:
-    """Class probabilities and true labels, one entry an episode, and the seconds it took to adapt and predict."""
+    """Class probabilities and true labels, one entry per episode, and the seconds it took to adapt and predict."""
 
     probabilities: list[np.ndarray]  # [Q N] each
     labels: list[np.ndarray]  # [Q] each
     seconds: float
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Means over episodes with intervals, and what each episode scored, for paired differences."""
+
+    accuracy: Interval
+    f1_macro: Interval
+    precision_macro: Interval
+    recall_macro: Interval
+    ece: float
+    auroc: Interval | None  # where there are two classes
+    episode_accuracies: list[float]
+    episode_f1s: list[float]
 
 
 Predictor = Callable[[EmbeddedCorpus, Sequence[Episode]], list[np.ndarray]]
@@ -29,14 +43,15 @@ Predictor = Callable[[EmbeddedCorpus, Sequence[Episode]], list[np.ndarray]]
 
 def answer_with(model: MetaModel, *, label_names: bool) -> Predictor:
     """A model, as it stands now, as a function from equal-shaped episodes to probabilities, calibrated if the model is."""
-    seen: list[tuple[EmbeddedCorpus, EmbeddedCorpus]] = []  # the newest corpus, and what is known of it
+    newest: list[tuple[EmbeddedCorpus, EmbeddedCorpus]] = []  # the corpus of the last call, and what is known of it
 
     def predict(embedded: EmbeddedCorpus, episodes: Sequence[Episode]) -> list[np.ndarray]:
-        if not seen or seen[0][0] is not embedded:
-            seen[:] = [(embedded, model.standing_still(embedded))]
+        if not newest or newest[0][0] is not embedded:
+            newest[:] = [(embedded, model.standing_still(embedded))]
         first, calibration = episodes[0], model.calibration.of(label_names)
         temperature = calibration.temperature_at(first.n_way, len(first.support) / first.n_way)
-        return list(model.predict(seen[0][1].batch(episodes, label_names=label_names), temperature).cpu().numpy())
+        batch = newest[0][1].batch(episodes, label_names=label_names)
+        return list(model.predict(batch, temperature).cpu().numpy())
 
     return predict
 
@@ -48,20 +63,20 @@ def run_episodes(
     episodes: Sequence[Episode],
     *,
     batch_size: int = 20,
-    progress: Callable[[int], None] = lambda done: None,
+    on_answered: Callable[[int], None] = lambda done: None,
 ) -> Answers:
     """Adapt to and answer each episode, in order."""
     probabilities: list[np.ndarray] = []
     started = time.perf_counter()
     for batch in batches(episodes, batch_size):
         probabilities += predict(embedded, batch)
-        progress(len(probabilities))
+        on_answered(len(probabilities))
     seconds = time.perf_counter() - started
     return Answers(probabilities, [np.array(e.query_labels) for e in episodes], seconds)
 
 
-def score(answers: Answers) -> dict[str, Any]:
-    """Accuracy, macro-F1, precision, recall with intervals; calibration error; AUROC where there are two classes."""
+def score(answers: Answers) -> Scores:
+    """Accuracy, macro-F1, precision, recall and calibration error; AUROC where every episode has two classes."""
     predictions = [p.argmax(-1).tolist() for p in answers.probabilities]
     references = [labels.tolist() for labels in answers.labels]
     accuracy = EpisodeAccuracy().compute(predictions=predictions, references=references)
@@ -69,20 +84,25 @@ def score(answers: Answers) -> dict[str, Any]:
     ece = ExpectedCalibrationError().compute(
         predictions=[p.tolist() for p in answers.probabilities], references=references
     )
-    result = {
-        "accuracy": accuracy["accuracy"],
-        "f1_macro": f1["f1_macro"],
-        "precision_macro": f1["precision_macro"],
-        "recall_macro": f1["recall_macro"],
-        "ece": ece["ece"],
-        "per_episode": {"accuracy": accuracy["per_episode"], "f1_macro": f1["per_episode"]},
-    }
-    if all(p.shape[1] == 2 and len(set(r)) == 2 for p, r in zip(answers.probabilities, references, strict=True)):
-        aurocs = [roc_auc_score(r, p[:, 1]) for p, r in zip(answers.probabilities, references, strict=True)]
-        result["auroc"] = mean_interval(aurocs)
-    return result
+    return Scores(
+        accuracy=Interval(**accuracy["accuracy"]),
+        f1_macro=Interval(**f1["f1_macro"]),
+        precision_macro=Interval(**f1["precision_macro"]),
+        recall_macro=Interval(**f1["recall_macro"]),
+        ece=ece["ece"],
+        auroc=_auroc(answers.probabilities, references),
+        episode_accuracies=accuracy["per_episode"],
+        episode_f1s=f1["per_episode"],
+    )
 
 
-def paired(first: Sequence[float], second: Sequence[float]) -> dict[str, float]:
+def _auroc(probabilities: Sequence[np.ndarray], references: Sequence[list[int]]) -> Interval | None:
+    pairs = list(zip(probabilities, references, strict=True))
+    if not all(p.shape[1] == 2 and len(set(labels)) == 2 for p, labels in pairs):
+        return None
+    return mean_interval([roc_auc_score(labels, p[:, 1]) for p, labels in pairs])
+
+
+def paired(first: Sequence[float], second: Sequence[float]) -> Interval:
     """Mean difference first - second on identical episodes, with its own 95 % interval."""
     return mean_interval((np.asarray(first) - np.asarray(second)).tolist())

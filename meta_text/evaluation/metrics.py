@@ -1,12 +1,14 @@
 """Episode metrics as local `evaluate.Metric` classes (no download at run time), and the reports built on them."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 
 from meta_text.extras import needs
+from meta_text.model.results import Interval
 
 with needs("train", "evaluating on episodes"):
     import datasets
@@ -37,7 +39,7 @@ class EpisodeAccuracy(_EpisodeMetric):
 
     def _compute(self, predictions: Any, references: Any) -> dict[str, Any]:
         values = [accuracy_score(r, p) for p, r in zip(predictions, references, strict=True)]
-        return {"accuracy": mean_interval(values), "per_episode": values}
+        return {"accuracy": asdict(mean_interval(values)), "per_episode": values}
 
 
 class EpisodeF1(_EpisodeMetric):
@@ -54,9 +56,9 @@ class EpisodeF1(_EpisodeMetric):
         )
         precision, recall, f1 = (rows[:, i].tolist() for i in range(3))
         return {
-            "f1_macro": mean_interval(f1),
-            "precision_macro": mean_interval(precision),
-            "recall_macro": mean_interval(recall),
+            "f1_macro": asdict(mean_interval(f1)),
+            "precision_macro": asdict(mean_interval(precision)),
+            "recall_macro": asdict(mean_interval(recall)),
             "per_episode": f1,
         }
 
@@ -77,8 +79,8 @@ class ExpectedCalibrationError(_EpisodeMetric):
         return {"ece": float(sum(gaps) / len(labels))}
 
 
-def mean_interval(values: Sequence[float]) -> dict[str, float]:
+def mean_interval(values: Sequence[float]) -> Interval:
     """Mean and half-width of the normal 95 % interval over episodes (0 for a single one)."""
     array = np.asarray(values, dtype=float)
     width = 1.96 * array.std(ddof=1) / len(array) ** 0.5 if len(array) > 1 else 0.0
-    return {"mean": float(array.mean()), "ci95": float(width)}
+    return Interval(float(array.mean()), float(width))

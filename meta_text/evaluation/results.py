@@ -1,13 +1,22 @@
-"""What a test says: scores with intervals, and all that a reader needs to repeat it."""
+"""Testing whatever answers episodes."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import dataclass
 
 from meta_text.corpus.episode import Episode
-from meta_text.evaluation.answers import Predictor, run_episodes, score
+from meta_text.evaluation.answers import Predictor, Scores, run_episodes, score
 from meta_text.model.embedded_corpus import EmbeddedCorpus
+from meta_text.model.results import Result
 
 BATCH_QUERIES = 2500  # queries adapted to and answered together, so that long test files fit in memory
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """A result, and the scores that it was made of."""
+
+    result: Result
+    scores: Scores
 
 
 def evaluate_episodes(
@@ -17,30 +26,32 @@ def evaluate_episodes(
     learner: str,
     *,
     label_names: bool = False,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-) -> dict[str, Any]:
-    """Scores of whatever answers the given episodes, with what a reader needs to repeat them."""
+    on_answered: Callable[[int, int], None] = lambda done, total: None,
+) -> Evaluated:
+    """Test whatever answers the given episodes, which all have the shape of the first."""
     largest = max(len(e.query) for e in episodes)
     answers = run_episodes(
         predict,
         embedded,
         episodes,
         batch_size=max(1, min(20, BATCH_QUERIES // largest)),
-        progress=lambda done: progress(done, len(episodes)),
+        on_answered=lambda done: on_answered(done, len(episodes)),
     )
-    first = episodes[0]
-    return {
-        "learner": learner,
-        "label_names": label_names,
-        "n_way": first.n_way,
-        "k_shot": len(first.support) // first.n_way,
-        "n_query": len(first.query) // first.n_way,
-        "episodes": len(episodes),
-        **score(answers),
-        "seconds": round(answers.seconds, 3),
-        "milliseconds_per_episode": round(1000 * answers.seconds / len(episodes), 2),
-    }
-
-
-def without_episodes(result: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in result.items() if key != "per_episode"}
+    first, scores = episodes[0], score(answers)
+    result = Result(
+        learner=learner,
+        label_names=label_names,
+        n_way=first.n_way,
+        k_shot=len(first.support) // first.n_way,
+        n_query=len(first.query) // first.n_way,
+        episodes=len(episodes),
+        accuracy=scores.accuracy,
+        f1_macro=scores.f1_macro,
+        precision_macro=scores.precision_macro,
+        recall_macro=scores.recall_macro,
+        ece=scores.ece,
+        auroc=scores.auroc,
+        seconds=round(answers.seconds, 3),
+        milliseconds_per_episode=round(1000 * answers.seconds / len(episodes), 2),
+    )
+    return Evaluated(result, scores)

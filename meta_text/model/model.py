@@ -14,20 +14,40 @@ from meta_text.embedding.token_states import TokenStates
 from meta_text.learners import EmbeddedEpisode, Learner
 from meta_text.model.calibration import Calibrations
 from meta_text.model.embedded_corpus import EmbeddedCorpus, FeatureCorpus
+from meta_text.model.results import Result
 
 ENCODER_FACTOR = 8  # an LSTM pays a call for every token: its batches are larger than a transformer's
 
 
 class MetaModel(nn.Module):
-    """An embedding, a learner and the recipe that made them."""
+    """An embedding, a learner and the recipe that made them; and, after training, calibration and test results."""
 
-    def __init__(self, embedding: Embedding, learner: Learner, recipe: Recipe) -> None:
+    def __init__(
+        self,
+        embedding: Embedding,
+        learner: Learner,
+        recipe: Recipe,
+        *,
+        calibration: Calibrations | None = None,
+        results: Sequence[Result] = (),
+    ) -> None:
         super().__init__()
         self.embedding, self.learner, self.recipe = embedding, learner, recipe
-
+        self.calibration, self.results = calibration or Calibrations(), tuple(results)
         self.engine_note = ""  # how the embedding is run, if that was chosen
-        self.results: list[dict[str, Any]] = []  # of the tests after training
-        self.calibration = Calibrations()
+
+    def with_findings(
+        self, *, calibration: Calibrations | None = None, results: Sequence[Result] | None = None
+    ) -> "MetaModel":
+        """The same weights with what was found out about them; None keeps what is known already."""
+        model = MetaModel(
+            self.embedding,
+            self.learner,
+            self.recipe,
+            calibration=self.calibration if calibration is None else calibration,
+            results=self.results if results is None else results,
+        )
+        return model.train(self.training)
 
     def __sklearn_clone__(self) -> "MetaModel":
         """Clones of a classifier share the weights, which stand still."""

@@ -1,31 +1,34 @@
 """The model card and the evaluation files that stand beside a published model."""
 
-import hashlib
 import json
 import platform
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import EvalResult, EvalResultEntry, ModelCardData, eval_result_entries_to_yaml
 
 from meta_text.config import Recipe
 from meta_text.corpus.known_corpora import KNOWN_CORPORA, KnownCorpus
+from meta_text.files import file_sha256
 from meta_text.model.model import MetaModel
+from meta_text.model.results import Interval, Result
 
 DEFAULT_NAME = "default"  # of the model that the package ships
+LISTED_LABELS = 20
+UNKNOWN = KnownCorpus("not known")
 
 
-def write_card(
-    model: MetaModel, folder: Path, classifier: dict[str, Any] | None = None, repo_id: str | None = None
-) -> None:
+def write_card(model: MetaModel, folder: Path, labels: Sequence[Any] | None = None, repo_id: str | None = None) -> None:
     """README.md and .eval_results/ beside the files of a model that was written to `folder`.
 
-    repo_id "default" stands for the model that the package ships.
+    labels: of the classes that were saved with it. repo_id "default" stands for the model that the package ships.
     """
-    digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
-    (folder / "README.md").write_text(model_card(model, classifier, repo_id, digest), encoding="utf-8")
-    for name, text in evaluation_results(model).items():
+    digest = file_sha256(folder / "model.safetensors")
+    (folder / "README.md").write_text(model_card(model, labels, repo_id, digest), encoding="utf-8")
+    for name, text in evaluation_files(model).items():
         (folder / ".eval_results").mkdir(exist_ok=True)
         (folder / ".eval_results" / name).write_text(text, encoding="utf-8")
 
@@ -40,170 +43,178 @@ def _trained_on(recipe: Recipe) -> list[str]:
     return [corpus_name(recipe), *(Path(name).name for name in recipe.corpus.also)]
 
 
-def _known(name: str) -> KnownCorpus:
-    return KNOWN_CORPORA.get(name, KnownCorpus("not known"))
-
-
-def model_card(model: MetaModel, classifier: dict[str, Any] | None, repo_id: str | None, digest: str) -> str:
-    """README.md: front matter with model-index, what it is, how to use it, data and licences, results."""
-    recipe, corpus = model.recipe, corpus_name(model.recipe)
-    title = (repo_id or f"{recipe.learner.name} meta-trained on {corpus}").split("/")[-1]
+def model_card(model: MetaModel, labels: Sequence[Any] | None, repo_id: str | None, digest: str) -> str:
+    """README.md: front matter with model-index, what the model is, how to use it, its data and licences, results."""
+    recipe = model.recipe
+    title = (repo_id or f"{recipe.learner.name} meta-trained on {corpus_name(recipe)}").split("/")[-1]
     if repo_id == DEFAULT_NAME:
         title = "The default model of meta_text"
-    return "\n".join(
-        [
-            "---",
-            json.dumps(_front_matter(model, title), indent=1, ensure_ascii=False),  # JSON is YAML
-            "---",
-            f"# {title}",
-            "",
-            _what_it_is(model, classifier),
-            "",
-            "```python",
-            "from meta_text import FewShotClassifier",
-            "",
-            f"classifier = FewShotClassifier.from_pretrained({json.dumps(repo_id or 'path/to/this/folder')})",
-            _usage(classifier),
-            "```",
-            "",
-            "## Training",
-            "",
-            _training(recipe, repo_id, digest),
-            "",
-            "## Results on classes never seen in training",
-            "",
-            _results_table(model),
-            "",
-        ]
-    )
+    return f"""---
+{_front_matter(model, title).to_yaml()}
+---
+# {title}
+
+{_what_it_is(labels)}
+
+```python
+from meta_text import FewShotClassifier
+
+classifier = FewShotClassifier.from_pretrained("{repo_id or "path/to/this/folder"}")
+{_usage(labels)}
+```
+
+## Training
+
+{_training(recipe, repo_id, digest)}
+
+## Results on classes never seen in training
+
+{_results_table(model)}
+"""
 
 
-def _front_matter(model: MetaModel, title: str) -> dict[str, Any]:
+def _front_matter(model: MetaModel, title: str) -> ModelCardData:
     recipe = model.recipe
-    front: dict[str, Any] = {
-        "library_name": "meta_text",
-        "pipeline_tag": "text-classification",
-        "tags": ["few-shot", "meta-learning", "text-classification"],
-    }
-    licences = {_known(name).hub_licence for name in _trained_on(recipe)}
-    if len(licences) == 1 and None not in licences:
-        front["license"] = licences.pop()
-    if recipe.embedding.kind != "learned":
-        front["base_model"] = recipe.embedding.model
-    front["model-index"] = [
-        {"name": title, "results": [_index_entry(row, _tested_on(row, recipe)) for row in model.results]}
-    ]
-    return front
-
-
-def _training(recipe: Recipe, repo_id: str | None, digest: str) -> str:
-    corpora = [f"`{name}` (licence: {_known(name).licence})" for name in _trained_on(recipe)]
-    embedding = recipe.embedding
-    how = {"none": "", "lora": ", itself trained with LoRA", "full": ", itself trained"}[embedding.train]
-    made = ""
-    if repo_id == DEFAULT_NAME:
-        made = (
-            "Made by `meta-text train recipes/default.toml`. "
-            "Of the first corpus named here no class trains: its classes choose the model and test it. "
-        )
-    return (
-        f"{made}Meta-trained with the learner `{recipe.learner.name}` on {', '.join(corpora)}, "
-        f"class split {recipe.corpus.split}{' of the first' if recipe.corpus.also else ''}, seed {recipe.train.seed}, over token states of "
-        f"`{embedding.model if embedding.kind != 'learned' else 'an embedding learned from the same texts'}`{how}. "
-        f"Chosen by validation classes; test classes were not looked at. torch {torch.__version__}, "
-        f"Python {platform.python_version()}. The whole recipe is in `config.json`; "
-        f"`model.safetensors` has SHA-256 `{digest}`."
+    corpora = [KNOWN_CORPORA.get(name, UNKNOWN) for name in _trained_on(recipe)]
+    licences = {corpus.hub_licence for corpus in corpora}
+    pretrained = recipe.embedding.kind != "learned" and "/" in _embedding_name(recipe)
+    return ModelCardData(
+        library_name="meta_text",
+        pipeline_tag="text-classification",
+        tags=["few-shot", "meta-learning", "text-classification"],
+        license=licences.pop() if len(licences) == 1 else None,
+        base_model=recipe.embedding.model if pretrained else None,
+        datasets=[corpus.source.repo_id for corpus in corpora if corpus.source is not None] or None,
+        model_name=title if model.results else None,
+        eval_results=[entry for result in model.results for entry in _index_entries(result, recipe)] or None,
     )
 
 
-def _what_it_is(model: MetaModel, classifier: dict[str, Any] | None) -> str:
+def _embedding_name(recipe: Recipe) -> str:
+    """A Hub name as it is; of a local folder only its own name, for its path is nobody's business."""
+    name = recipe.embedding.model
+    return name if re.fullmatch(r"[\w.-]+/[\w.-]+", name) and not Path(name).exists() else Path(name).name
+
+
+def _what_it_is(labels: Sequence[Any] | None) -> str:
     what = "A few-shot text classifier: it learns new categories from a few labelled texts each, or from their names."
-    if classifier is None:
+    if labels is None:
         return what
-    labels = ", ".join(str(label) for label in classifier["labels"][:20])
-    more = f" and {len(classifier['labels']) - 20} more" if len(classifier["labels"]) > 20 else ""
-    return f"{what} This one has been given {len(classifier['labels'])} classes: {labels}{more}."
+    more = f" and {len(labels) - LISTED_LABELS} more" if len(labels) > LISTED_LABELS else ""
+    listed = ", ".join(str(label) for label in labels[:LISTED_LABELS])
+    return f"{what} This one knows {len(labels)} classes: {listed}{more}."
 
 
-def _usage(classifier: dict[str, Any] | None) -> str:
-    if classifier is None:
+def _usage(labels: Sequence[Any] | None) -> str:
+    if labels is None:
         return (
             'print(classifier.fit(["where is my card", "I lost my pin"], ["card", "pin"]).predict(["my pin is gone"]))'
         )
     return 'print(classifier.predict(["a text to classify"]))'
 
 
+def _training(recipe: Recipe, repo_id: str | None, digest: str) -> str:
+    corpora = [f"`{name}` (licence: {KNOWN_CORPORA.get(name, UNKNOWN).licence})" for name in _trained_on(recipe)]
+    embedding = recipe.embedding
+    source = "an embedding learned from the same texts"
+    if embedding.kind != "learned":
+        how = {"none": "", "lora": ", fine-tuned with LoRA", "full": ", fine-tuned"}[embedding.train]
+        source = f"`{_embedding_name(recipe)}`{how}"
+    made = ""
+    if repo_id == DEFAULT_NAME:
+        made = (
+            "Made by `meta-text train recipes/default.toml`. "
+            "No class of the first corpus named here is trained on: its classes choose the model and test it. "
+        )
+    return (
+        f"{made}Meta-trained with the learner `{recipe.learner.name}` on {', '.join(corpora)}, "
+        f"class split {recipe.corpus.split}{' of the first' if recipe.corpus.also else ''}, seed {recipe.train.seed}, "
+        f"over the token states of {source}. "
+        f"The validation classes chose the model; the test classes were not looked at. torch {torch.__version__}, "
+        f"Python {platform.python_version()}. `config.json` holds the whole recipe; "
+        f"`model.safetensors` has SHA-256 `{digest}`."
+    )
+
+
 def _results_table(model: MetaModel) -> str:
     if not model.results:
         return "None were recorded."
     lines = [
-        "| corpus | classes | texts a class | episodes | accuracy | macro-F1 | calibration error |",
+        "| corpus | classes | texts per class | episodes | accuracy | macro-F1 | calibration error |",
         "| --- " * 7 + "|",
     ]
-    for row in model.results:
+    for result in model.results:
         cells = [
-            _tested_on(row, model.recipe),
-            str(row["n_way"]),
-            f"{row['k_shot']}{' and the name' if _with_names(row) else ''}",
-            str(row["episodes"]),
+            _tested_on(result, model.recipe),
+            str(result.n_way),
+            f"{result.k_shot}{' and the name' if result.label_names else ''}",
+            str(result.episodes),
+            f"{result.accuracy.percent()} %",
+            f"{result.f1_macro.percent()} %",
+            f"{result.ece:.3f}",
         ]
-        cells += [f"{100 * row[m]['mean']:.1f} ± {100 * row[m]['ci95']:.1f} %" for m in ("accuracy", "f1_macro")]
-        lines.append(f"| {' | '.join([*cells, format(row['ece'], '.3f')])} |")
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join([*lines, "", "Means over episodes with 95 % intervals."])
 
 
-def _index_entry(result: dict[str, Any], corpus: str) -> dict[str, Any]:
-    """One test as model-index has it, which the Hub now calls legacy."""
-    arguments = {key: result[key] for key in ("n_way", "k_shot", "n_query", "episodes")}
-    metrics = [
-        {
-            "type": kind,
-            "name": f"{result['n_way']}-way {result['k_shot']}-shot{' with class names' if _with_names(result) else ''} {kind}",
-            "value": result[key]["mean"],
-            "args": {**arguments, "ci95": result[key]["ci95"]},
-        }
-        for kind, key in (("accuracy", "accuracy"), ("f1", "f1_macro"))
-    ]
-    task = {"type": "text-classification", "name": "few-shot text classification"}
-    return {"task": task, "dataset": {"type": corpus, "name": corpus}, "metrics": metrics}
-
-
-def evaluation_results(model: MetaModel) -> dict[str, str]:
-    """File name -> YAML text for the folder .eval_results, one file a test."""
-
-    def plain(row: dict[str, Any]) -> str:
-        return re.sub(r"[^\w.-]+", "-", _tested_on(row, model.recipe))
-
-    return {
-        f"{plain(row)}-{row['n_way']}way-{row['k_shot']}shot{_with_names(row)}.yaml": json.dumps(
-            _entries(row, _tested_on(row, model.recipe)), indent=1
-        )
-        + "\n"
-        for row in model.results
-    }
-
-
-def _tested_on(result: dict[str, Any], recipe: Recipe) -> str:
+def _tested_on(result: Result, recipe: Recipe) -> str:
     """A corpus that was only tested on is named by the result itself."""
-    return result.get("corpus") or corpus_name(recipe)
+    return result.corpus or corpus_name(recipe)
 
 
-def _with_names(result: dict[str, Any]) -> str:
-    """Tests with class names stand apart from those without, where a result says which it is."""
-    return "-names" if result.get("label_names") else ""
+def _scores(result: Result) -> list[tuple[str, str, Interval]]:
+    """What is published of a test: a metric as the Hub calls it, as results do, and its value."""
+    return [("accuracy", "accuracy", result.accuracy), ("f1", "f1_macro", result.f1_macro)]
 
 
-def _entries(result: dict[str, Any], corpus: str) -> list[dict[str, Any]]:
-    """One test as `huggingface_hub.parse_eval_result_entries` reads it, one entry a metric."""
-    source = _known(corpus).source
-    dataset = corpus if source is None else source.repo_id
-    shape = f"{result['n_way']}-way-{result['k_shot']}-shot{_with_names(result)}"
-    setting = f"mean over {result['episodes']} episodes of classes never seen in training, {result['n_query']} queries a class"
+def _index_entries(result: Result, recipe: Recipe) -> list[EvalResult]:
+    """One test as model-index has it, which the Hub now calls legacy: an entry for each metric."""
+    corpus, shape = _tested_on(result, recipe), f"{result.n_way}-way {result.k_shot}-shot"
+    arguments = {
+        "n_way": result.n_way,
+        "k_shot": result.k_shot,
+        "n_query": result.n_query,
+        "episodes": result.episodes,
+    }
     return [
-        {
-            "dataset": {"id": dataset, "task_id": f"{shape}-{metric.replace('_', '-')}"},
-            "value": result[metric]["mean"],
-            "notes": f"{metric} as a fraction, 95 % interval ± {result[metric]['ci95']:.4f}; {setting}",
-        }
-        for metric in ("accuracy", "f1_macro")
+        EvalResult(
+            task_type="text-classification",
+            task_name="few-shot text classification",
+            dataset_type=corpus,
+            dataset_name=corpus,
+            metric_type=metric,
+            metric_name=f"{shape}{' with class names' if result.label_names else ''} {metric}",
+            metric_value=score.mean,
+            metric_args={**arguments, "ci95": score.ci95},
+        )
+        for metric, _, score in _scores(result)
+    ]
+
+
+def evaluation_files(model: MetaModel) -> dict[str, str]:
+    """File name -> YAML text for the folder .eval_results, one file for each test."""
+    files = {}
+    for result in model.results:
+        corpus = re.sub(r"[^\w.-]+", "-", _tested_on(result, model.recipe))
+        name = f"{corpus}-{result.n_way}way-{result.k_shot}shot{'-names' if result.label_names else ''}.yaml"
+        entries = eval_result_entries_to_yaml(_evaluation_entries(result, model.recipe))
+        files[name] = json.dumps(entries, indent=1, ensure_ascii=False) + "\n"  # JSON is YAML
+    return files
+
+
+def _evaluation_entries(result: Result, recipe: Recipe) -> list[EvalResultEntry]:
+    corpus = _tested_on(result, recipe)
+    source = KNOWN_CORPORA.get(corpus, UNKNOWN).source
+    shape = f"{result.n_way}-way-{result.k_shot}-shot{'-names' if result.label_names else ''}"
+    setting = (
+        f"mean over {result.episodes} episodes of classes never seen in training, {result.n_query} queries per class"
+    )
+    return [
+        EvalResultEntry(
+            dataset_id=corpus if source is None else source.repo_id,
+            task_id=f"{shape}-{name.replace('_', '-')}",
+            value=score.mean,
+            notes=f"{name} as a fraction, 95 % interval ± {score.ci95:.4f}; {setting}",
+        )
+        for _, name, score in _scores(result)
     ]

@@ -20,6 +20,7 @@ from meta_text.errors import ConfigError, ModelFileError
 from meta_text.model.build import build_embedding, build_model
 from meta_text.model.calibration import Calibrations
 from meta_text.model.model import MetaModel
+from meta_text.model.results import Result
 
 FORMAT_VERSION = 1
 EMBEDDING = "embedding"
@@ -34,7 +35,7 @@ class StoredModel:
 
     recipe: dict[str, Any]
     calibration: Calibrations
-    results: list[dict[str, Any]]
+    results: list[Result]
     embedding_weights_sha256: str | None = None
     embedding_commit: str | None = None
     tokenizer_sha256: str | None = None
@@ -74,7 +75,7 @@ def write_model(model: MetaModel, folder: Path, extra: dict[str, Any] | None = N
         "library": "meta_text",
         "recipe": model.recipe.as_dict(),
         "calibration": asdict(model.calibration),
-        "results": model.results,
+        "results": [result.as_dict() for result in model.results],
         "embedding_weights_sha256": None if model.embedding.trained else model.embedding.weights_hash(),
         "embedding_commit": model.embedding.commit,
         "tokenizer_sha256": file_sha256(folder / "tokenizer.json"),
@@ -102,8 +103,7 @@ def load_model(folder: str | Path) -> MetaModel:
     except ConfigError as error:
         raise ModelFileError(f"{folder}/config.json: {error}; upgrade meta_text, or {AGAIN}") from None
     load_tensors(model, tensors, path)
-    model.calibration = stored.calibration
-    model.results = stored.results
+    model = model.with_findings(calibration=stored.calibration, results=stored.results)
     model.embedding.settle()
     return model.eval()
 

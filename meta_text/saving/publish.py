@@ -27,13 +27,14 @@ def save_classifier(
 ) -> None:
     """A model folder with, if there are classes, their task, and a card. All or nothing."""
     with replacing(Path(folder)) as partial:
-        stored = {}
+        stored, labels = {}, None
         if adapted is not None:
             stored["classifier"] = write_adaptation(adapted, partial, include_support=include_support)
+            labels = list(adapted.support)
         write_model(model, partial, stored)
         if embed:
             write_embedding(model, partial)
-        write_card(model, partial, stored.get("classifier"), repo_id)
+        write_card(model, partial, labels, repo_id)
 
 
 def push_classifier(

@@ -4,55 +4,61 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from meta_text.config import Recipe
+from meta_text.config import EpisodeShape, Recipe
 from meta_text.corpus.class_split import ClassSplit
 from meta_text.corpus.corpus import Corpus
 from meta_text.corpus.episode import Episode, EpisodeSampler, given_episodes
 from meta_text.corpus.mixture import with_others
 from meta_text.embedding.embedding import Embedding
-from meta_text.errors import ConfigError
+from meta_text.errors import ConfigError, CorpusError
 from meta_text.model.build import build_embedding, chosen_device, open_split
 from meta_text.model.embedded_corpus import EmbeddedCorpus
-from meta_text.training.progress import Watcher
+from meta_text.training.progress import Progress
 
 
-@dataclass
+@dataclass(frozen=True)
 class Bench:
-    """A recipe's corpus, split and embedding, ready to train and test on."""
+    """A recipe's corpus, split and embedding, ready to train and test on.
+
+    `unseen` are further corpora for testing only.
+    """
 
     recipe: Recipe
     corpus: Corpus
     split: ClassSplit
     embedding: Embedding
     embedded: EmbeddedCorpus
-    watcher: Watcher
+    progress: Progress
+    unseen: tuple[Corpus, ...] = ()
 
     @classmethod
-    def open(cls, recipe: Recipe, watcher: Watcher, device: str | None = None) -> "Bench":
-        wanted = recipe.corpus
-        if (wanted.name is None) == (wanted.path is None):
+    def open(cls, recipe: Recipe, progress: Progress, device: str | None = None) -> "Bench":
+        """Read everything that the recipe names, check that it is enough, and only then encode it."""
+        settings = recipe.corpus
+        if (settings.name is None) == (settings.path is None):
             raise ConfigError("[corpus] needs either name or path, and not both")
-        corpus = Corpus.open(wanted.name or wanted.path or "")
-        watcher.note(corpus.describe())
+        corpus = Corpus.open(settings.name or settings.path or "")
+        progress.message(corpus.describe())
         split = open_split(recipe, corpus)
-        used = used_part(corpus, split, wanted.texts_per_class, recipe.train.seed)
+        used = used_part(corpus, split, settings.texts_per_class, recipe.train.seed)
         if used is not corpus:
-            watcher.note(f"{corpus.name}: {len(used.texts)} of these texts can be drawn")
+            progress.message(f"{corpus.name}: {len(used.texts)} of these texts can be drawn")
         corpus = used
-        if wanted.also:
-            episode = recipe.episode
-            needed = episode.n_query + (episode.k_shot if isinstance(episode.k_shot, int) else episode.k_shot[1])
-            corpus, split = with_others(corpus, split, [Corpus.open(name) for name in wanted.also], needed)
-            watcher.note(f"with {', '.join(wanted.also)}: {corpus.describe()}")
-        embedding, embedded = embed(recipe, corpus, split.train, watcher, device)
-        return cls(recipe, corpus, split, embedding, embedded, watcher)
+        if settings.also:
+            others = [Corpus.open(name) for name in settings.also]
+            corpus, split = with_others(corpus, split, others, most_shots(recipe) + recipe.episode.n_query)
+            progress.message(f"with {', '.join(settings.also)}: {corpus.describe()}")
+        unseen = tuple(_open_unseen(recipe, name, progress) for name in recipe.evaluate.unseen)
+        check_size(recipe, corpus, split, unseen)
+        embedding, embedded = embed(recipe, corpus, split.train, progress, device)
+        return cls(recipe, corpus, split, embedding, embedded, progress, unseen)
 
     def renewed(self, recipe: Recipe) -> "Bench":
         """The same corpus and split for another recipe, with an untouched embedding if training changes it."""
         if recipe.embedding == self.recipe.embedding and not self.embedding.trained:
             return replace(self, recipe=recipe)
         device = str(self.embedding.device)
-        embedding, embedded = embed(recipe, self.corpus, self.split.train, self.watcher, device)
+        embedding, embedded = embed(recipe, self.corpus, self.split.train, self.progress, device)
         return replace(self, recipe=recipe, embedding=embedding, embedded=embedded)
 
     def settled(self, cache: Path, parts: Sequence[str]) -> "Bench":
@@ -64,9 +70,28 @@ class Bench:
             return self
         rows = [row for part in parts for name in self.split.part(part) for row in self.corpus.rows_of(name)]
         embedded = EmbeddedCorpus(
-            self.corpus, self.embedding.settle(), rows=rows, cache=cache, progress=self.watcher.encoding
+            self.corpus, self.embedding.settle(), rows=rows, cache=cache, progress=self.progress.texts_encoded
         )
         return replace(self, embedded=embedded)
+
+    def of_unseen(self, corpus: Corpus, cache: Path) -> "Bench":
+        """An unseen corpus under the trained embedding, all of its classes for testing."""
+        embedded = EmbeddedCorpus(corpus, self.embedding, cache=cache, progress=self.progress.texts_encoded)
+        return replace(self, corpus=corpus, split=ClassSplit((), (), corpus.class_names), embedded=embedded)
+
+    def test_episodes(self) -> list[list[Episode]]:
+        """The episodes of each final test: the same for whatever is tested."""
+        settings, classes = self.recipe.evaluate, self.split.test
+        return [
+            draw_episodes(self.corpus, classes, shape, settings.episodes, settings.seed)
+            for shape in self.recipe.test_shapes()
+        ]
+
+
+def most_shots(recipe: Recipe) -> int:
+    """The most texts that a class of a training episode is given."""
+    k_shot = recipe.episode.k_shot
+    return k_shot if isinstance(k_shot, int) else k_shot[1]
 
 
 def used_part(corpus: Corpus, split: ClassSplit, most: int | None, seed: int) -> Corpus:
@@ -83,38 +108,57 @@ def used_part(corpus: Corpus, split: ClassSplit, most: int | None, seed: int) ->
     return used.without(row for row in test_rows if partition[row] not in ("train", "test"))
 
 
+def check_size(recipe: Recipe, corpus: Corpus, split: ClassSplit, unseen: Sequence[Corpus] = ()) -> None:
+    """Raises CorpusError where episodes of training, validation or a test cannot be drawn, for all of these at once."""
+    episode = recipe.episode
+    problems = []
+    for part in ("train", "validation"):
+        problems += _problems(part, corpus, split.part(part), episode.n_way, episode.k_shot, episode.n_query)
+    for tested, classes in ((corpus, split.test), *((other, other.class_names) for other in unseen)):
+        if not given_episodes(tested, classes):
+            for shape in recipe.test_shapes():
+                problems += _problems("test", tested, classes, shape.n_way, shape.k_shot, shape.n_query)
+    if problems:
+        raise CorpusError("; ".join(dict.fromkeys(problems)))
+
+
+def _problems(
+    part: str,
+    corpus: Corpus,
+    class_names: Sequence[str],
+    n_way: int | tuple[int, int],
+    k_shot: int | tuple[int, int],
+    n_query: int,
+) -> list[str]:
+    try:
+        EpisodeSampler(corpus, class_names, n_way=n_way, k_shot=k_shot, n_query=n_query)
+    except CorpusError as error:
+        return [f"{part} classes: {error}"]
+    return []
+
+
 def embed(
-    recipe: Recipe, corpus: Corpus, train_classes: Sequence[str], watcher: Watcher, device: str | None
+    recipe: Recipe, corpus: Corpus, train_classes: Sequence[str], progress: Progress, device: str | None
 ) -> tuple[Embedding, EmbeddedCorpus]:
     """The recipe's embedding on `device` (default: CUDA if there is one) and the corpus bound to it."""
     texts = [corpus.texts[row] for name in train_classes for row in corpus.rows_of(name)]
     embedding = build_embedding(recipe, texts).to(chosen_device(device))
-    return embedding, EmbeddedCorpus(corpus, embedding, progress=watcher.encoding)
+    return embedding, EmbeddedCorpus(corpus, embedding, progress=progress.texts_encoded)
 
 
-def test_episodes(
-    corpus: Corpus, class_names: Sequence[str], shape: dict[str, int], episodes: int, seed: int
+def draw_episodes(
+    corpus: Corpus, class_names: Sequence[str], shape: EpisodeShape, episodes: int, seed: int
 ) -> list[Episode]:
     """A corpus's own episodes where its tasks fix their support, else `episodes` drawn ones."""
     given = given_episodes(corpus, class_names)
     return given or EpisodeSampler(
-        corpus, class_names, n_way=shape["n_way"], k_shot=shape["k_shot"], n_query=shape["n_query"], seed=seed
+        corpus, class_names, n_way=shape.n_way, k_shot=shape.k_shot, n_query=shape.n_query, seed=seed
     ).take(0, episodes)
 
 
-def drawn_tests(bench: Bench) -> list[list[Episode]]:
-    """The final tests of a recipe: the same episodes for whatever is tested."""
-    wanted = bench.recipe.evaluate
-    shapes = bench.recipe.test_shapes()
-    return [test_episodes(bench.corpus, bench.split.test, shape, wanted.episodes, wanted.seed) for shape in shapes]
-
-
-def _bench_of_unseen(bench: Bench, recipe: Recipe, name: str, cache: Path) -> Bench:
-    """Another corpus under the trained embedding, all of its classes for testing."""
+def _open_unseen(recipe: Recipe, name: str, progress: Progress) -> Corpus:
     if name in (recipe.corpus.name, recipe.corpus.path, *recipe.corpus.also):
         raise ConfigError(f"[evaluate] unseen names '{name}', which is trained on; leave it out of one of them")
     corpus = Corpus.open(name)
-    bench.watcher.note(corpus.describe())
-    embedded = EmbeddedCorpus(corpus, bench.embedding, cache=cache, progress=bench.watcher.encoding)
-    split = ClassSplit((), (), corpus.class_names)
-    return replace(bench, corpus=corpus, split=split, embedded=embedded)
+    progress.message(corpus.describe())
+    return corpus

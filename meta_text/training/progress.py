@@ -1,17 +1,16 @@
-"""What a caller may show of a run while it goes on."""
+"""What a run tells its caller while it goes on."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from meta_text.training.trainer import TrainState
+from meta_text.training.trainer import TrainState as TrainState
 
 
-@dataclass
-class Watcher:
-    """What a caller may show of a run while it goes on."""
+@dataclass(frozen=True)
+class Progress:
+    """Functions that a run calls while it goes on; by default they do nothing."""
 
-    note: Callable[[str], None] = lambda line: None
-    encoding: Callable[[int, int], None] | None = None
-    training: Callable[[str, TrainState], None] = lambda learner, state: None
-    classifying: Callable[[int], None] = lambda done: None
-    testing: Callable[[str, int, int], None] = lambda learner, done, total: None
+    message: Callable[[str], None] = lambda line: None
+    texts_encoded: Callable[[int, int], None] | None = None  # done, total
+    step_trained: Callable[[str, TrainState], None] = lambda learner, state: None
+    episodes_tested: Callable[[str, int, int], None] = lambda learner, done, total: None

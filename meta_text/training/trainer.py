@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from meta_text.config import saved_recipe
 from meta_text.corpus.class_split import ClassSplit
 from meta_text.corpus.episode import EpisodeSampler
 from meta_text.errors import ModelFileError
@@ -25,7 +26,6 @@ from meta_text.saving.model_folder import load_tensors, model_tensors, read_conf
 with needs("train", "meta-training"):
     from accelerate import Accelerator
 
-Progress = Callable[["TrainState"], None]
 SHARES = (0.75, 0.5)  # of the way from untrained to trained weights, tried after training
 VALIDATION_SEED = 10_007  # validation episodes are the same for every learner and seed of a recipe
 
@@ -35,9 +35,9 @@ class TrainState:
     """Where training stands; everything beside tensors that a resumed run needs."""
 
     step: int = 0
-    loss: float = float("nan")
-    validation: float = float("nan")  # accuracy of the newest validation, a fraction
-    best: float = -1.0
+    loss: float | None = None  # None: no step was taken
+    validation: float | None = None  # accuracy of the newest validation, a fraction; None: none was done
+    best: float | None = None
     best_step: int = 0
     stale: int = 0  # validations since the best one
     seconds: float = 0.0
@@ -56,7 +56,7 @@ class Trainer:
     embedded: EmbeddedCorpus
     split: ClassSplit
     out: Path | None = None
-    progress: Progress = lambda state: None
+    on_step: Callable[[TrainState], None] = lambda state: None
     state: TrainState = field(default_factory=TrainState)
 
     def __post_init__(self) -> None:
@@ -104,7 +104,7 @@ class Trainer:
         if self.state.step == 0 and settings.outer_steps > 0:
             self._validate()  # the untrained model is a candidate too
             self._log()
-            self.progress(self.state)
+            self.on_step(self.state)
         while self.state.step < steps and self.state.stale < settings.patience:
             loss = self._step(self.state.step)
             self.state = replace(self.state, step=self.state.step + 1, loss=loss, seconds=time.perf_counter() - started)
@@ -114,7 +114,7 @@ class Trainer:
                 self._checkpoint()
             else:
                 self._log()
-            self.progress(self.state)
+            self.on_step(self.state)
         if self.state.best_step > 0:
             self._draw_back()
         load_tensors(self.model, self.best_tensors, self.out or Path("the best weights"))
@@ -166,7 +166,7 @@ class Trainer:
 
     def _validate(self) -> None:
         accuracy = self._accuracy()
-        if accuracy > self.state.best:
+        if self.state.best is None or accuracy > self.state.best:
             self.best_tensors = model_tensors(self.model)
             self.state = replace(self.state, validation=accuracy, best=accuracy, best_step=self.state.step, stale=0)
         else:
@@ -182,7 +182,7 @@ class Trainer:
             between = {name: torch.lerp(start, best[name], share) for name, start in self.start_tensors.items()}
             load_tensors(self.model, between, Path("averaged weights"))
             accuracy = self._accuracy()
-            if accuracy > self.state.best:
+            if self.state.best is None or accuracy > self.state.best:
                 self.best_tensors, self.state = between, replace(self.state, best=accuracy, share=share)
 
     def _log(self) -> None:
@@ -214,11 +214,8 @@ class Trainer:
         recover(folder)
         if not (folder / "trainer.json").exists():
             raise ModelFileError(f"nothing to resume: no checkpoint in {self.out}; run once without --resume")
-        saved = read_config(folder)["recipe"]
-        if saved != json.loads(json.dumps(self.recipe.as_dict())):
-            changed = [
-                t for t, values in self.recipe.as_dict().items() if json.loads(json.dumps(values)) != saved.get(t)
-            ]
+        saved, ours = saved_recipe(read_config(folder)["recipe"]).as_dict(), self.recipe.as_dict()
+        if changed := [table for table, values in ours.items() if values != saved[table]]:
             raise ModelFileError(
                 f"{folder} was written by another recipe ([{'], ['.join(changed)}] differ); resume with that one, or choose another --out"
             )

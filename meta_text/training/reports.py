@@ -1,0 +1,150 @@
+"""What whole runs find out, with all that a reader needs to repeat it; `as_dict` is what `--json` writes."""
+
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import TypeAdapter
+
+from meta_text.config import Recipe
+from meta_text.model.results import Interval, Result
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """What a reader needs to repeat a figure."""
+
+    seed: int  # of the test episodes
+    train_seed: int
+    corpus: str
+    split: int | str
+    privileges: list[str]
+    recipe: dict[str, Any]
+    versions: dict[str, str]
+    hardware: str
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> "RunContext":
+        corpus = recipe.corpus
+        return cls(
+            seed=recipe.evaluate.seed,
+            train_seed=recipe.train.seed,
+            corpus=corpus.name or Path(corpus.path or "").name,
+            split=Path(corpus.split).name if isinstance(corpus.split, str) else corpus.split,
+            privileges=privileges(recipe, recipe.learner.label_names is True),
+            recipe=recipe.as_dict(),
+            versions={"torch": torch.__version__, "numpy": np.__version__, "python": platform.python_version()},
+            hardware=f"{torch.get_num_threads()} threads, {'cuda' if torch.cuda.is_available() else 'cpu'}",
+        )
+
+
+def privileges(recipe: Recipe, label_names: bool) -> list[str]:
+    """What a figure uses beside the labelled texts of each task and the train classes of the corpus."""
+    used = ["label names"] if label_names else []
+    if recipe.corpus.also:
+        used.append(f"other corpora ({', '.join(Path(name).name for name in recipe.corpus.also)})")
+    return used
+
+
+@dataclass(frozen=True)
+class TrainReport:
+    """A training run and its tests."""
+
+    results: tuple[Result, ...]
+    context: RunContext
+    validation_accuracy: float | None  # None: zero steps, so that nothing was validated
+    best_step: int
+    train_seconds: float
+    total_seconds: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """The first test's result, what the run was, and all results."""
+        return {
+            **self.results[0].as_dict(),
+            **asdict(self.context),
+            "validation_accuracy": self.validation_accuracy,
+            "best_step": self.best_step,
+            "train_seconds": self.train_seconds,
+            "total_seconds": self.total_seconds,
+            "results": [result.as_dict() for result in self.results],
+        }
+
+
+@dataclass(frozen=True)
+class EvaluationReport:
+    """The test of a saved model on a part of a corpus."""
+
+    result: Result
+    context: RunContext
+    classes: str
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**self.result.as_dict(), **asdict(self.context), "classes": self.classes}
+
+
+@dataclass(frozen=True)
+class ComparisonRow:
+    """One learner in one test of a comparison."""
+
+    result: Result
+    train_seconds: float
+    best_step: int | None  # None: nothing was trained
+    privileges: list[str]
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            **self.result.as_dict(),
+            "train_seconds": self.train_seconds,
+            "best_step": self.best_step,
+            "privileges": self.privileges,
+        }
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A learner less another one on the same episodes."""
+
+    learner: str
+    against: str
+    k_shot: int
+    label_names: bool
+    accuracy: Interval
+    f1_macro: Interval
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """Accuracy on the validation classes after an outer step."""
+
+    step: int
+    validation: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Learners on identical episodes, their paired differences and learning curves."""
+
+    rows: tuple[ComparisonRow, ...]
+    paired: tuple[Difference, ...]
+    curves: dict[str, list[CurvePoint]]
+    context: RunContext
+    total_seconds: float
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "results": [row.as_dict() for row in self.rows],
+            "paired": [asdict(difference) for difference in self.paired],
+            "curves": {learner: [asdict(point) for point in curve] for learner, curve in self.curves.items()},
+            **asdict(self.context),
+            "total_seconds": self.total_seconds,
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Comparison":
+        """What `as_dict` gave; pydantic's ValidationError says what is missing or of the wrong kind."""
+        nested = {**values, "context": values, "rows": [{**row, "result": row} for row in values["results"]]}
+        return TypeAdapter(cls).validate_python(nested)
