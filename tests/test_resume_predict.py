@@ -15,7 +15,7 @@ from meta_text import FewShotClassifier
 from meta_text.classify import predict_file as tables
 from meta_text.classify.predict_file import predict_file
 from meta_text.corpus.read_rows import read_rows
-from meta_text.errors import CorpusError
+from meta_text.errors import CorpusError, OutputError
 
 KILLED = """
 import os, signal, sys
@@ -77,11 +77,11 @@ def test_parts_of_another_run_are_refused(saved: Path, tmp_path: Path) -> None:
     source, target = tmp_path / "in.jsonl", tmp_path / "out.csv"
     killed(saved, target)
     classifier = FewShotClassifier.from_pretrained(saved, device="cpu")
-    with pytest.raises(CorpusError, match=r"parts of .*out.csv were made with another reject; use the same, or run"):
+    with pytest.raises(OutputError, match=r"parts of .*out.csv were made with another reject; use the same, or run"):
         predict_file(classifier, str(source), str(target), "text", 0.05, None, resume=True)
     source.write_text(source.read_text() + '{"text": "one more"}\n')
     other = FewShotClassifier(MODEL, device="cpu").fit(TEXTS[:5], LABELS[:5])
-    with pytest.raises(CorpusError, match="made with another input and classifier"):
+    with pytest.raises(OutputError, match="made with another input and classifier"):
         predict_file(other, str(source), str(target), "text", None, None, resume=True)
     assert predict_file(other, str(source), str(target), "text", None, None) == 4  # starts over
     assert len(list(read_rows(target))) == 21

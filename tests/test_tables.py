@@ -18,7 +18,7 @@ from meta_text.classify.input_rows import InputRow, chunks, input_rows
 from meta_text.classify.predict_file import predict_file
 from meta_text.cli.app import main
 from meta_text.corpus.read_rows import read_rows
-from meta_text.errors import CorpusError
+from meta_text.errors import CorpusError, OutputError
 
 GOOD = ["a red wine", "flat tyre", "more wine", "tyre pressure"]
 
@@ -139,7 +139,7 @@ def test_missing_column_and_unknown_kinds(classifier: FewShotClassifier, tmp_pat
         match=r"no column 'text' \(found: body\); name the column, perhaps --text body \(text='body' in Python\)",
     ):
         list(input_rows(str(tmp_path / "in.csv")))
-    with pytest.raises(CorpusError, match=r"unknown kind '\.xls'"):
+    with pytest.raises(OutputError, match=r"unknown kind '\.xls'"):
         predict_file(classifier, "-", "out.xls", "text", None, None)
     with pytest.raises(CorpusError, match="no such file"):
         list(input_rows(str(tmp_path / "none.jsonl")))

@@ -1,117 +1,29 @@
 """Files of texts to classify, chunk by chunk: bad rows are told apart, not fatal; no more than a chunk is held in memory.
 
-A file's answers are kept as parts, one a chunk, in a hidden folder beside the target until all are there, so a run
-that was killed can go on.
+The answers stand beside the columns of the input. They are kept as parts in a hidden folder beside the target until
+all are there, so a run that was killed can go on.
 """
 
-import csv
 import json
-import shutil
+import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
-from itertools import islice
+from dataclasses import dataclass
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
+from meta_text.classify.answer_parts import Parts, Record, json_line, kind_written
+from meta_text.classify.answer_table import answer_types, column_types
 from meta_text.classify.classifier import FewShotClassifier
 from meta_text.classify.input_rows import CHUNK_ROWS, STDIN, InputRow, chunks, input_rows
-from meta_text.errors import CorpusError
+from meta_text.corpus.read_rows import column_names
+from meta_text.corpus.table_row import heading_of
+from meta_text.corpus.text_lines import Note
+from meta_text.errors import OutputError
 
-Answer = tuple[str | None, Any, float | None]  # text, label and probability; None where there is none
-COLUMNS = ("text", "label", "probability")
-
-
-class Parts:
-    """Answers on their way to a CSV, JSONL or Parquet file, a part a chunk, in `.NAME.parts` beside it.
-
-    `run` says what the answers depend on; parts of another run are refused (CorpusError) when resuming, and
-    deleted when starting anew.
-    """
-
-    def __init__(self, target: str, run: dict[str, Any], *, resume: bool) -> None:
-        self.target = Path(target)
-        self.kind = self.target.suffix.lstrip(".")
-        if self.kind not in ("csv", "jsonl", "parquet"):
-            raise CorpusError(f"{target}: unknown kind '.{self.kind}'; .csv, .jsonl and .parquet are written")
-        if not self.target.parent.is_dir():
-            raise CorpusError(f"{target}: there is no folder {self.target.parent}; make it first")
-        self.folder = self.target.with_name(f".{self.target.name}.parts")
-        about = self.folder / "run.json"
-        if resume:
-            self._check(about, run)
-        else:
-            shutil.rmtree(self.folder, ignore_errors=True)
-            self.folder.mkdir(parents=True)
-            about.write_text(json.dumps(run), encoding="utf-8")
-
-    def _check(self, about: Path, run: dict[str, Any]) -> None:
-        if not about.exists():
-            raise CorpusError(f"nothing to resume: no parts of {self.target}; run once without --resume")
-        before = json.loads(about.read_text("utf-8"))
-        changed = [key for key in run if before.get(key) != json.loads(json.dumps(run[key]))]
-        if changed:
-            raise CorpusError(
-                f"the parts of {self.target} were made with another {' and '.join(changed)}; "
-                "use the same, or run without --resume to start over"
-            )
-
-    def finished(self) -> list[Path]:
-        """The parts that are whole, in order."""
-        return sorted(self.folder.glob(f"*.{self.kind}"))
-
-    def add(self, number: int, answers: list[Answer], problems: list[dict[str, Any]]) -> None:
-        """A chunk's answers, whole or not at all."""
-        with open(self.folder / f"{number:08d}.problems", "w", encoding="utf-8") as file:
-            file.writelines(json.dumps(problem) + "\n" for problem in problems)
-        partial = self.folder / f"{number:08d}.partial"
-        if self.kind == "parquet":
-            import pyarrow
-            import pyarrow.parquet
-
-            types = (pyarrow.string(), pyarrow.string(), pyarrow.float64())
-            schema = pyarrow.schema(list(zip(COLUMNS, types, strict=True)))
-            rows = [{"text": t, "label": None if y is None else str(y), "probability": p} for t, y, p in answers]
-            pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows, schema=schema), partial)
-        else:
-            with open(partial, "w", encoding="utf-8", newline="") as file:
-                if self.kind == "csv":
-                    head = [COLUMNS] if number == 0 else []
-                    csv.writer(file).writerows([*head, *(["" if v is None else v for v in row] for row in answers)])
-                else:
-                    file.writelines(map(_json_line, answers))
-        partial.rename(partial.with_suffix(f".{self.kind}"))
-
-    def join(self, errors: Path | None) -> int:
-        """All parts as one file, under its name only when whole; returns how many rows had a problem."""
-        whole = self.folder / "whole.partial"
-        if self.kind == "parquet":
-            import pyarrow.parquet
-
-            parts = self.finished()
-            with pyarrow.parquet.ParquetWriter(whole, pyarrow.parquet.read_schema(parts[0])) as writer:
-                for part in parts:
-                    writer.write_table(pyarrow.parquet.read_table(part))
-        else:
-            _concatenate(self.finished(), whole)
-        problems = sorted(self.folder.glob("*.problems"))
-        if errors is not None:
-            _concatenate(problems, errors)
-        count = sum(path.read_bytes().count(b"\n") for path in problems)
-        whole.replace(self.target)
-        shutil.rmtree(self.folder)
-        return count
-
-
-def _concatenate(parts: Iterable[Path], whole: Path) -> None:
-    with open(whole, "wb") as file:
-        for part in parts:
-            with open(part, "rb") as read:
-                shutil.copyfileobj(read, file)
-
-
-def _json_line(answer: Answer) -> str:
-    return json.dumps(dict(zip(COLUMNS, answer, strict=True)), ensure_ascii=False) + "\n"
+PARTS_FORMAT = 2  # of the parts of a run; those of another format cannot be gone on with
 
 
 def predict_file(
@@ -125,46 +37,142 @@ def predict_file(
     on_bad_row: Callable[[InputRow], None] = lambda row: None,
     *,
     resume: bool = False,
+    separator: str | None = None,
+    encoding: str | None = None,
+    note: Note | None = None,
 ) -> int:
     """Answer every row in order, at constant memory; returns how many rows had no readable text.
 
-    Such a row keeps its place with no label, and its number and problem go to `errors` (JSON lines). With
-    resume=True a run that was killed goes on after the last whole chunk of its output; CorpusError where the
-    input, the classes or an option have changed since.
+    An output row is the input's row with two columns more (see `answer_columns`). A row without a readable text
+    keeps its place with no label, and its number and problem go to `errors` (JSON lines). A guessed separator or
+    encoding goes to `note`; without it nothing is guessed. With resume=True a run that was killed goes on after
+    the last whole chunk of its output. Raises OutputError for a target that cannot be written, or that is the input,
+    and where the input, the classes or an option have changed since the run to go on with.
     """
+    check_outputs(source, target, errors, resume=resume)
+    source, errors = _expanded(source), None if errors is None else errors.expanduser()
+    told: dict[str, None] = {}
+
+    def tell_once(line: str) -> None:
+        if note is not None and line not in told:
+            note(line)
+        told[line] = None
+
+    how: dict[str, Any] = {"separator": separator, "encoding": encoding, "note": None if note is None else tell_once}
+    answering = Answering(classifier, column, reject, on_bad_row)
+    if source == STDIN and target == STDIN:
+        return _to_stdout(answering, source, how, errors, progress)
+    if source != STDIN:
+        answering = answering.beside(column_names(source, (column,), **how))
     if target == STDIN:
-        if resume:
-            raise CorpusError("standard output keeps nothing to resume from; name a file with --output")
-        return _predict_to_stdout(classifier, source, column, reject, errors, progress, on_bad_row)
-    if resume and source == STDIN:
-        raise CorpusError("standard input cannot be read again from where it stopped; name a file with --input")
+        return _to_stdout(answering, source, how, errors, progress)
+    path = Path(target).expanduser()
     run = {"input": _identity(source), "column": column, "reject": reject, "classifier": classifier.fingerprint()}
-    parts = Parts(target, run | {"chunk size": CHUNK_ROWS}, resume=resume)
+    run |= {"separator": separator, "encoding": encoding, "chunk size": CHUNK_ROWS, "version": PARTS_FORMAT}
+    if source == STDIN:
+        answering = answering.beside([column])
+    parts = Parts(path, run, answering.columns, _types(source, path, answering), resume=resume)
     number = len(parts.finished())
-    rows = islice(input_rows(source, column), number * CHUNK_ROWS, None)
+    rows = islice(input_rows(source, column, **how), number * CHUNK_ROWS, None)
     done = number * CHUNK_ROWS
     while (chunk := list(islice(rows, CHUNK_ROWS))) or number == 0:
-        parts.add(number, *_answer(classifier, chunk, reject, on_bad_row))
+        parts.add(number, *answering.answer(chunk))
         number, done = number + 1, done + len(chunk)
         progress(done)
     return parts.join(errors)
 
 
-def _predict_to_stdout(
-    classifier: FewShotClassifier,
-    source: str,
-    column: str,
-    reject: float | None,
-    errors: Path | None,
-    progress: Callable[[int], None],
-    on_bad_row: Callable[[InputRow], None],
+@dataclass(frozen=True)
+class Answering:
+    """How rows become output rows. Without `columns`, as in a pipe, each row's own columns decide."""
+
+    classifier: FewShotClassifier
+    column: str
+    reject: float | None
+    on_bad_row: Callable[[InputRow], None]
+    columns: tuple[str, ...] = ()
+    names: tuple[str, str] | None = None
+
+    def beside(self, input_columns: Sequence[str]) -> "Answering":
+        """The same with fixed columns: those of the input, then the answer's."""
+        heading = heading_of(self.column, input_columns)
+        own = [*input_columns] if heading else [*input_columns, self.column]
+        names = answer_columns(own)
+        options = (self.classifier, heading or self.column, self.reject, self.on_bad_row)
+        return Answering(*options, columns=(*own, *names), names=names)
+
+    def answer(self, chunk: list[InputRow]) -> tuple[list[Record], list[dict[str, Any]]]:
+        """An output row for each row, and the problems among them."""
+        texts = [row.text for row in chunk if row.text is not None]
+        answers = iter(self.classifier.answers(texts, self.reject) if texts else [])
+        records = [self._record(row, (None, None, None) if row.text is None else next(answers)) for row in chunk]
+        bad = [row for row in chunk if row.problem is not None]
+        for row in bad:
+            self.on_bad_row(row)
+        return records, [{"row": row.number, "problem": row.problem} for row in bad]
+
+    def _record(self, row: InputRow, answer: tuple[str | None, Any, float | None]) -> Record:
+        record = dict(row.cells)
+        if heading_of(self.column, record) is None:
+            record[self.column] = None
+        label, probability = self.names or answer_columns(record)
+        return {**record, label: answer[1], probability: answer[2]}
+
+
+def answer_columns(taken: Collection[str]) -> tuple[str, str]:
+    """Names for the answer beside the columns of the input: label and probability.
+
+    Where one of these is taken, in any case, both get a prefix: predicted_label and predicted_probability, then
+    predicted_2_label ...
+    """
+    folded = {name.casefold() for name in taken}
+    for number in count():
+        prefix = "" if number == 0 else "predicted_" if number == 1 else f"predicted_{number}_"
+        names = (f"{prefix}label", f"{prefix}probability")
+        if not folded & {*names}:
+            break
+    return names
+
+
+def check_outputs(source: str, target: str, errors: Path | None, *, resume: bool = False) -> None:
+    """Raises OutputError, before anything is opened, for files that cannot be written or that are one another."""
+    if target == STDIN and resume:
+        raise OutputError("standard output keeps nothing to resume from; name a file with --output")
+    if resume and source == STDIN:
+        raise OutputError("standard input cannot be read again from where it stopped; name a file with --input")
+    given = {"--input": source, "--output": target, "--errors": None if errors is None else str(errors)}
+    files = {option: Path(_expanded(name)) for option, name in given.items() if name not in (None, STDIN) and name}
+    if "--output" in files:
+        kind_written(files["--output"])
+    for option in ("--output", "--errors"):
+        path = files.get(option)
+        if path is None:
+            continue
+        if path.is_dir():
+            raise OutputError(f"{option} {path} is a folder; name a file in it")
+        if not path.parent.is_dir():
+            raise OutputError(f"{path}: there is no folder {path.parent}; make it first")
+    for one, other in (("--output", "--input"), ("--errors", "--input"), ("--errors", "--output")):
+        if one in files and other in files and _is_same(files[one], files[other]):
+            raise OutputError(f"{one} {files[one]} is the file of {other}, which would be lost; name another file")
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    """The same file under whatever names: through links, or through paths of which one is not there yet."""
+    if one.exists() and other.exists():
+        return os.path.samefile(one, other)
+    return os.path.realpath(one) == os.path.realpath(other)
+
+
+def _to_stdout(
+    answering: Answering, source: str, how: dict[str, Any], errors: Path | None, progress: Callable[[int], None]
 ) -> int:
     bad, done = 0, 0
     with ExitStack() as stack:
         listed = stack.enter_context(open(errors, "w", encoding="utf-8")) if errors else None
-        for chunk in chunks(input_rows(source, column), source):
-            answers, problems = _answer(classifier, chunk, reject, on_bad_row)
-            sys.stdout.writelines(map(_json_line, answers))
+        for chunk in chunks(input_rows(source, answering.column, **how), source):
+            answers, problems = answering.answer(chunk)
+            sys.stdout.writelines(json_line(row).encode("utf-8", "replace").decode("utf-8") for row in answers)
             sys.stdout.flush()  # for whoever reads the other end of a pipe
             if listed is not None:
                 listed.writelines(json.dumps(problem) + "\n" for problem in problems)
@@ -173,20 +181,21 @@ def _predict_to_stdout(
     return bad
 
 
-def _answer(
-    classifier: FewShotClassifier, chunk: list[InputRow], reject: float | None, on_bad_row: Callable[[InputRow], None]
-) -> tuple[list[Answer], list[dict[str, Any]]]:
-    found = iter(classifier.answers([row.text for row in chunk if row.text is not None], reject))
-    answers: list[Answer] = [(None, None, None) if row.text is None else next(found) for row in chunk]
-    bad = [row for row in chunk if row.problem is not None]
-    for row in bad:
-        on_bad_row(row)
-    return answers, [{"row": row.number, "problem": row.problem} for row in bad]
+def _types(source: str, target: Path, answering: Answering) -> dict[str, Any]:
+    """Arrow types where the output is Parquet: the input's own, if it has any, and text for texts and labels."""
+    if kind_written(target) != "parquet":
+        return {}
+    known = column_types(Path(source)) if source.lower().endswith(".parquet") else {}
+    return answer_types(answering.column, answering.names or ("label", "probability")) | known
+
+
+def _expanded(name: str) -> str:
+    return name if name == STDIN else str(Path(name).expanduser())
 
 
 def _identity(source: str) -> list[Any]:
     """What tells a file from another one, or from itself after a change."""
     if source == STDIN or not Path(source).exists():
         return [source]
-    found = Path(source).stat()
-    return [str(Path(source).resolve()), found.st_size, found.st_mtime_ns]
+    status = Path(source).stat()
+    return [str(Path(source).resolve()), status.st_size, status.st_mtime_ns]

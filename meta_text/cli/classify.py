@@ -10,6 +10,10 @@ from meta_text.cli.console import bars, err_console, out_console
 
 # torch keeps up to 1,024 kernels, one a shape of batch, in each of two caches: a gigabyte over a long file
 BOUNDED_KERNELS = {"LRU_CACHE_CAPACITY": "16", "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "16"}
+Separator = Annotated[
+    str | None, typer.Option(help="What separates columns of a CSV: one character, or tab, semicolon, pipe.")
+]
+Encoding = Annotated[str | None, typer.Option(help="Encoding of a text file, such as utf-8 or cp1252.")]
 Device = Annotated[str | None, typer.Option(help="cpu or cuda; default: cuda if there is one.")]
 
 
@@ -23,6 +27,8 @@ def fit(
     without_texts: Annotated[
         bool, typer.Option("--without-texts", help="Do not keep the labelled texts: the classifier cannot be changed.")
     ] = False,
+    separator: Separator = None,
+    encoding: Encoding = None,
     device: Device = None,
 ) -> None:
     """Learn categories from a CSV, JSONL or Parquet file. MODEL is a folder, a Hub name, or `default`."""
@@ -34,7 +40,9 @@ def fit(
     if not support_file.is_file():
         what = "is a folder" if support_file.is_dir() else "does not exist"
         raise ValueError(f"{support_file} {what}; a CSV, JSONL or Parquet file of labelled texts is needed")
-    corpus = Corpus.open(support_file, text=text, label=label)
+    corpus = Corpus.open(
+        support_file, text=text, label=label, separator=separator, encoding=encoding, note=tell
+    )
     classifier = FewShotClassifier.from_pretrained(model, device=device, label_names=label_names)
     labels = [corpus.class_names[i] for i in corpus.labels]
     with bars() as bar:
@@ -71,6 +79,8 @@ def predict(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where a killed run of the same left --output.")
     ] = False,
+    separator: Separator = None,
+    encoding: Encoding = None,
     device: Device = None,
 ) -> None:
     """Classify texts with a classifier that `fit` made: in order, one answer a row."""
@@ -78,12 +88,14 @@ def predict(
         os.environ.setdefault(name, value)
     from meta_text.classify.classifier import FewShotClassifier
     from meta_text.classify.input_rows import InputRow
-    from meta_text.classify.predict_file import predict_file
+    from meta_text.classify.predict_file import check_outputs, predict_file
 
     if bool(texts) == (input_file is not None):
         raise ValueError("either TEXT arguments or --input FILE is needed, and not both")
     if texts and resume:
         raise ValueError("TEXT arguments leave nothing to resume; --resume goes with --input and --output")
+    if input_file is not None:
+        check_outputs(input_file, output_file, errors, resume=resume)  # before the model is loaded, not after
     classifier = FewShotClassifier.from_pretrained(folder, device=device)
     if classifier.meta_model.engine_note:
         err_console.print(classifier.meta_model.engine_note, style="dim")

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from meta_text.corpus.arrow_rows import parquet_rows
+from meta_text.corpus.arrow_rows import parquet_rows, parquet_schema
 from meta_text.corpus.csv_rows import csv_rows
 from meta_text.corpus.excel_rows import excel_rows
 from meta_text.corpus.json_rows import json_file_rows, json_line_rows
@@ -55,8 +55,9 @@ def table_rows(
     elif kind == ".xlsx":
         rows = excel_rows(path, note)
     else:
-        file = TextFile.open(path, encoding, note)
-        if kind in (".csv", ".tsv"):
+        is_csv = kind in (".csv", ".tsv")
+        file = TextFile.open(path, encoding, note if is_csv else None)  # JSON is UTF-8 (RFC 8259): nothing to guess
+        if is_csv:
             rows = csv_rows(file, columns, separator, note)
         else:
             rows = json_file_rows(file) if kind == ".json" else json_line_rows(file)
@@ -77,6 +78,30 @@ def read_rows(
             raise CorpusError(f"{path}, line {row.line}: {row.problem}")
         if row:
             yield row
+
+
+def column_names(
+    path: str | Path,
+    columns: Sequence[str] = (),
+    *,
+    separator: str | None = None,
+    encoding: str | None = None,
+    note: Note | None = None,
+) -> list[str]:
+    """The columns of a file in order: of its header or schema, or, in JSON, of all its objects."""
+    kind = kind_of(Path(path))
+    if kind == ".parquet" and Path(path).is_file():
+        return list(parquet_schema(Path(path)).names)
+    every: dict[str, None] = {}
+    try:
+        for row in table_rows(path, columns, separator=separator, encoding=encoding, note=note):
+            every.update(dict.fromkeys(() if isinstance(row, BadRow) else row))
+            if every and kind in (".csv", ".tsv", ".xlsx"):
+                break
+    except CorpusError:
+        if not every:
+            raise  # else it is told where the rows are read
+    return list(every)
 
 
 def _without_blank_end(rows: Iterator[Row | BadRow], path: Path, note: Note | None) -> Iterator[Row | BadRow]:

@@ -1,0 +1,112 @@
+"""Answers on their way to a file: parts of a chunk each, which become the file only when all are there."""
+
+import csv
+import json
+import math
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from meta_text.classify.answer_table import as_text, concatenate_tables, write_table
+from meta_text.errors import OutputError
+from meta_text.files import whole_file
+
+KINDS = ("csv", "jsonl", "parquet")
+Record = dict[str, Any]  # an output row: the input's cells, then the answer
+
+
+class Parts:
+    """Answers for a CSV, JSONL or Parquet file, one part per chunk, in `.NAME.parts` beside it.
+
+    `run` says what the answers depend on; parts of another run are refused (OutputError) when resuming, and
+    deleted when starting anew. `columns` are those of every row, in order.
+    """
+
+    def __init__(
+        self,
+        target: Path,
+        run: Mapping[str, Any],
+        columns: Sequence[str],
+        types: Mapping[str, Any] | None = None,
+        *,
+        resume: bool,
+    ) -> None:
+        self.target, self.columns, self.types = target, list(columns), types or {}
+        self.kind = kind_written(target)
+        self.folder = target.with_name(f".{target.name}.parts")
+        about = self.folder / "run.json"
+        if resume:
+            self._check(about, run)
+        else:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self.folder.mkdir(parents=True)
+            with whole_file(about) as partial:
+                partial.write_text(json.dumps(run), encoding="utf-8")
+
+    def _check(self, about: Path, run: Mapping[str, Any]) -> None:
+        if not about.exists():
+            raise OutputError(f"nothing to resume: no parts of {self.target}; run once without --resume")
+        before = json.loads(about.read_text("utf-8"))
+        changed = [key for key in run if before.get(key) != json.loads(json.dumps(run[key]))]
+        if changed:
+            raise OutputError(
+                f"the parts of {self.target} were made with another {' and '.join(changed)}; "
+                "use the same, or run without --resume to start over"
+            )
+
+    def finished(self) -> list[Path]:
+        """The parts that are whole, in order."""
+        return sorted(self.folder.glob(f"*.{self.kind}"))
+
+    def add(self, number: int, answers: list[Record], problems: list[dict[str, Any]]) -> None:
+        """A chunk's answers, whole or not at all."""
+        with open(self.folder / f"{number:08d}.problems", "w", encoding="utf-8", errors="replace") as file:
+            file.writelines(json.dumps(problem) + "\n" for problem in problems)
+        partial = self.folder / f"{number:08d}.partial"
+        if self.kind == "parquet":
+            write_table(answers, self.columns, self.types, partial)
+        else:
+            # a lone surrogate, which UTF-8 does not have, is written as a question mark
+            with open(partial, "w", encoding="utf-8", errors="replace", newline="") as file:
+                if self.kind == "csv":
+                    writer = csv.writer(file)
+                    writer.writerows([self.columns] if number == 0 else [])
+                    writer.writerows([as_text(row.get(column)) for column in self.columns] for row in answers)
+                else:
+                    file.writelines(map(json_line, answers))
+        partial.rename(partial.with_suffix(f".{self.kind}"))
+
+    def join(self, errors: Path | None) -> int:
+        """All parts as one file, under its name only when whole; returns how many rows had a problem."""
+        whole = self.folder / "whole.partial"
+        (concatenate_tables if self.kind == "parquet" else concatenate)(self.finished(), whole)
+        problems = sorted(self.folder.glob("*.problems"))
+        if errors is not None:
+            concatenate(problems, errors)
+        count = sum(path.read_bytes().count(b"\n") for path in problems)
+        whole.replace(self.target)
+        shutil.rmtree(self.folder)
+        return count
+
+
+def kind_written(target: Path) -> str:
+    """The format that a file's name stands for. Raises OutputError for one that is not written."""
+    kind = target.suffix.lower().lstrip(".")
+    if kind not in KINDS:
+        raise OutputError(f"{target}: unknown kind '{target.suffix}'; .csv, .jsonl and .parquet are written")
+    return kind
+
+
+def concatenate(parts: Iterable[Path], whole: Path) -> None:
+    """The bytes of all parts, one after another."""
+    with open(whole, "wb") as file:
+        for part in parts:
+            with open(part, "rb") as read:
+                shutil.copyfileobj(read, file)
+
+
+def json_line(record: Record) -> str:
+    """An output row as a line of JSON; NaN, which JSON does not have, is null."""
+    plain = {key: None if isinstance(v, float) and math.isnan(v) else v for key, v in record.items()}
+    return json.dumps(plain, ensure_ascii=False, default=as_text) + "\n"

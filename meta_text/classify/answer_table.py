@@ -1,0 +1,103 @@
+"""Answers as Parquet: chunk by chunk, with one type for each column in the end."""
+
+import datetime
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from meta_text.corpus.arrow_rows import class_label_names, parquet_schema
+from meta_text.extras import needs
+
+
+def column_types(source: Path) -> dict[str, Any]:
+    """The Arrow types of a Parquet file's columns; those of class labels, whose names are read, are left out."""
+    schema = parquet_schema(source)
+    named = class_label_names(schema.metadata or {})
+    return {field.name: field.type for field in schema if field.name not in named}
+
+
+def answer_types(column: str, names: tuple[str, str]) -> dict[str, Any]:
+    """The Arrow types of a text column and of the answer beside it."""
+    with needs("parquet", "writing Parquet"):
+        import pyarrow
+
+    label, probability = names
+    return {column: pyarrow.string(), label: pyarrow.string(), probability: pyarrow.float64()}
+
+
+def write_table(
+    rows: Sequence[Mapping[str, Any]], columns: Sequence[str], types: Mapping[str, Any], path: Path
+) -> None:
+    """Rows as a Parquet file; a column without a type gets that of its values."""
+    with needs("parquet", "writing Parquet"):
+        import pyarrow
+        import pyarrow.parquet
+
+    arrays = [_array([row.get(column) for row in rows], types.get(column)) for column in columns]
+    pyarrow.parquet.write_table(pyarrow.table(arrays, names=list(columns)), path)
+
+
+def concatenate_tables(parts: Sequence[Path], whole: Path) -> None:
+    """All parts as one Parquet file, at the memory of one; a column whose types do not go together becomes text."""
+    import pyarrow
+    import pyarrow.parquet
+
+    schemas = [pyarrow.parquet.read_schema(part) for part in parts]
+    schema = pyarrow.schema([(name, _common([s.field(name).type for s in schemas])) for name in schemas[0].names])
+    with pyarrow.parquet.ParquetWriter(whole, schema) as writer:
+        for part in parts:
+            table = pyarrow.parquet.read_table(part)
+            arrays = [_cast(table.column(field.name), field.type) for field in schema]
+            writer.write_table(pyarrow.table(arrays, schema=schema))
+
+
+def _array(values: list[Any], kind: Any) -> Any:
+    import pyarrow
+
+    try:
+        return pyarrow.array(values, kind)
+    except (pyarrow.ArrowException, OverflowError, UnicodeEncodeError, TypeError):
+        return _text_array(values)
+
+
+def _text_array(values: Sequence[Any]) -> Any:
+    """Values of several kinds as text; a lone surrogate, which UTF-8 does not have, becomes a question mark."""
+    import pyarrow
+
+    texts = (None if value is None else as_text(value).encode("utf-8", "replace") for value in values)
+    return pyarrow.array([None if text is None else text.decode("utf-8") for text in texts], pyarrow.string())
+
+
+def _common(kinds: Sequence[Any]) -> Any:
+    import pyarrow
+
+    try:
+        schemas = [pyarrow.schema([("column", kind)]) for kind in kinds]
+        return pyarrow.unify_schemas(schemas, promote_options="permissive").field(0).type
+    except pyarrow.ArrowException:
+        return pyarrow.string()
+
+
+def _cast(column: Any, kind: Any) -> Any:
+    if column.type == kind:
+        return column
+    import pyarrow
+
+    try:
+        return _text_array(column.to_pylist()) if pyarrow.types.is_string(kind) else column.cast(kind)
+    except pyarrow.ArrowException:
+        return _array(column.to_pylist(), kind)
+
+
+def as_text(value: Any) -> str:
+    """A cell as CSV holds it: nothing for None, JSON for lists and objects, ISO 8601 for dates."""
+    if value is None:
+        return ""
+    if isinstance(value, list | tuple | dict):
+        return json.dumps(value, ensure_ascii=False, default=as_text)
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, datetime.date | datetime.time):
+        return value.isoformat()
+    return str(value)
