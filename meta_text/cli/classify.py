@@ -17,6 +17,11 @@ Encoding = Annotated[str | None, typer.Option(help="Encoding of a text file, suc
 Device = Annotated[str | None, typer.Option(help="cpu or cuda; default: cuda if there is one.")]
 
 
+def _tell(line: str) -> None:
+    """What was guessed about a file, on stderr."""
+    err_console.print(line, style="dim", markup=False, highlight=False)
+
+
 def fit(
     model: str,
     support_file: Path,
@@ -40,9 +45,7 @@ def fit(
     if not support_file.is_file():
         what = "is a folder" if support_file.is_dir() else "does not exist"
         raise ValueError(f"{support_file} {what}; a CSV, JSONL or Parquet file of labelled texts is needed")
-    corpus = Corpus.open(
-        support_file, text=text, label=label, separator=separator, encoding=encoding, note=tell
-    )
+    corpus = Corpus.open(support_file, text=text, label=label, separator=separator, encoding=encoding, note=_tell)
     classifier = FewShotClassifier.from_pretrained(model, device=device, label_names=label_names)
     labels = [corpus.class_names[i] for i in corpus.labels]
     with bars() as bar:
@@ -115,7 +118,20 @@ def predict(
         def show(done: int) -> None:
             bar("classify", f"classified {done} texts", done, None)
 
-        bad = predict_file(classifier, input_file or "-", output_file, text, reject, errors, show, note, resume=resume)
+        bad = predict_file(
+            classifier,
+            input_file or "-",
+            output_file,
+            text,
+            reject,
+            errors,
+            show,
+            note,
+            resume=resume,
+            separator=separator,
+            encoding=encoding,
+            note=_tell,
+        )
     if bad:
         numbers = ", ".join(str(row.number) for row in unread) + (", ..." if bad > len(unread) else "")
         where = (
