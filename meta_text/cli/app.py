@@ -1,37 +1,85 @@
-"""The command line: parse, call, print. Exit code 0 done, 2 the user's mistake, 1 a fault of ours."""
+"""The command line: parse, call, print. Exit code 0: done; 2: a mistake of the user's; 1: a fault of ours."""
 
+import codecs
+import io
 import sys
-from collections.abc import Callable
-from typing import Any
+from typing import Annotated, NoReturn
 
 import typer
 
-from meta_text.cli import classify, train
+import meta_text
+from meta_text.cli import classify, recipes, train
 from meta_text.cli.console import err_console
-from meta_text.cli.recipes import recipes
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+# without rich markup: it would take words in brackets, such as [compare], out of the help
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 for command in (
-    train.train,
-    train.evaluate,
-    train.compare,
     classify.fit,
     classify.predict,
     classify.export,
     classify.push,
+    train.train,
+    train.evaluate,
+    train.compare,
     train.demo,
 ):
     app.command()(command)
-app.add_typer(recipes, name="recipes")
+recipe_commands = typer.Typer(rich_markup_mode=None, help="List the recipes that come with the package, or copy one.")
+recipe_commands.command("list")(recipes.list_recipes)
+recipe_commands.command("copy")(recipes.copy)
+app.add_typer(recipe_commands, name="recipes")
 
 
-def main(run: Callable[[], Any] = app) -> None:
+def show_version(asked: bool) -> bool:
+    if asked:
+        typer.echo(meta_text.__version__)
+        raise typer.Exit
+    return asked
+
+
+@app.callback()
+def meta_text_command(
+    version: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Few-shot text classification that learns how to learn."""
+
+
+def main() -> None:
     """The `meta-text` command."""
+    _write_utf8()
     try:
-        run()
+        sys.exit(app(sys.argv[1:] or ["--help"], standalone_mode=False, prog_name="meta-text"))
     except SystemExit as stop:
         # who reads our output may stop early, as `head` does; the command line's library calls that a fault
         sys.exit(0 if isinstance(stop.__context__, BrokenPipeError) else stop.code)
-    except (ValueError, OSError) as error:
-        err_console.print(f"meta-text: {error}", markup=False, highlight=False)
-        sys.exit(2)
+    except typer.TyperException as error:
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context is not None else "meta-text"
+        _refuse(f"{error.format_message().rstrip('.')}; see `{command} --help`")
+    except ValueError as error:
+        _refuse(str(error))
+    except OSError as error:
+        _refuse(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error))
+
+
+def _write_utf8() -> None:
+    """Output is UTF-8 whatever the locale, and no text is too odd to be written."""
+    codecs.register_error("meta_text", _keep_or_escape)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="meta_text")
+
+
+def _keep_or_escape(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Bytes of an argument or file name that are not text go out as they came in; lone surrogates, as escapes."""
+    try:
+        return codecs.lookup_error("surrogateescape")(error)
+    except UnicodeError:
+        return codecs.lookup_error("backslashreplace")(error)
+
+
+def _refuse(message: str) -> NoReturn:
+    err_console.print(f"meta-text: {message}")
+    sys.exit(2)

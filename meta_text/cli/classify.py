@@ -7,28 +7,32 @@ from typing import Annotated
 import typer
 
 from meta_text.cli.console import bars, err_console, out_console
+from meta_text.cli.options import Classifier, Device, LabelNames, Model, path, path_option, word
+from meta_text.errors import InputError
 
 # torch keeps up to 1,024 kernels, one a shape of batch, in each of two caches: a gigabyte over a long file
 BOUNDED_KERNELS = {"LRU_CACHE_CAPACITY": "16", "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "16"}
 Separator = Annotated[
-    str | None, typer.Option(help="What separates columns of a CSV: one character, or tab, semicolon, pipe.")
+    str | None,
+    typer.Option(metavar="CHARACTER", help="What separates columns of a CSV: one character, or tab, semicolon, pipe."),
 ]
-Encoding = Annotated[str | None, typer.Option(help="Encoding of a text file, such as utf-8 or cp1252.")]
-Device = Annotated[str | None, typer.Option(help="cpu or cuda; default: cuda if there is one.")]
+Encoding = Annotated[str | None, typer.Option(metavar="NAME", help="Encoding of a text file, such as utf-8 or cp1252.")]
 
 
 def _tell(line: str) -> None:
     """What was guessed about a file, on stderr."""
-    err_console.print(line, style="dim", markup=False, highlight=False)
+    err_console.print(line, style="dim")
 
 
 def fit(
-    model: str,
-    support_file: Path,
-    out: Annotated[Path, typer.Option(help="Folder for the classifier.")],
-    label_names: Annotated[bool, typer.Option("--label-names", help="Use class names as a prior.")] = False,
-    text: Annotated[str, typer.Option(help="Column of texts.")] = "text",
-    label: Annotated[str, typer.Option(help="Column of labels.")] = "label",
+    model: Model,
+    support_file: Annotated[
+        Path, typer.Argument(parser=path, metavar="FILE", help="CSV, JSONL or Parquet file of labelled texts.")
+    ],
+    out: Annotated[Path, path_option("--out", "Folder for the classifier.", "FOLDER")],
+    label_names: LabelNames = False,
+    text: Annotated[str, typer.Option(metavar="COLUMN", help="Column of texts.")] = "text",
+    label: Annotated[str, typer.Option(metavar="COLUMN", help="Column of labels.")] = "label",
     without_texts: Annotated[
         bool, typer.Option("--without-texts", help="Do not keep the labelled texts: the classifier cannot be changed.")
     ] = False,
@@ -36,7 +40,7 @@ def fit(
     encoding: Encoding = None,
     device: Device = None,
 ) -> None:
-    """Learn categories from a CSV, JSONL or Parquet file. MODEL is a folder, a Hub name, or `default`."""
+    """Learn categories from a file of labelled texts."""
     from meta_text.classify.classifier import FewShotClassifier
     from meta_text.corpus.corpus import Corpus
     from meta_text.files import check_target
@@ -44,7 +48,7 @@ def fit(
     check_target(out)
     if not support_file.is_file():
         what = "is a folder" if support_file.is_dir() else "does not exist"
-        raise ValueError(f"{support_file} {what}; a CSV, JSONL or Parquet file of labelled texts is needed")
+        raise InputError(f"{support_file} {what}; a CSV, JSONL or Parquet file of labelled texts is needed")
     corpus = Corpus.open(support_file, text=text, label=label, separator=separator, encoding=encoding, note=_tell)
     classifier = FewShotClassifier.from_pretrained(model, device=device, label_names=label_names)
     labels = [corpus.class_names[i] for i in corpus.labels]
@@ -62,23 +66,25 @@ def fit(
             line = (
                 f"mislabelled? {doubt.label!r}, rather {doubt.guess!r} ({100 * doubt.probability:.0f} %): {doubt.text}"
             )
-            out_console.print(line, markup=False)
+            out_console.print(line)
 
 
 def predict(
-    folder: str,
-    texts: Annotated[list[str] | None, typer.Argument(help="Texts to classify.")] = None,
+    folder: Classifier,
+    texts: Annotated[list[str] | None, typer.Argument(metavar="TEXT", help="Texts to classify.")] = None,
     input_file: Annotated[
-        str | None, typer.Option("--input", metavar="FILE", help="CSV, JSONL or Parquet; - reads standard input.")
+        str | None,
+        typer.Option("--input", parser=word, metavar="FILE", help="CSV, JSONL or Parquet; - reads standard input."),
     ] = None,
     output_file: Annotated[
-        str, typer.Option("--output", metavar="FILE", help="CSV, JSONL or Parquet; - writes JSON lines.")
+        str, typer.Option("--output", parser=word, metavar="FILE", help="CSV, JSONL or Parquet; - writes JSON lines.")
     ] = "-",
-    text: Annotated[str, typer.Option(help="Column of texts.")] = "text",
+    text: Annotated[str, typer.Option(metavar="COLUMN", help="Column of texts.")] = "text",
     reject: Annotated[
-        float | None, typer.Option(help="Answer null for texts like no class, at this false-reject rate.")
+        float | None,
+        typer.Option(metavar="RATE", help="Answer null for texts like no class, at this false-reject rate."),
     ] = None,
-    errors: Annotated[Path | None, typer.Option(help="File for rows that could not be read.")] = None,
+    errors: Annotated[Path | None, path_option("--errors", "List rows that could not be read in this file.")] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where a killed run of the same left --output.")
     ] = False,
@@ -86,7 +92,8 @@ def predict(
     encoding: Encoding = None,
     device: Device = None,
 ) -> None:
-    """Classify texts with a classifier that `fit` made: in order, one answer a row."""
+    """Classify texts with a classifier that `fit` made. Answers come in order, one per row."""
+    texts = [_as_utf8(text) for text in texts or ()]
     for name, value in BOUNDED_KERNELS.items():  # read when torch first computes
         os.environ.setdefault(name, value)
     from meta_text.classify.classifier import FewShotClassifier
@@ -94,9 +101,9 @@ def predict(
     from meta_text.classify.predict_file import check_outputs, predict_file
 
     if bool(texts) == (input_file is not None):
-        raise ValueError("either TEXT arguments or --input FILE is needed, and not both")
+        raise InputError("either TEXT arguments or --input FILE is needed, and not both")
     if texts and resume:
-        raise ValueError("TEXT arguments leave nothing to resume; --resume goes with --input and --output")
+        raise InputError("TEXT arguments leave nothing to resume; --resume goes with --input and --output")
     if input_file is not None:
         check_outputs(input_file, output_file, errors, resume=resume)  # before the model is loaded, not after
     classifier = FewShotClassifier.from_pretrained(folder, device=device)
@@ -137,14 +144,25 @@ def predict(
         where = (
             f"see {errors}" if errors else f"row {numbers} ({unread[0].problem}); name a file with --errors to list all"
         )
-        err_console.print(f"{bad} rows could not be read and have no label: {where}", markup=False, highlight=False)
+        err_console.print(f"{bad} rows could not be read and have no label: {where}")
+
+
+def _as_utf8(argument: str) -> str:
+    """An argument read as UTF-8, if its bytes are that, whatever the locale made of them."""
+    try:
+        return os.fsencode(argument).decode("utf-8")
+    except UnicodeError:
+        return argument
 
 
 def export(
-    folder: str,
-    out: Annotated[Path, typer.Option(metavar="FILE.onnx", help="The file to write.")],
+    folder: Classifier,
+    out: Annotated[Path, path_option("--out", "The file to write.", "FILE.onnx")],
 ) -> None:
-    """Write a classifier as one ONNX file: token ids in, probabilities out, tokenizer and labels in its metadata."""
+    """Write a classifier as one ONNX file.
+
+    It takes token ids and gives probabilities; tokenizer and labels are in its metadata.
+    """
     from meta_text.classify.classifier import FewShotClassifier
 
     FewShotClassifier.from_pretrained(folder, device="cpu").export_onnx(out)
@@ -152,16 +170,18 @@ def export(
 
 
 def push(
-    folder: str,
-    repo_id: str,
-    private: Annotated[bool, typer.Option("--private")] = False,
+    folder: Classifier,
+    repo_id: Annotated[str, typer.Argument(metavar="REPOSITORY", help="Its name on the Hub, such as user/model.")],
+    private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
     embed: Annotated[bool, typer.Option("--embed", help="Publish the embedding's weights too.")] = False,
     include_support: Annotated[
         bool, typer.Option("--include-support", help="Publish the labelled texts too; they may be private.")
     ] = False,
-    branch: Annotated[str | None, typer.Option(help="Publish on this branch; it is made if it is not there.")] = None,
+    branch: Annotated[
+        str | None, typer.Option(metavar="BRANCH", help="Publish on this branch; it is created if needed.")
+    ] = None,
 ) -> None:
-    """Publish a model or classifier on the Hugging Face Hub, in one commit."""
+    """Publish a model or classifier on the Hugging Face Hub. All of it goes there in one commit."""
     from meta_text.classify.classifier import FewShotClassifier
 
     classifier = FewShotClassifier.from_pretrained(folder)

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from meta_text.model.results import Result
     from meta_text.training.progress import Progress
 
-out_console, err_console = Console(soft_wrap=True), Console(stderr=True, soft_wrap=True)
+# plain text: paths, labels and texts may hold what rich would take for markup
+out_console = Console(soft_wrap=True, markup=False, highlight=False, emoji=False)
+err_console = Console(stderr=True, soft_wrap=True, markup=False, highlight=False, emoji=False)
 Bar = Callable[[str, str, int, int | None], None]  # key, text, done, total
 
 
@@ -25,7 +27,7 @@ Bar = Callable[[str, str, int, int | None], None]  # key, text, done, total
 def bars() -> Iterator[Bar]:
     """Progress bars on stderr, silent when that is not a terminal; each key has its own."""
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TextColumn("{task.completed}/{task.total}"),
         TimeRemainingColumn(),

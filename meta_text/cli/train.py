@@ -7,19 +7,16 @@ import typer
 from rich.table import Table
 
 from meta_text.cli.console import out_console, run_progress, show_results, write_json
-
-Sets = Annotated[
-    list[str] | None, typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Change one key of the recipe.")
-]
-JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the result as JSON.")]
-Recipe = Annotated[str, typer.Argument(help="A TOML file, or the name of a shipped recipe.")]
-Device = Annotated[str | None, typer.Option(help="cpu or cuda; default: cuda if there is one.")]
+from meta_text.cli.options import Device, JsonFile, LabelNames, Model, Recipe, Sets, path, path_option, word
+from meta_text.errors import InputError
 
 
 def train(
     recipe: Recipe,
     sets: Sets = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for the model, its history and checkpoints.")] = None,
+    out: Annotated[
+        Path | None, path_option("--out", "Folder for the model, its history and checkpoints.", "FOLDER")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in --out.")] = False,
     json_file: JsonFile = None,
     device: Device = None,
@@ -32,7 +29,7 @@ def train(
     if out is not None:
         check_target(out / "model")  # before the hours, not after
     elif resume:
-        raise ValueError("--resume without --out; name the folder of the run to go on with")
+        raise InputError("--resume without --out; name the folder of the run to go on with")
     read = load_recipe(recipe, sets or ())
     with run_progress(read.train.outer_steps) as progress:
         _, _, report = run_recipe(read, progress, out, resume=resume, device=device)
@@ -47,22 +44,25 @@ def train(
 
 
 def evaluate(
-    model: str,
-    corpus: Annotated[str, typer.Option(help="A known name, a folder, or a CSV/JSONL/Parquet file.")],
-    classes: Annotated[str, typer.Option(help="train, validation, test, or all.")] = "test",
+    model: Model,
+    corpus: Annotated[
+        str, typer.Option(parser=word, metavar="CORPUS", help="A known name, a folder, or a CSV/JSONL/Parquet file.")
+    ],
+    classes: Annotated[str, typer.Option(metavar="PART", help="train, validation, test, or all.")] = "test",
     split: Annotated[
-        str | None, typer.Option(help="A class-split file, or the number of one; default: as trained.")
+        str | None,
+        typer.Option(parser=word, metavar="SPLIT", help="A class-split file, or a number; default: as trained."),
     ] = None,
-    n_way: Annotated[int, typer.Option(min=2)] = 5,
-    k_shot: Annotated[int, typer.Option(min=1)] = 1,
-    n_query: Annotated[int, typer.Option(min=1)] = 5,
-    episodes: Annotated[int, typer.Option(min=1)] = 600,
-    seed: int = 0,
-    label_names: Annotated[bool, typer.Option("--label-names", help="Use class names as a prior.")] = False,
+    n_way: Annotated[int, typer.Option(min=2, help="Classes in each episode.")] = 5,
+    k_shot: Annotated[int, typer.Option(min=1, help="Labelled texts per class.")] = 1,
+    n_query: Annotated[int, typer.Option(min=1, help="Texts per class to classify.")] = 5,
+    episodes: Annotated[int, typer.Option(min=1, help="How many episodes to draw.")] = 600,
+    seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
+    label_names: LabelNames = False,
     json_file: JsonFile = None,
     device: Device = None,
 ) -> None:
-    """Test a saved model on episodes of any corpus. MODEL is a folder, a Hub name, or `default`."""
+    """Test a saved model on episodes of any corpus."""
     from meta_text.config import EpisodeShape
     from meta_text.saving.loading import find_folder
     from meta_text.training.run import evaluate_saved
@@ -86,13 +86,18 @@ def evaluate(
 
 def compare(
     recipe: Recipe,
-    learners: Annotated[str | None, typer.Option(help="Comma-separated names; default: [compare] learners.")] = None,
+    learners: Annotated[
+        str | None, typer.Option(metavar="NAMES", help="Comma-separated names; default: [compare] learners.")
+    ] = None,
     sets: Sets = None,
     json_file: JsonFile = None,
-    figure: Annotated[Path | None, typer.Option(help="Draw the accuracies, as PNG, SVG or PDF.")] = None,
+    figure: Annotated[Path | None, path_option("--figure", "Draw the accuracies, as PNG, SVG or PDF.")] = None,
     device: Device = None,
 ) -> None:
-    """Train several learners by one recipe and test them, and untrained baselines, on identical episodes."""
+    """Train several learners by one recipe and compare them.
+
+    All are tested on identical episodes, next to baselines that need no training.
+    """
     from meta_text.config import load_recipe
     from meta_text.model.build import check_learners
     from meta_text.training.comparison import compare as run_compare
@@ -119,11 +124,17 @@ def compare(
 
 def demo(
     folder: Annotated[
-        Path | None, typer.Argument(help="Folder with recipes/intent.toml; default: the shipped recipe.")
+        Path | None,
+        typer.Argument(
+            parser=path, metavar="FOLDER", help="Folder with recipes/intent.toml; default: the shipped recipe."
+        ),
     ] = None,
     sets: Sets = None,
 ) -> None:
-    """Meta-train on the small corpus, test on unseen categories, then learn three categories given on the spot."""
+    """Train on the small corpus, then learn three new categories.
+
+    Before that, the model is tested on categories that training did not see.
+    """
     from meta_text.classify.classifier import FewShotClassifier
     from meta_text.config import load_recipe
     from meta_text.training.run import run_recipe

@@ -1,0 +1,41 @@
+"""Arguments and options that several commands share, and paths as people type them."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def path(word: str) -> Path:
+    """A path with `~` expanded: the shell leaves it alone in `--out=~/model`."""
+    return Path(os.path.expanduser(word))
+
+
+def word(word: str) -> str:
+    """A word that may be a path (or a Hub name, `default`, `-`), with `~` expanded."""
+    return os.path.expanduser(word)
+
+
+def path_option(name: str, help: str, metavar: str = "FILE") -> Any:
+    return typer.Option(name, parser=path, metavar=metavar, help=help)
+
+
+Recipe = Annotated[
+    str, typer.Argument(parser=word, metavar="RECIPE", help="A TOML file, or the name of a shipped recipe.")
+]
+Model = Annotated[
+    str, typer.Argument(parser=word, metavar="MODEL", help="A folder, a Hub name such as user/model, or `default`.")
+]
+Classifier = Annotated[
+    str, typer.Argument(parser=word, metavar="FOLDER", help="A folder that `fit` or `train` wrote, or a Hub name.")
+]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Change one key of the recipe; may be given repeatedly."),
+]
+JsonFile = Annotated[Path | None, path_option("--json", "Write the result to this JSON file.")]
+Device = Annotated[
+    str | None, typer.Option(metavar="DEVICE", help="cpu, cuda or cuda:N; default: cuda if there is one.")
+]
+LabelNames = Annotated[bool, typer.Option("--label-names", help="Use the class names as a prior.")]
