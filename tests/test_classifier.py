@@ -16,6 +16,7 @@ from meta_text import FewShotClassifier
 from meta_text.config import EmbeddingConfig, EncoderConfig, LearnerConfig, Recipe
 from meta_text.embedding.embedding import Embedding
 from meta_text.learners import LEARNERS
+from meta_text.learners.uneven import even_shots
 from meta_text.model.adaptation import _likeness_without_itself
 from meta_text.model.build import build_model
 from meta_text.model.calibration import Calibration, Calibrations
@@ -164,7 +165,7 @@ def test_changes_are_reported() -> None:
         (lambda c: c.fit(["a", "b"], [["x", "z"], ["y"]]), "multi-label input is not supported"),
         (lambda c: c.fit([], []), "no text and no described class"),
         (lambda c: c.predict(["x"], reject=0.0), "reject=0.0"),
-        (lambda c: c.suggest(["x"], 0), "n=0 of 1 texts"),
+        (lambda c: c.suggest(["x"], 0), "n=0; the number of texts to suggest must be at least 1"),
     ],
 )
 def test_bad_input(act: object, message: str) -> None:
@@ -204,17 +205,41 @@ def test_pandas_numpy_and_class_label_are_taken() -> None:
         FewShotClassifier(MODEL).fit(table, LABELS)
 
 
-def test_oracle_likeness_without_itself_is_that_of_a_task_without_the_text() -> None:
-    for names in (False, True):
-        adapted = FewShotClassifier(small_model(), label_names=names).fit(TEXTS, LABELS).adaptation_
-        expected = []
-        for label, texts in adapted.support.items():
-            for text in texts if len(texts) > 1 else ():
-                expected.append(adapted.without(label, text).likeness([adapted.features[text]])[0])
-        found = _likeness_without_itself(
-            adapted.model, adapted.support, adapted.task["prototypes"], names, adapted.features
-        )
-        np.testing.assert_allclose(found, expected, atol=1e-5)
+@pytest.mark.parametrize("named", [False, True])
+@pytest.mark.parametrize("uneven", [False, True])
+def test_oracle_likeness_without_itself_by_taking_texts_out_one_by_one(named: bool, uneven: bool) -> None:
+    """Means over what is left, written out; "a glass of red" stands under two labels and is taken out of both."""
+    more = [("a glass of red", "car"), ("Dry  White wine", "wine")] + ([("row a boat", "boat")] if uneven else [])
+    texts, labels = [*TEXTS, *(text for text, _ in more)], [*LABELS, *(label for _, label in more)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        adapted = FewShotClassifier(small_model(), label_names=named).fit(texts, labels).adaptation_
+    groups = {label: list(one) for label, one in adapted.distinct.items()}
+    assert sorted(map(len, groups.values())) == ([1, 3, 4] if uneven else [3, 4])
+    x = {text: vector.double().numpy() for text, vector in adapted.features.items()}
+    weight = adapted.model.learner.log_name_weight.exp().item() if named else 0.0
+    names = dict(zip(groups, adapted.names or [""] * len(groups), strict=True))
+
+    def inverse(count: float) -> float:
+        return (count + weight**2) / (count + weight) ** 2
+
+    scatter = sum(((np.stack(v) - np.mean(v, 0)) ** 2).sum() for v in ([x[t] for t in one] for one in groups.values()))
+    s2 = (10 * 0.7 + scatter) / (10 + sum(map(len, groups.values())) - len(groups))
+    mean_inverse = np.mean([inverse(len(one)) for one in groups.values()])
+    as_even = even_shots([len(one) for one in groups.values()], weight)
+    expected = []
+    for texts_of in groups.values():
+        for text in texts_of if len(texts_of) > 1 else ():
+            alike = []
+            for other, held in groups.items():
+                rest = [t for t in held if t != text] if len(held) > 1 else held
+                total = sum(x[t] for t in rest) + (weight * x[names[other]] if named else 0)
+                mean = total / (len(rest) + weight)
+                less = inverse(as_even - 1) if len(rest) < len(held) else mean_inverse
+                alike.append(1 - ((x[text] - mean) ** 2).sum() + s2 * (inverse(len(rest)) - less))
+            expected.append(max(alike))
+    found = _likeness_without_itself(adapted.model, adapted.distinct, adapted.task, weight, as_even, adapted.features)
+    np.testing.assert_allclose(sorted(found), sorted(expected), atol=1e-5)
 
 
 def test_a_tasks_own_texts_correct_the_thresholds(tmp_path: Path) -> None:
@@ -263,8 +288,25 @@ def test_audit_finds_a_wrong_label() -> None:
     assert audit.low < audit.accuracy < audit.high
     assert audit.doubts[0].text == "tyre pressure is low again"
     assert audit.doubts[0].guess == "car"
-    with pytest.raises(ValueError, match="no class has two"):
-        FewShotClassifier(MODEL).fit(["a", "b"], ["x", "y"]).audit()
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_audit_of_few_texts_says_that_it_cannot_tell(count: int) -> None:
+    texts = ["where is my parcel", "refund please", "it never arrived", "I want my money back"][: 2 * count]
+    audit = FewShotClassifier(MODEL).fit(texts, ["d", "r"] * count).audit()
+    assert (audit.checked, audit.skipped, audit.doubts) == (0, 2 * count, ())
+    assert np.isnan(audit.accuracy)
+    assert audit.summary().startswith("too few texts to check the labels: no class has 3 different texts; label more")
+
+
+def test_audit_in_words() -> None:
+    audit = FewShotClassifier(MODEL).fit([*TEXTS, "sail", "mast"], [*LABELS, "boat", "boat"]).audit()
+    assert (audit.checked, audit.skipped) == (6, 2)
+    assert audit.summary() == (
+        f"leave-one-out accuracy {100 * audit.accuracy:.0f} % over 6 texts (95 % interval {100 * audit.low:.0f} to "
+        f"{100 * audit.high:.0f} %); 2 not checked, in classes with fewer than 3 different texts"
+    )
+    assert FewShotClassifier(MODEL, label_names=True).fit(["a", "b"], ["x", "y"]).audit().checked == 2
 
 
 def test_oracle_audit_interval_against_the_root_of_its_equation() -> None:

@@ -107,15 +107,15 @@ class Classes(NamedTuple):
 
 def report(before: Adaptation, after: Adaptation) -> list[ClassChange]:
     """What changed for the classes that were there before and have texts."""
-    stayed = [label for label, texts in before.support.items() if texts and label in after.support]
+    stayed = [label for label, texts in before.distinct.items() if texts and label in after.support]
     if not stayed:
         return []
-    parts = [before.features[text] for label in stayed for text in before.support[label]]
+    parts = [before.features[text] for label in stayed for text in before.distinct[label]]
     old_all, new_all = (task.probabilities(task.score(parts)) for task in (before, after))
     old_labels, new_labels = list(before.support), list(after.support)
     changes, start = [], 0
     for label in stayed:
-        end = start + len(before.support[label])
+        end = start + len(before.distinct[label])
         old, new, start = old_all[start:end], new_all[start:end], end
         i, j = old_labels.index(label), new_labels.index(label)
         moved = int(((old.argmax(1) == i) & (new.argmax(1) != j)).sum())

@@ -111,12 +111,11 @@ class FewShotClassifier(
         return auditing.audit(self._adapted())
 
     def suggest(self, X: Any, n: int = 10) -> list[int]:
-        """Positions in X of the n texts most worth labelling next: uncertain, and unlike one another.
+        """Positions in X of up to n texts most worth labelling next: uncertain, and unlike one another.
 
-        All of them where X has fewer.
+        Copies, of one another or of labelled texts, are left out.
         """
-        texts = check_texts(X)
-        return auditing.suggest(self._adapted(), texts, min(n, len(texts)))
+        return auditing.suggest(self._adapted(), check_texts(X), n)
 
     def add_class(self, label: Label, texts: Sequence[str], description: str | None = None) -> list[ClassChange]:
         """Learn one more class; reports what that did to the others.

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from sklearn.utils import column_or_1d
 
+from meta_text.corpus.same_text import fold
+
 
 def check_texts(X: Any) -> list[str]:
     """A list of non-empty strings. Raises ValueError or TypeError naming the first position that is none.
@@ -71,11 +73,15 @@ def check_label(label: Any, others: Iterable[Any]) -> Any:
 
 def under_two_labels(support: Mapping[Any, Sequence[str]]) -> str | None:
     """A warning that names the first text which stands under two labels, or None."""
-    owner: dict[str, Any] = {}
+    first: dict[str, Any] = {}
     for label, texts in support.items():
         for text in texts:
-            if owner.setdefault(text, label) != label:
-                return f"text {text[:40]!r} has label {label!r} and {owner[text]!r}; keep one, for they pull against each other"
+            other = first.setdefault(fold(text), label)
+            if other != label:
+                shown = min(text, *(t for t in support[other] if fold(t) == fold(text)))
+                return (
+                    f"text {shown[:40]!r} has label {label!r} and {other!r}; keep one, as they pull against each other"
+                )
     return None
 
 

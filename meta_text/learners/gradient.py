@@ -24,6 +24,7 @@ from meta_text.learners.learner import (
     head_logits,
     prototype_head,
 )
+from meta_text.learners.uneven import lowered
 
 # what moves beside the head: nothing, every encoder weight, or the weights behind the input projections, which are
 # then computed once per task
@@ -109,12 +110,17 @@ class GradientLearner(Learner):
         features_SD = self.features(support)
         names_ND = None if names is None else self.features(names)
         prototypes_ND = self.prototypes(features_SD, labels, n_way, names_ND)
-        head_ND1 = prototype_head(prototypes_ND) if self.head_row is None else self.head_row.expand(n_way, -1)
+        excess_N = self.length_excess(features_SD, labels, n_way, named=names is not None)
+        if self.head_row is None:
+            head_ND1 = prototype_head(prototypes_ND, excess_N)
+        else:
+            head_ND1, excess_N = self.head_row.expand(n_way, -1), torch.zeros_like(excess_N)
         start = {"head": head_ND1, **adapted_weights(self.encoder, self.adapts)}
 
         shots, centre_D = labels.shape[0] / n_way, prototypes_ND.mean(0)
         texts = [(features_SD, names_ND), (support, names)][self.adapts != "head"]  # features stand still, or move
-        data = self._support_data(*texts, labels, n_way) | {"centre": centre_D, "scale": self.inner_scale(shots)}
+        data = self._support_data(*texts, labels, n_way)
+        data |= {"centre": centre_D, "scale": self.inner_scale(shots), "excess": excess_N}
         shape = TaskShape(n_way, shots, self.steps_for(shots), data["scale"])
         inside = {**start, "head": to_centred(head_ND1, centre_D)} if self.centred else start
 
@@ -144,6 +150,7 @@ class GradientLearner(Learner):
         features = torch.cat([self._features(fast, part) for part in data["texts"]])
         head = from_centred(fast["head"], data["centre"]) if self.centred else fast["head"]
         logits = head_logits(head, features, data["scale"])
+        logits = lowered(logits, data["labels"], data["excess"], data["scale"])
         return balanced_cross_entropy(logits, data["labels"], n_way, data["weights"])
 
     def multi_step_loss(self, episode: EmbeddedEpisode) -> Float[Tensor, ""]:

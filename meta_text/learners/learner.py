@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from meta_text.embedding.token_states import TokenStates
 from meta_text.learners.encoder import Projected, TextEncoder
+from meta_text.learners.uneven import length_excess
 
 Texts = TokenStates | Projected | Float[Tensor, "_ D"]  # token states, or what was computed of them before
 TaskState = dict[str, Tensor]  # whatever a learner knows about a task; here: "head" [N D+1] and fast weights
@@ -82,12 +83,23 @@ class Learner(nn.Module, ABC):
             total_ND, count_N1 = total_ND + weight * self.features(names), count_N1 + weight
         return total_ND / count_N1
 
-    def likeness(self, prototypes: Float[Tensor, "N D"], query: Texts) -> Float[Tensor, " Q"]:
+    def length_excess(
+        self, features: Float[Tensor, "S D"], labels: Int[Tensor, " S"], n_way: int, *, named: bool
+    ) -> Float[Tensor, " N"]:
+        """What |c|^2 of each prototype owes to its class having fewer or more texts than the others; zero where even."""
+        member_SN = membership(labels, n_way).to(features.dtype)
+        return length_excess(features, member_SN, self.log_name_weight.exp() if named else None)
+
+    def likeness(
+        self, prototypes: Float[Tensor, "N D"], query: Texts, excess: Float[Tensor, " N"] | None = None
+    ) -> Float[Tensor, " Q"]:
         """How like its nearest class a text is: 1 - its squared distance to that prototype, before any step.
 
-        Steps sharpen the borders between classes; what belongs to none of them is told by distance.
+        Steps sharpen the borders between classes; what belongs to none of them is told by distance. excess: of the
+        prototypes' squared lengths, where classes are uneven.
         """
-        return likeness(self.features(query), prototypes).amax(-1)
+        alike_QN = likeness(self.features(query), prototypes)
+        return (alike_QN if excess is None else alike_QN + excess).amax(-1)
 
     def over(self, encoder: TextEncoder) -> "Learner":
         """A copy of this learner over another encoder of the same shape."""
@@ -104,9 +116,15 @@ def likeness(features: Float[Tensor, "*Q D"], prototypes: Float[Tensor, "*#Q N D
     return 2 * (features[..., None, :] @ prototypes.mT)[..., 0, :] - prototypes.square().sum(-1)
 
 
-def prototype_head(prototypes: Float[Tensor, "N D"]) -> Float[Tensor, "N D1"]:
-    """Nearest prototype as a linear head, rows [2 c, -|c|^2] (Triantafillou et al., ICLR 2020, sec. 3)."""
-    return torch.cat([2 * prototypes, -prototypes.square().sum(-1, keepdim=True)], dim=-1)
+def prototype_head(
+    prototypes: Float[Tensor, "N D"], excess: Float[Tensor, " N"] | None = None
+) -> Float[Tensor, "N D1"]:
+    """Nearest prototype as a linear head, rows [2 c, -|c|^2] (Triantafillou et al., ICLR 2020, sec. 3).
+
+    excess: what uneven classes add to |c|^2, taken off again.
+    """
+    length_N1 = prototypes.square().sum(-1, keepdim=True)
+    return torch.cat([2 * prototypes, (0 if excess is None else excess[:, None]) - length_N1], dim=-1)
 
 
 def head_logits(

@@ -1,7 +1,9 @@
 """A meta-trained model adapted to one set of classes: what `FewShotClassifier.fit` makes and `predict` asks."""
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -9,9 +11,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from meta_text.corpus.same_text import fold, one_of_each
 from meta_text.embedding.embedding import MAX_WINDOWS
 from meta_text.embedding.token_states import TokenStates, pad
-from meta_text.learners.learner import TaskState, likeness
+from meta_text.learners.learner import TaskState, likeness, membership
+from meta_text.learners.uneven import even_shots, inverse_count, spread
 from meta_text.model.calibration import Calibration
 from meta_text.model.model import MetaModel
 
@@ -26,6 +30,7 @@ class Adaptation:
     """Classes in column order with their labelled texts, and the task learned from them.
 
     The same classes and texts give the same task in whatever order they came, up to the rounding of texts read together.
+    Copies of a text under one label, in whatever spelling (`same_text`), count once in all that is learned.
     """
 
     model: MetaModel
@@ -33,7 +38,7 @@ class Adaptation:
     support: Mapping[Label, tuple[str, ...]]
     names: tuple[str, ...] | None  # one text a class
     task: TaskState
-    shots: float  # labelled texts a class, the mean
+    shots: float  # labelled texts per class, the mean; copies count once
     features: Mapping[str, Tensor] = field(default_factory=dict)  # of labelled texts and names
     cut: frozenset[str] = frozenset()  # texts too long to be read whole
     corrections: tuple[float, ...] = ()  # of the thresholds for "none of these", from this task's own texts
@@ -50,29 +55,37 @@ class Adaptation:
     ) -> "Adaptation":
         """Adapt to these classes; what the same model read `before` is not read again."""
         sorted_support = {label: tuple(sorted(texts)) for label, texts in support.items()}
-        wanted = _texts_of(sorted_support, names)
+        distinct = _distinct(sorted_support)
+        wanted = _texts_of(distinct, names)
         known = before.features if before is not None and before.model is model else {}
         new = list(dict.fromkeys(text for text in wanted if text not in known))
         found, cut = _read(model, new, progress)
         features = {text: known[text] for text in wanted if text in known} | found
         if before is not None and known:
             cut |= before.cut & features.keys()
-        task = _adapt(model, sorted_support, names, features)
-        shots = sum(map(len, sorted_support.values())) / len(sorted_support)
+        task = _adapt(model, distinct, names, features)
+        shots = sum(map(len, distinct.values())) / len(distinct)
         kept = None if names is None else tuple(names)
-        without = _likeness_without_itself(model, sorted_support, task["prototypes"], names is not None, features)
-        corrections = calibration.corrections(len(sorted_support), shots, without)
+        weight = 0.0 if names is None else model.learner.log_name_weight.exp().item()
+        as_even = even_shots([len(texts) for texts in distinct.values()], weight)
+        without = _likeness_without_itself(model, distinct, task, weight, as_even, features)
+        corrections = calibration.corrections(len(distinct), shots, without, as_even)
         return cls(model, calibration, sorted_support, kept, task, shots, features, cut, corrections)
+
+    @cached_property
+    def distinct(self) -> Mapping[Label, tuple[str, ...]]:
+        """The labelled texts, each once."""
+        return _distinct(self.support)
 
     def with_features(self) -> "Adaptation":
         """The same with its texts and names read, as a change of the classes needs them."""
-        features, cut = _read(self.model, list(dict.fromkeys(_texts_of(self.support, self.names))))
+        features, cut = _read(self.model, list(dict.fromkeys(_texts_of(self.distinct, self.names))))
         return replace(self, features=features, cut=cut)
 
     @property
     def n_cut(self) -> int:
         """Labelled texts that were too long to be read whole."""
-        return sum(text in self.cut for texts in self.support.values() for text in texts)
+        return sum(text in self.cut for texts in self.distinct.values() for text in texts)
 
     @property
     def n_way(self) -> int:
@@ -97,18 +110,29 @@ class Adaptation:
         if not parts:
             return np.zeros(0, np.float32)
         packed = _pack(parts, self.model.embedding.device)
-        return self.model.learner.likeness(self.task["prototypes"], packed).float().cpu().numpy()
+        alike = self.model.learner.likeness(self.task["prototypes"], packed, self.task.get("excess"))
+        return alike.float().cpu().numpy()
 
     def is_known(self, parts: Sequence[Tensor], rate: float) -> np.ndarray:
         """Which represented texts are enough like some class, at this rate of false rejects."""
         return self.likeness(parts) >= self.calibration.threshold_at(self.n_way, self.shots, rate, self.corrections)
 
     def without(self, label: Label, text: str) -> "Adaptation":
-        """As if this labelled text had not been given."""
-        kept = list(self.support[label])
-        kept.remove(text)
-        support = {**self.support, label: tuple(kept)}
+        """As if this labelled text had not been given, nor a copy of it under any label.
+
+        A copy that is all another class has stays there.
+        """
+        itself = fold(text)
+        support = dict(self.distinct)
+        for other, texts in self.distinct.items():
+            rest = tuple(one for one in texts if fold(one) != itself)
+            if rest or other == label or self.names is not None:
+                support[other] = rest
         return replace(self, support=support, task=_adapt(self.model, support, self.names, self.features))
+
+
+def _distinct(support: Mapping[Label, Sequence[str]]) -> dict[Label, tuple[str, ...]]:
+    return {label: one_of_each(texts) for label, texts in support.items()}
 
 
 def _texts_of(support: Mapping[Label, Sequence[str]], names: Sequence[str] | None) -> list[str]:
@@ -147,30 +171,55 @@ def _adapt(
     name_parts = None if names is None else _pack([features[name] for name in names], device)
     packed = _pack(parts, device) if parts else _none_of(name_parts)
     given = torch.tensor(labels, dtype=torch.long, device=device)
-    prototypes = model.learner.prototypes(model.learner.features(packed), given, len(support), name_parts)
-    return {**model.learner.adapt(packed, given, len(support), name_parts), "prototypes": prototypes}
+    x_SD, n_way = model.learner.features(packed), len(support)
+    prototypes = model.learner.prototypes(x_SD, given, n_way, name_parts)
+    task = {**model.learner.adapt(packed, given, n_way, name_parts), "prototypes": prototypes}
+    if len(set(map(len, support.values()))) > 1:
+        task["excess"] = model.learner.length_excess(x_SD, given, n_way, named=names is not None)
+    return task
 
 
 @torch.no_grad()
 def _likeness_without_itself(
     model: MetaModel,
-    support: Mapping[Label, Sequence[str]],
-    prototypes: Float[Tensor, "N D"],
-    named: bool,
+    distinct: Mapping[Label, Sequence[str]],
+    task: TaskState,
+    name_weight: float,
+    as_even: float,
     features: Mapping[str, Tensor],
 ) -> np.ndarray:
-    """What `likeness` would say of each labelled text, had it not been given; texts alone in their class are left out."""
-    given = [(text, i) for i, texts in enumerate(support.values()) for text in texts if len(texts) > 1]
-    if not given:
+    """What `likeness` would say of each labelled text, had it not been given; texts alone in their class are left out.
+
+    A copy of the text under another label is taken out there, too. Where classes are uneven, the answer is that of
+    an even task of as_even - 1 texts per class.
+    """
+    prototypes, counts = task["prototypes"], [len(texts) for texts in distinct.values()]
+    given = [(text, i) for i, texts in enumerate(distinct.values()) for text in texts]
+    if max(counts) < 2:
         return np.zeros(0, np.float32)
-    x_SD = model.learner.features(_pack([features[text] for text, _ in given], prototypes.device))
-    labels = torch.tensor([i for _, i in given], device=prototypes.device)
-    counts = torch.tensor([float(len(texts)) for texts in support.values()], device=prototypes.device)
-    count_S1 = (counts + (model.learner.log_name_weight.exp() if named else 0.0))[labels, None]
-    own_SD = (count_S1 * prototypes[labels] - x_SD) / (count_S1 - 1)
-    near_SN = likeness(x_SD, prototypes)
-    near_SN[torch.arange(len(labels)), labels] = likeness(x_SD, own_SD[:, None])[:, 0]
-    return near_SN.amax(-1).float().cpu().numpy()
+    device = prototypes.device
+    x_SD = model.learner.features(_pack([features[text] for text, _ in given], device))
+    labels = torch.tensor([i for _, i in given], device=device)
+    near_SN = likeness(x_SD, prototypes) + task.get("excess", 0.0)
+
+    rows, copies = _copies(given, counts)  # each text with itself, and with its copies under other labels
+    at = labels[copies]
+    count_P1 = (torch.tensor(counts, device=device) + name_weight)[at, None]
+    rest_PD = (count_P1 * prototypes[at] - x_SD[copies]) / (count_P1 - 1)
+    expected = inverse_count(as_even - 1, name_weight)
+    inverse = [inverse_count(count - 1.0, name_weight) - expected if count > 1 else 0.0 for count in counts]
+    excess_N = spread(x_SD, membership(labels, len(counts)).to(x_SD.dtype)) * torch.tensor(inverse, device=device)
+    near_SN[rows, at] = likeness(x_SD[rows], rest_PD[:, None])[:, 0] + excess_N[at]
+    return near_SN[torch.tensor(counts, device=device)[labels] > 1].amax(-1).float().cpu().numpy()
+
+
+def _copies(given: Sequence[tuple[str, int]], counts: Sequence[int]) -> tuple[list[int], list[int]]:
+    """Pairs of positions that hold the same text, each with itself too, where the second is not all its class has."""
+    places: defaultdict[str, list[int]] = defaultdict(list)
+    for place, (text, _) in enumerate(given):
+        places[fold(text)].append(place)
+    pairs = [(i, j) for same in places.values() for i in same for j in same if counts[given[j][1]] > 1]
+    return [i for i, _ in pairs], [j for _, j in pairs]
 
 
 def _pack(parts: Sequence[Tensor], device: torch.device) -> Packed:

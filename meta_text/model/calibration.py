@@ -47,18 +47,29 @@ class Calibration:
         at_rates = np.array(self.thresholds) @ threshold_terms(n_way, shots)
         return float(np.interp(rate, RATES, at_rates + np.array(corrections) if corrections else at_rates))
 
-    def corrections(self, n_way: int, shots: float, likeness: np.ndarray) -> tuple[float, ...]:
-        """What to add to the thresholds at RATES, learned from a task's own texts.
+    def corrections(
+        self, n_way: int, shots: float, likeness: np.ndarray, as_even: float | None = None
+    ) -> tuple[float, ...]:
+        """What to add to the thresholds at RATES for one task: nothing, or one number per rate.
 
-        likeness: of the support texts of one task, each without itself in its prototype. Where categories lie
-        closer or further apart than those the thresholds were learned on, theirs differ from what was to be
-        expected of shots - 1 texts. Fewer than five shots say too little: no correction then.
+        likeness: of the support texts of the task, each without itself in its prototype. Where categories lie closer
+        or further apart than those the thresholds were learned on, theirs differ from what was to be expected of
+        an even task with one text per class less. Fewer than five shots say too little.
+        as_even: where classes are uneven, the shots of the even task that `likeness` refers to (`learners.uneven`).
         """
-        if not self.thresholds or shots < LEAST_SHOTS:
+        as_even = shots if as_even is None else as_even
+        own = as_even >= LEAST_SHOTS and len(likeness) > 0
+        if not self.thresholds or (as_even == shots and not own):
             return ()
-        expected = np.array(self.thresholds) @ threshold_terms(n_way, shots - 1)
-        weight = len(likeness) / (len(likeness) + PRIOR_TEXTS)
-        return tuple((weight * (np.quantile(likeness, RATES) - expected)).tolist())
+
+        def at(texts: float) -> np.ndarray:
+            return np.array(self.thresholds) @ threshold_terms(n_way, texts)
+
+        added = at(as_even) - at(shots) if as_even != shots else np.zeros(len(RATES))
+        if own:
+            weight = len(likeness) / (len(likeness) + PRIOR_TEXTS)
+            added = added + weight * (np.quantile(likeness, RATES) - at(as_even - 1))
+        return tuple(added.tolist())
 
 
 @dataclass(frozen=True)
