@@ -56,12 +56,9 @@ def fit(
         classifier.fit(corpus.texts, labels, progress=lambda done, total: bar("encode", "encoding texts", done, total))
     classifier.save_pretrained(out, include_support=not without_texts)
     out_console.print(f"{corpus.describe()}; classifier in {out}")
-    if len(corpus.texts) > len(corpus.class_names) and len(corpus.texts) <= 1000:
+    if len(corpus.texts) <= 1000:
         found = classifier.audit()
-        out_console.print(
-            f"leave-one-out accuracy {100 * found.accuracy:.0f} % over {found.checked} texts "
-            f"(95 % interval {100 * found.low:.0f} to {100 * found.high:.0f} %)"
-        )
+        out_console.print(found.summary())
         for doubt in found.doubts[:5]:
             line = (
                 f"mislabelled? {doubt.label!r}, rather {doubt.guess!r} ({100 * doubt.probability:.0f} %): {doubt.text}"

@@ -173,9 +173,9 @@ class MetaLSTM(GradientLearner):
         support, query = self.features(episode.support), self.features(episode.query)
         names = None if episode.names is None else self.features(episode.names)
         prototypes_ND = self.prototypes(support, episode.support_labels, episode.n_way, names)
-        start = F.cross_entropy(
-            head_logits(prototype_head(prototypes_ND), query, self.log_scale.exp()), episode.query_labels
-        )
+        excess_N = self.length_excess(support, episode.support_labels, episode.n_way, named=names is not None)
+        head_ND1 = prototype_head(prototypes_ND, excess_N)
+        start = F.cross_entropy(head_logits(head_ND1, query, self.log_scale.exp()), episode.query_labels)
         still = episode._replace(
             support=support.detach(), query=query.detach(), names=None if names is None else names.detach()
         )
