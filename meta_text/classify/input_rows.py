@@ -5,17 +5,20 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from meta_text.corpus.read_rows import table_rows
+from meta_text.corpus.arrow_rows import parquet_length
+from meta_text.corpus.read_rows import kind_of, table_rows
 from meta_text.corpus.row_checks import decoded
 from meta_text.corpus.table_row import BadRow, Row, heading_of, is_blank, no_column
 from meta_text.corpus.text_lines import Note
-from meta_text.errors import CorpusError
+from meta_text.errors import CorpusError, MetaTextError
 
 STDIN = "-"
 CHUNK_ROWS = 2048  # in memory together, sorted by length for the model
+COUNTED_BYTES = 32 * 2**20  # of a file that is read once more only to count its rows, about a second
 SLOW_SECONDS = 1.0  # of waiting for rows, after which fewer are waited for
 NO_CELLS: Mapping[str, Any] = MappingProxyType({})
 
@@ -112,3 +115,24 @@ def chunks(rows: Iterator[InputRow], source: str) -> Iterator[list[InputRow]]:
         slow = time.monotonic() - started > SLOW_SECONDS
         size = max(1, size // 2) if slow else min(CHUNK_ROWS, 2 * size)
         yield chunk
+
+
+def count_rows(
+    source: str, column: str = "text", *, separator: str | None = None, encoding: str | None = None
+) -> int | None:
+    """How many rows `input_rows` gives, where that costs little: a Parquet file says it, a small file is read twice.
+
+    None for pipes, large files, and files that cannot be read; whoever reads them says why.
+    """
+    path = Path(source).expanduser()
+    if source == STDIN or not path.is_file():
+        return None
+    try:
+        if kind_of(path) == ".parquet":
+            return parquet_length(path)
+        if path.stat().st_size > COUNTED_BYTES or path.suffix.lower() in (".gz", ".xlsx"):
+            return None
+        rows = input_rows(source, column, separator=separator, encoding=encoding, note=lambda line: None)
+        return sum(1 for _ in rows)
+    except MetaTextError:
+        return None

@@ -94,7 +94,7 @@ def predict(
     for name, value in BOUNDED_KERNELS.items():  # read when torch first computes
         os.environ.setdefault(name, value)
     from meta_text.classify.classifier import FewShotClassifier
-    from meta_text.classify.input_rows import InputRow
+    from meta_text.classify.input_rows import InputRow, count_rows
     from meta_text.classify.predict_file import check_outputs, predict_file
 
     if bool(texts) == (input_file is not None):
@@ -117,10 +117,12 @@ def predict(
         if len(unread) < 5:
             unread.append(row)
 
+    how = {"separator": separator, "encoding": encoding}
+    total = count_rows(input_file or "-", text, **how) if err_console.is_terminal else None
     with bars() as bar:
 
         def show(done: int) -> None:
-            bar("classify", f"classified {done} texts", done, None)
+            bar("classify", "classifying rows", done, total)
 
         bad = predict_file(
             classifier,
@@ -132,9 +134,8 @@ def predict(
             show,
             note,
             resume=resume,
-            separator=separator,
-            encoding=encoding,
             note=_tell,
+            **how,
         )
     if bad:
         numbers = ", ".join(str(row.number) for row in unread) + (", ..." if bad > len(unread) else "")

@@ -1,26 +1,35 @@
-"""What people see of the commands: tables on stdout, progress on stderr; JSON files for programs."""
+"""Where commands write: results to stdout, progress to stderr, JSON files for programs."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
-from rich.table import Table
+from rich.text import Text
 
 from meta_text.files import whole_file
 
 if TYPE_CHECKING:
-    from meta_text.model.results import Result
     from meta_text.training.progress import Progress
 
 # plain text: paths, labels and texts may hold what rich would take for markup
 out_console = Console(soft_wrap=True, markup=False, highlight=False, emoji=False)
 err_console = Console(stderr=True, soft_wrap=True, markup=False, highlight=False, emoji=False)
-Bar = Callable[[str, str, int, int | None], None]  # key, text, done, total
+Bar = Callable[[str, str, int, int | None], None]  # key, text, done, total; None where nobody knows
+
+
+class Count(ProgressColumn):
+    """How many are done of how many, or how many a second where the total is not known."""
+
+    def render(self, task: Task) -> Text:
+        if task.total is not None:
+            return Text(f"{task.completed:,.0f} of {task.total:,.0f}")
+        speed = task.finished_speed or task.speed
+        return Text(f"{task.completed:,.0f}" + (f", {speed:,.0f} a second" if speed else ""))
 
 
 @contextmanager
@@ -29,7 +38,7 @@ def bars() -> Iterator[Bar]:
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
-        TextColumn("{task.completed}/{task.total}"),
+        Count(),
         TimeRemainingColumn(),
     )
     with Bars(*columns, console=err_console, disable=not err_console.is_terminal, transient=True) as shown:
@@ -64,20 +73,6 @@ def run_progress(outer_steps: int = 0) -> Iterator["Progress"]:
             step_trained=step_trained,
             episodes_tested=lambda learner, done, total: bar(f"test {learner}", f"testing {learner}", done, total),
         )
-
-
-def show_results(title: str, results: "Sequence[Result]") -> None:
-    """One row for each test; a column says where class names were seen, if that differs or any were."""
-    named = any(result.label_names for result in results)
-    places = any(result.corpus for result in results) and len(results) > 1
-    heads = ["corpus"] * places + ["learner", "way", "shots"] + ["names"] * named
-    table = Table(*heads, "accuracy %", "macro-F1 %", "ECE", "ms/episode", title=title)
-    for result in results:
-        kind = [result.corpus or "its own"] * places + [result.learner, str(result.n_way), str(result.k_shot)]
-        kind += ["yes" if result.label_names else ""] * named
-        scores = (result.accuracy.percent(), result.f1_macro.percent(), f"{result.ece:.3f}")
-        table.add_row(*kind, *scores, f"{result.milliseconds_per_episode:.1f}")
-    out_console.print(table)
 
 
 def write_json(path: Path | None, result: dict[str, Any]) -> None:

@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
-from meta_text.cli.console import out_console, run_progress, show_results, write_json
+from meta_text.cli.console import out_console, run_progress, write_json
 from meta_text.cli.options import Device, JsonFile, LabelNames, Model, Recipe, Sets, path, path_option, word
+from meta_text.cli.tables import show_differences, show_results, show_table
 from meta_text.errors import InputError
 
 
@@ -39,7 +39,7 @@ def train(
     best = "nothing was trained"
     if report.validation_accuracy is not None:
         best = f"best at step {report.best_step} (validation accuracy {100 * report.validation_accuracy:.1f} %)"
-    out_console.print(f"{best}, {report.total_seconds:.0f} s in all{where}")
+    out_console.print(f"\n{best}, {report.total_seconds:.0f} s in all{where}")
     write_json(json_file, report.as_dict())
 
 
@@ -111,12 +111,7 @@ def compare(
     with run_progress(read.train.outer_steps) as progress:
         comparison = run_compare(read, names, progress, device)
     show_results(f"{comparison.context.corpus}, identical episodes", [row.result for row in comparison.rows])
-    heads = ("learner", "against", "shots", "names", "accuracy, points", "macro-F1, points")
-    table = Table(*heads, title="Paired differences")
-    for row in comparison.paired:
-        named, both = "yes" if row.label_names else "", (row.accuracy.points(), row.f1_macro.points())
-        table.add_row(row.learner, row.against, str(row.k_shot), named, *both)
-    out_console.print(table)
+    show_differences(comparison.paired)
     write_json(json_file, comparison.as_dict())
     if figure is not None:
         plot_comparison(comparison, figure)
@@ -142,7 +137,7 @@ def demo(
     read = load_recipe("intent" if folder is None else folder / "recipes" / "intent.toml", sets or ())
     with run_progress(read.train.outer_steps) as progress:
         model, _, report = run_recipe(read, progress)
-    show_results("Categories never seen in training, 5-way", report.results)
+    show_results("Categories never seen in training", report.results)
     support = {
         "water the plants": ["the basil looks thirsty", "can you give the ferns a drink", "soil's bone dry again"],
         "feed the cat": ["Miso is meowing at her bowl", "kibble time", "the cat has not had her breakfast"],
@@ -156,10 +151,12 @@ def demo(
     ]
     labels = [label for label, texts in support.items() for _ in texts]
     classifier = FewShotClassifier(model).fit([text for texts in support.values() for text in texts], labels)
-    table = Table(
-        "text", "category", "probability", title="Three new categories, three texts each, learned on the spot"
+    show_table(
+        "Three new categories, learned from three texts each",
+        "text",
+        ("category", "probability"),
+        (
+            (text, "none of these", "") if category is None else (text, str(category), f"{100 * probability:.0f} %")
+            for text, category, probability in classifier.answers(asked, reject=0.05)
+        ),
     )
-    for text, category, probability in classifier.answers(asked, reject=0.05):
-        known = "none of these" if category is None else category
-        table.add_row(text, known, f"{100 * probability:.0f} %" if category is not None else "")
-    out_console.print(table)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,30 +13,37 @@ from meta_text.extras import needs
 BATCH_ROWS = 2048  # together in memory: columns besides the text may be wide
 
 
-def parquet_rows(path: Path) -> Iterator[Row]:
-    """Rows of a Parquet file, batch by batch."""
+@contextmanager
+def _parquet_file(path: Path) -> Iterator[Any]:
+    """An open Parquet file. Raises CorpusError where it is none, or breaks off while it is read."""
     with needs("parquet", "reading Parquet"):
         import pyarrow
         import pyarrow.parquet
 
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
-            check_column_names(file.schema_arrow.names, str(path))
-            yield from arrow_rows(file.iter_batches(batch_size=BATCH_ROWS), file.schema_arrow)
+            yield file
     except (pyarrow.ArrowInvalid, OSError) as error:
         raise CorpusError(f"{path} is no Parquet file, or broken ({error}); write or copy it again") from None
+
+
+def parquet_rows(path: Path) -> Iterator[Row]:
+    """Rows of a Parquet file, batch by batch."""
+    with _parquet_file(path) as file:
+        check_column_names(file.schema_arrow.names, str(path))
+        yield from arrow_rows(file.iter_batches(batch_size=BATCH_ROWS), file.schema_arrow)
 
 
 def parquet_schema(path: Path) -> Any:
     """The Arrow schema of a Parquet file."""
-    with needs("parquet", "reading Parquet"):
-        import pyarrow
-        import pyarrow.parquet
+    with _parquet_file(path) as file:
+        return file.schema_arrow
 
-    try:
-        return pyarrow.parquet.read_schema(path)
-    except (pyarrow.ArrowInvalid, OSError) as error:
-        raise CorpusError(f"{path} is no Parquet file, or broken ({error}); write or copy it again") from None
+
+def parquet_length(path: Path) -> int:
+    """How many rows a Parquet file says it has."""
+    with _parquet_file(path) as file:
+        return int(file.metadata.num_rows)
 
 
 def arrow_rows(batches: Iterable[Any], schema: Any) -> Iterator[Row]:
