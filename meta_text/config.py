@@ -196,7 +196,7 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         raise ConfigError(f"{path} is not TOML: {error}") from None
     corpus = tables.get("corpus")
     if isinstance(corpus, dict) and isinstance(corpus.get("path"), str):
-        corpus["path"] = str((path.parent / corpus["path"]).resolve())
+        corpus["path"] = str((path.parent / Path(corpus["path"]).expanduser()).resolve())
     if isinstance(corpus, dict) and isinstance(corpus.get("split"), str):
         corpus["split"] = _beside(path, corpus["split"])
     for table, key in (("corpus", "also"), ("evaluate", "unseen")):
@@ -209,7 +209,7 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
 
 def _beside(recipe: Path, name: Any) -> Any:
     """A path relative to the recipe, if something is there; else the name as it is."""
-    beside = recipe.parent / str(name)
+    beside = recipe.parent / Path(str(name)).expanduser()
     return str(beside.resolve()) if beside.exists() else name
 
 

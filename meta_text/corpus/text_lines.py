@@ -86,9 +86,10 @@ class TextFile:
             text = io.TextIOWrapper(cast("IO[bytes]", raw), self.encoding, "surrogateescape", self.newline)
             try:
                 yield from text
-            except UnicodeDecodeError as error:
+            except UnicodeError as error:
+                reason = getattr(error, "reason", str(error))  # UTF-16 without its mark has no such attribute
                 raise CorpusError(
-                    f"{self.path} is not {self.encoding} ({error.reason}); name its encoding (encoding=, --encoding)"
+                    f"{self.path} is not {self.encoding} ({reason}); name its encoding (encoding=, --encoding)"
                 ) from None
 
     def stray_byte(self, *cells: str | None) -> str | None:
