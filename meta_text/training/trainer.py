@@ -16,7 +16,7 @@ from torch import Tensor
 from meta_text.config import saved_recipe
 from meta_text.corpus.class_split import ClassSplit
 from meta_text.corpus.episode import EpisodeSampler
-from meta_text.errors import ModelFileError
+from meta_text.errors import ConfigError, ModelFileError
 from meta_text.evaluation.answers import answer_with, run_episodes
 from meta_text.files import recover, replacing
 from meta_text.model.embedded_corpus import EmbeddedCorpus
@@ -140,7 +140,7 @@ class Trainer:
             batch = self.embedded.batch(episodes, label_names=step % 4 == 3 if names == "both" else names)
             loss = self.model.losses(batch).mean()
         if not torch.isfinite(loss):
-            raise ValueError(
+            raise ConfigError(
                 f"the loss is {loss.item()} at outer step {step}; lower train.outer_lr or learner.inner_lr"
             )
         self.accelerator.backward(loss)
