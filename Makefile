@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint results default_model bench clean
+.PHONY: demo test lint mutation results default_model bench clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -21,6 +21,11 @@ lint: $(VENV)/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Breaks each line of mathematics once and asks the tests; docs/reliability.md has the figures. Continues where it stopped.
+mutation: $(VENV)/installed
+	$(BIN)/pip install -q -e ".[mutation]" -c constraints.txt
+	$(BIN)/python benchmarks/mutation/run.py
 
 # About five hours on two cores; needs META_TEXT_DATA.
 results: $(VENV)/installed
