@@ -1,7 +1,8 @@
 """Recipes: frozen dataclasses read from TOML, checked key by key."""
 
+import os
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, field, fields, is_dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -183,10 +184,15 @@ RETIRED = {
 }
 
 
+PATHS = (("corpus", "path"),)
+NAMES_OR_PATHS = (("corpus", "split"), ("corpus", "also"), ("evaluate", "unseen"))
+
+
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read a TOML recipe, a file or a shipped one by name, then apply `table.key=value` overrides.
 
-    Relative paths of corpora in the file are relative to the file; in an override, to the working folder.
+    Relative paths of corpora in the file are relative to the file; in an override, to the working folder. `~` is
+    the home folder.
     Raises ConfigError for unknown tables or keys, and for values of the wrong kind.
     """
     path = find_recipe(path)
@@ -194,22 +200,30 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         tables = tomllib.loads(path.read_text("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}") from None
-    corpus = tables.get("corpus")
-    if isinstance(corpus, dict) and isinstance(corpus.get("path"), str):
-        corpus["path"] = str((path.parent / corpus["path"]).resolve())
-    if isinstance(corpus, dict) and isinstance(corpus.get("split"), str):
-        corpus["split"] = _beside(path, corpus["split"])
-    for table, key in (("corpus", "also"), ("evaluate", "unseen")):
-        if isinstance(tables.get(table), dict) and isinstance(tables[table].get(key), list):
-            tables[table][key] = [_beside(path, name) for name in tables[table][key]]
+    _change(tables, lambda name: str((path.parent / name).resolve()) if name[:1] != "~" else name, PATHS)
+    _change(tables, lambda name: _beside(path, name), NAMES_OR_PATHS)
     for override in overrides:
         _apply(tables, override)
+    _change(tables, os.path.expanduser, (*PATHS, *NAMES_OR_PATHS))
     return parse_recipe(tables)
 
 
-def _beside(recipe: Path, name: Any) -> Any:
+def _change(tables: dict[str, Any], change: Callable[[str], str], keys: Sequence[tuple[str, str]]) -> None:
+    """Change the strings, and the strings in lists, at these keys; anything else is left for `parse_recipe` to judge."""
+    for table, key in keys:
+        values = tables.get(table)
+        if not isinstance(values, dict):
+            continue
+        value = values.get(key)
+        if isinstance(value, str):
+            values[key] = change(value)
+        elif isinstance(value, list):
+            values[key] = [change(part) if isinstance(part, str) else part for part in value]
+
+
+def _beside(recipe: Path, name: str) -> str:
     """A path relative to the recipe, if something is there; else the name as it is."""
-    beside = recipe.parent / str(name)
+    beside = recipe.parent / name
     return str(beside.resolve()) if beside.exists() else name
 
 

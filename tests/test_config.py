@@ -201,6 +201,26 @@ def test_a_split_file_beside_the_recipe_is_found_and_published_by_name(tmp_path)
     assert load_recipe(elsewhere).corpus.split == "other.json"
 
 
+def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/somebody")
+    path = recipe_file(
+        tmp_path,
+        """
+        [corpus]
+        path = "~/mine.csv"
+        split = "~/split.json"
+        also = ["~/other.csv", "clinc150"]
+        [evaluate]
+        unseen = ["~/third.csv"]
+        """,
+    )
+    recipe = load_recipe(path)
+    assert (recipe.corpus.path, recipe.corpus.split) == ("/home/somebody/mine.csv", "/home/somebody/split.json")
+    assert recipe.corpus.also == ("/home/somebody/other.csv", "clinc150")
+    assert recipe.evaluate.unseen == ("/home/somebody/third.csv",)
+    assert load_recipe(path, ["corpus.path=~/fourth.csv"]).corpus.path == "/home/somebody/fourth.csv"
+
+
 def test_absolute_corpus_path_stays(tmp_path):
     path = recipe_file(tmp_path, '[corpus]\npath = "/data/mine"\n')
     assert load_recipe(path).corpus.path == "/data/mine"

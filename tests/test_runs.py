@@ -15,12 +15,13 @@ from sklearn.metrics import f1_score, precision_score, recall_score, roc_auc_sco
 
 from meta_text.cli.app import main
 from meta_text.config import load_recipe
-from meta_text.errors import ConfigError
+from meta_text.errors import ConfigError, CorpusError
 from meta_text.evaluation.answers import Answers, answer_with, score
 from meta_text.evaluation.results import evaluate_episodes
 from meta_text.model.calibration import Calibrations
 from meta_text.saving.model_folder import load_model
-from meta_text.training.bench import draw_episodes
+from meta_text.training.bench import Bench, draw_episodes
+from meta_text.training.progress import Progress
 from meta_text.training.run import run_recipe
 
 ROOT = Path(__file__).parent.parent
@@ -113,6 +114,85 @@ def test_auto_keeps_the_best_on_validation_and_resumes(tmp_path: Path) -> None:
     for wrong in ([], ["auto"]):
         with pytest.raises(ConfigError, match="names of learners to choose from are needed"):
             run_recipe(replace(recipe, learner=replace(recipe.learner, candidates=tuple(wrong))))
+
+
+def test_a_run_of_zero_steps_has_no_validation_accuracy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    words = command("train", str(ROOT / "recipes" / "intent.toml"))
+    words[words.index("train.outer_steps=12")] = "train.outer_steps=0"
+    assert run(monkeypatch, *words, "--out", "~/runs/untrained", "--json", "~/results/untrained.json") == 0
+    assert "nothing was trained, " in capsys.readouterr().out
+    report = json.loads((tmp_path / "results" / "untrained.json").read_text(), parse_constant=pytest.fail)
+    assert (report["validation_accuracy"], report["best_step"]) == (None, 0)
+    config = (tmp_path / "runs" / "untrained" / "model" / "config.json").read_text()
+    assert json.loads(config, parse_constant=pytest.fail)["training"]["loss"] is None  # no NaN, which JSON has not
+
+
+RANDOM_STATES = """
+import random, sys
+import numpy as np
+import torch
+from meta_text.config import load_recipe
+from meta_text.training.run import run_recipe
+random.seed(12345), np.random.seed(12345), torch.manual_seed(12345)
+before = random.getstate(), np.random.get_state()[1].tolist(), torch.random.get_rng_state().tolist()
+run_recipe(load_recipe(sys.argv[1], sys.argv[2:]))
+assert before == (random.getstate(), np.random.get_state()[1].tolist(), torch.random.get_rng_state().tolist())
+"""
+
+
+def test_training_and_testing_leave_the_global_random_states_alone() -> None:
+    """In a process without the type checker of the tests, which draws from Python's own."""
+    settings = [*SMALL, "train.outer_steps=2", "train.validate_every=1"]
+    words = [sys.executable, "-c", RANDOM_STATES, str(ROOT / "recipes" / "intent.toml"), *settings]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+
+
+def small_corpus(folder: Path, texts: dict[str, int]) -> Path:
+    """A file with so many texts of each class, and a class split of a class each."""
+    path = folder / "small.csv"
+    rows = [f"text {i} of {name},{name}" for name, count in texts.items() for i in range(count)]
+    path.write_text("text,label\n" + "\n".join(rows) + "\n")
+    parts = {part: [n for n in texts if n.startswith(part)] for part in ("train", "validation", "test")}
+    (folder / "split.json").write_text(json.dumps(parts))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("change", "messages"),
+    [
+        ({"train b": 3}, ["train classes: .*'train b' has 3 texts"]),
+        ({"validation a": 2}, ["validation classes: .*'validation a' has 2 texts"]),
+        ({"test a": 1}, ["test classes: .*'test a' has 1 texts"]),
+        ({"train a": 3, "test a": 1}, ["train classes: .*'train a' has 3 texts", "test classes: .*'test a' has 1"]),
+    ],
+)
+def test_a_corpus_too_small_for_its_recipe_is_told_before_anything_is_encoded(
+    change: dict[str, int], messages: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = {f"{part} {letter}": 8 for part in ("train", "validation", "test") for letter in "ab"} | change
+    path = small_corpus(tmp_path, texts)
+    shape = ["episode.n_way=2", "episode.k_shot=3", "episode.n_query=2", "evaluate.n_way=2", "evaluate.k_shot=1"]
+    settings = [*SMALL, *shape, f"corpus.path={path}", f"corpus.split={tmp_path / 'split.json'}"]
+    recipe = load_recipe(ROOT / "recipes" / "intent.toml", settings)
+    monkeypatch.setattr("meta_text.training.bench.embed", lambda *_: pytest.fail("encoded first"))
+    for message in messages:
+        with pytest.raises(CorpusError, match=message):
+            Bench.open(recipe, Progress())
+
+
+def test_an_unseen_corpus_that_is_too_small_is_told_before_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = small_corpus(tmp_path, {"test a": 8, "test b": 1})
+    recipe = load_recipe(ROOT / "recipes" / "intent.toml", [*SMALL, "evaluate.n_way=2"])
+    recipe = replace(recipe, evaluate=replace(recipe.evaluate, unseen=(str(path),)))
+    monkeypatch.setattr("meta_text.training.bench.embed", lambda *_: pytest.fail("encoded first"))
+    with pytest.raises(CorpusError, match=r"test classes: .*'test b' has 1 texts"):
+        Bench.open(recipe, Progress())
 
 
 def test_resume_after_sigkill_is_bitwise(tmp_path: Path) -> None:

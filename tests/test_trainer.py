@@ -15,7 +15,7 @@ from meta_text.config import EpisodeConfig, LearnerConfig, Recipe, TrainConfig
 from meta_text.corpus.class_split import ClassSplit
 from meta_text.corpus.corpus import Corpus
 from meta_text.embedding.embedding import bf16_helps
-from meta_text.errors import ModelFileError
+from meta_text.errors import ConfigError, ModelFileError
 from meta_text.learners import EmbeddedEpisode
 from meta_text.learners.encoder import TextEncoder
 from meta_text.learners.meta_lstm import MetaLSTM
@@ -134,7 +134,7 @@ def test_a_loss_that_is_no_number_ends_training_with_advice(monkeypatch: pytest.
     made = trainer(outer_steps=2)
     losses = made.model.losses
     monkeypatch.setattr(made.model, "losses", lambda batch: losses(batch) * float("nan"))
-    with pytest.raises(ValueError, match=r"the loss is nan at outer step 0; lower train.outer_lr or learner.inner_lr"):
+    with pytest.raises(ConfigError, match=r"the loss is nan at outer step 0; lower train.outer_lr or learner.inner_lr"):
         made.run()
 
 

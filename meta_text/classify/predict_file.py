@@ -19,7 +19,7 @@ from meta_text.classify.answer_table import answer_types, column_types
 from meta_text.classify.classifier import FewShotClassifier
 from meta_text.classify.input_rows import CHUNK_ROWS, STDIN, InputRow, chunks, input_rows
 from meta_text.corpus.read_rows import column_names
-from meta_text.corpus.table_row import heading_of
+from meta_text.corpus.table_row import heading_of, no_column
 from meta_text.corpus.text_lines import Note
 from meta_text.errors import OutputError
 
@@ -63,13 +63,16 @@ def predict_file(
     if source == STDIN and target == STDIN:
         return _to_stdout(answering, source, how, errors, progress)
     if source != STDIN:
-        answering = answering.beside(column_names(source, (column,), **how))
+        names = column_names(source, (column,), **how)
+        if names and heading_of(column, names) is None:
+            raise no_column(source, column, names, {"text": column})
+        answering = answering.beside(names)
     if target == STDIN:
         return _to_stdout(answering, source, how, errors, progress)
     path = Path(target).expanduser()
     run = {"input": _identity(source), "column": column, "reject": reject, "classifier": classifier.fingerprint()}
     run |= {"separator": separator, "encoding": encoding, "chunk size": CHUNK_ROWS, "version": PARTS_FORMAT}
-    if source == STDIN:
+    if source == STDIN and kind_written(path) != "jsonl":  # what else a pipe's rows hold shows only as they come
         answering = answering.beside([column])
     parts = Parts(path, run, answering.columns, _types(source, path, answering), resume=resume)
     number = len(parts.finished())

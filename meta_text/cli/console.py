@@ -77,6 +77,7 @@ def run_progress(outer_steps: int = 0) -> Iterator["Progress"]:
 
 def write_json(path: Path | None, result: dict[str, Any]) -> None:
     if path is not None:
+        path = path.expanduser()
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as partial:
             partial.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -36,7 +36,7 @@ LEGACY = (
 )
 SAMPLE_BYTES = 32_768  # of lines that are not plain ASCII, for the guess
 STRAY_BYTE = re.compile("[\udc80-\udcff]")  # a byte that the encoding does not have, as `surrogateescape` keeps it
-SIGN_IN_A_WORD = re.compile(r"[^\W\d_][\u00a2-\u00bf][^\W\d_]|[^\W\d_][\u00b2\u00b3\u00b9]")
+SIGN_IN_A_WORD = re.compile(r"[^\W\d_][\u00a2-\u00bf][^\W\d_]|[^\W\d_m][\u00b2\u00b3\u00b9]")  # m² is no word
 
 
 @dataclass(frozen=True)
@@ -86,9 +86,10 @@ class TextFile:
             text = io.TextIOWrapper(cast("IO[bytes]", raw), self.encoding, "surrogateescape", self.newline)
             try:
                 yield from text
-            except UnicodeDecodeError as error:
+            except UnicodeError as error:
+                reason = getattr(error, "reason", str(error))  # UTF-16 without its mark has no such attribute
                 raise CorpusError(
-                    f"{self.path} is not {self.encoding} ({error.reason}); name its encoding (encoding=, --encoding)"
+                    f"{self.path} is not {self.encoding} ({reason}); name its encoding (encoding=, --encoding)"
                 ) from None
 
     def stray_byte(self, *cells: str | None) -> str | None:

@@ -1,1 +1,5 @@
 """Meta-training, and comparing learners."""
+
+from meta_text.extras import check_extra
+
+check_extra("train", "meta-training")

@@ -28,6 +28,7 @@ def plot_comparison(comparison: Comparison, path: Path) -> None:
     with needs("explain", "drawing a figure"):
         from matplotlib.figure import Figure
 
+    path = path.expanduser()
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = [row for row in comparison.rows if row.result.learner != "chance"]  # far below, it would squeeze the rest
     kinds = sorted({(row.result.label_names, row.result.k_shot) for row in rows})

@@ -69,6 +69,7 @@ def run_recipe(
 ) -> tuple[MetaModel, Bench, TrainReport]:
     """Train and test a recipe; the model goes to `out`/model, before the tests and again with their results."""
     progress, started = progress or Progress(), time.perf_counter()
+    out = None if out is None else out.expanduser()
     bench, model, state = train(Bench.open(recipe, progress, device), out, resume=resume)
     with TemporaryDirectory() as cache:
         bench = bench.settled(Path(cache), ("validation", "test"))

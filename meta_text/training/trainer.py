@@ -9,22 +9,19 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from meta_text.config import saved_recipe
 from meta_text.corpus.class_split import ClassSplit
 from meta_text.corpus.episode import EpisodeSampler
-from meta_text.errors import ModelFileError
+from meta_text.errors import ConfigError, ModelFileError
 from meta_text.evaluation.answers import answer_with, run_episodes
-from meta_text.extras import needs
 from meta_text.files import recover, replacing
 from meta_text.model.embedded_corpus import EmbeddedCorpus
 from meta_text.model.model import MetaModel
 from meta_text.saving.model_folder import load_tensors, model_tensors, read_config, write_model
-
-with needs("train", "meta-training"):
-    from accelerate import Accelerator
 
 SHARES = (0.75, 0.5)  # of the way from untrained to trained weights, tried after training
 VALIDATION_SEED = 10_007  # validation episodes are the same for every learner and seed of a recipe
@@ -143,7 +140,7 @@ class Trainer:
             batch = self.embedded.batch(episodes, label_names=step % 4 == 3 if names == "both" else names)
             loss = self.model.losses(batch).mean()
         if not torch.isfinite(loss):
-            raise ValueError(
+            raise ConfigError(
                 f"the loss is {loss.item()} at outer step {step}; lower train.outer_lr or learner.inner_lr"
             )
         self.accelerator.backward(loss)
