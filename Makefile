@@ -2,7 +2,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint mutation results default_model bench clean
+FRESH := build/wheel
+
+.PHONY: demo test lint wheel mutation results default_model bench clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -21,6 +23,17 @@ lint: $(VENV)/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# What a user gets: the wheel in a fresh environment, the base alone and then the default model's embedding, no network.
+wheel: $(VENV)/installed
+	rm -rf dist $(FRESH)
+	$(BIN)/python -m hatchling build -t wheel -d dist
+	$(PYTHON) -m venv $(FRESH)
+	$(FRESH)/bin/pip install -q torch==2.13.0 -c constraints.txt
+	$(FRESH)/bin/pip install -q dist/*.whl -c constraints.txt
+	$(FRESH)/bin/python tests/wheel_smoke.py
+	$(FRESH)/bin/pip install -q "$$(echo dist/*.whl)[minilm]" -c constraints.txt
+	$(FRESH)/bin/python tests/wheel_smoke.py --minilm
 
 # Breaks each line of mathematics once and asks the tests; docs/reliability.md has the figures. Continues where it stopped.
 mutation: $(VENV)/installed
@@ -54,4 +67,4 @@ bench: $(VENV)/installed
 	$(BIN)/python benchmarks/speed/run.py
 
 clean:
-	rm -rf $(VENV) benchmarks/speed/work .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) build dist benchmarks/speed/work .pytest_cache .mypy_cache .ruff_cache

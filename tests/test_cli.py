@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from test_classifier import LABELS, MODEL, TEXTS, fitted
+from test_extras import hide
 from test_tables import run
 
 from meta_text import FewShotClassifier
@@ -159,3 +160,14 @@ def test_predict_bounds_what_torch_keeps_for_each_shape(model: str, monkeypatch:
     assert os.environ["LRU_CACHE_CAPACITY"] == "8"
     assert os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] == "16"
     monkeypatch.setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16")  # so that it is gone after the test
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate", "compare", "demo"])
+def test_commands_that_train_name_the_extra_in_one_line(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hide(monkeypatch, "accelerate", "evaluate")
+    words = {"evaluate": ["default", "--corpus", "intents"], "demo": []}.get(command, ["intent"])
+    assert run(monkeypatch, command, *words) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "needs accelerate, evaluate, which are not installed; run pip install 'meta_text[train]'" in line

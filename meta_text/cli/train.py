@@ -9,6 +9,7 @@ from meta_text.cli.console import out_console, run_progress, write_json
 from meta_text.cli.options import Device, JsonFile, LabelNames, Model, Recipe, Sets, path, path_option, word
 from meta_text.cli.tables import show_differences, show_results, show_table
 from meta_text.errors import InputError
+from meta_text.extras import check_extra
 
 
 def train(
@@ -22,6 +23,7 @@ def train(
     device: Device = None,
 ) -> None:
     """Meta-train a recipe, then test on classes never seen."""
+    check_extra("train", "training")
     from meta_text.config import load_recipe
     from meta_text.files import check_target
     from meta_text.training.run import run_recipe
@@ -63,6 +65,7 @@ def evaluate(
     device: Device = None,
 ) -> None:
     """Test a saved model on episodes of any corpus."""
+    check_extra("train", "testing on episodes")
     from meta_text.config import EpisodeShape
     from meta_text.saving.loading import find_folder
     from meta_text.training.run import evaluate_saved
@@ -98,6 +101,7 @@ def compare(
 
     All are tested on identical episodes, next to baselines that need no training.
     """
+    check_extra("train", "training")
     from meta_text.config import load_recipe
     from meta_text.model.build import check_learners
     from meta_text.training.comparison import compare as run_compare
@@ -130,6 +134,7 @@ def demo(
 
     Before that, the model is tested on categories that training did not see.
     """
+    check_extra("train", "training")
     from meta_text.classify.classifier import FewShotClassifier
     from meta_text.config import load_recipe
     from meta_text.training.run import run_recipe
