@@ -1,4 +1,4 @@
-"""Recipes: frozen dataclasses read from TOML, checked key by key."""
+"""Recipes: frozen dataclasses, read from TOML and checked key by key."""
 
 import os
 import tomllib
@@ -20,23 +20,28 @@ Count = int | tuple[int, int]
 
 @dataclass(frozen=True, config=STRICT)
 class CorpusConfig:
-    """Texts and their class split. A split is a number (class_splits/N.json, else a seed) or a file."""
+    """Texts and their class split. A split is a file or a number: of class_splits/N.json if that exists, else a seed."""
 
     name: str | None = None
     path: str | None = None
     split: int | str = 1
-    texts_per_class: int | None = None  # draw from at most so many texts of each train and validation class
-    also: tuple[str, ...] = ()  # further corpora, names or paths, all of whose classes are trained on
+    texts_per_class: int | None = None  # use at most this many texts of each train and validation class
+    also: tuple[str, ...] = ()  # names or paths of further corpora; all of their classes are trained on
 
 
 @dataclass(frozen=True, config=STRICT)
 class EpisodeConfig:
-    """The tasks to train on; n_way and k_shot may be ranges [low, high]."""
+    """The tasks to train on. n_way and k_shot may be ranges [low, high]."""
 
     n_way: Count = 5
     k_shot: Count = 5
     n_query: int = 5
-    hard: float = 0.0  # share of training episodes whose classes are drawn among near ones
+    hard: float = 0.0  # share of training episodes that draw similar classes
+
+    @property
+    def most_shots(self) -> int:
+        """The most texts that an episode gives of a class."""
+        return _upper(self.k_shot)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -45,10 +50,10 @@ class EmbeddingConfig:
     model: str = "sentence-transformers/all-MiniLM-L6-v2"
     revision: str | None = None  # commit of the model on the Hub
     train: Literal["none", "lora", "full"] = "none"
-    rank: int = 16  # of LoRA's updates
+    rank: int = 16  # of the LoRA updates
     max_tokens: int = 64
-    width: int = 128  # learned only
-    vocabulary: int = 8000  # learned only
+    width: int = 128  # only of kind = "learned"
+    vocabulary: int = 8000  # only of kind = "learned"
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -60,10 +65,10 @@ class EncoderConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class LearnerConfig:
-    """A learner by name; None leaves an option at the learner's own default.
+    """A learner by name. None leaves an option at the learner's own default.
 
-    label_names = "both": train every fourth step with class names, and test with and without them. (Names make
-    tasks easy: with every other step the embedding learned less.)
+    label_names = "both" trains every fourth step with class names and tests with and without them. Names make tasks
+    easy: when every other step used them, the embedding learned less.
     """
 
     name: str = "meta_lstm"
@@ -74,46 +79,44 @@ class LearnerConfig:
     prototype_start: bool | None = None
     encoder_loss: Literal["steps", "start"] | None = None
     label_names: bool | Literal["both"] = False
-    candidates: tuple[str, ...] = ("protonet", "ridge", "meta_lstm")  # of name = "auto"; the earlier wins a tie
+    candidates: tuple[str, ...] = ("protonet", "ridge", "meta_lstm")  # for name = "auto"; the earlier one wins a tie
 
     @property
     def names_tested(self) -> tuple[bool, ...]:
-        """With or without class names, or first without and then with."""
+        """Whether each test sees class names: no, yes, or first no and then yes."""
         return (False, True) if self.label_names == "both" else (bool(self.label_names),)
 
 
 @dataclass(frozen=True, config=STRICT)
 class TrainConfig:
-    outer_steps: int = 200  # 0: evaluate what is untrained
+    outer_steps: int = 200  # 0 evaluates the untrained model
     outer_lr: float = 1e-3
-    rule_lr: float = 3e-3  # of the learned start of the head, the scales and the update rule
-    embedding_lr: float = 2e-5  # at its height: it warms up over a tenth of the steps and falls to nothing at the last
+    rule_lr: float = 3e-3  # of the head's learned start, the scales and the update rule
+    embedding_lr: float = 2e-5  # the peak: it warms up over a tenth of the steps, then decays to zero
     episodes_per_step: int = 8
     clip: float = 0.25
-    checkpoint_steps: bool = False  # compute inner steps again in the backward: less memory for more time
+    checkpoint_steps: bool = False  # recompute inner steps in the backward pass: less memory, more time
     validate_every: int = 25
     validation_episodes: int = 100
-    patience: int = 4  # validations without a better one before stopping
+    patience: int = 4  # stop after this many validations without improvement
     seed: int = 0
 
 
 @dataclass(frozen=True, config=STRICT)
 class EvaluateConfig:
-    """The final test; what is None is as in [episode] (of a range, its upper end). k_shot may be a list: one result each."""
+    """The final test. None takes the value of [episode], or the upper end of its range. A list of k_shot gives one result each."""
 
     n_way: int | None = None
     k_shot: int | tuple[int, ...] | None = None
     n_query: int | None = None
     episodes: PositiveInt = 600
     seed: int = 0
-    unseen: tuple[
-        str, ...
-    ] = ()  # further corpora that `train` tests on, all their classes; nothing of them is trained on
+    unseen: tuple[str, ...] = ()  # further corpora that `train` tests on, with all of their classes
 
 
 @dataclass(frozen=True, config=STRICT)
 class CompareConfig:
-    """Which learners `compare` trains, and options that differ from each one's defaults."""
+    """Which learners `compare` trains, and options that differ from their defaults."""
 
     learners: tuple[str, ...] = ("protonet", "maml", "meta_lstm_2017", "meta_lstm")
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -121,7 +124,7 @@ class CompareConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class EpisodeShape:
-    """How many classes an episode has, and how many texts of each are given and asked."""
+    """How many classes an episode has, and how many texts of each class it learns from and asks about."""
 
     n_way: int
     k_shot: int
@@ -142,7 +145,7 @@ class Recipe:
     compare: CompareConfig = field(default_factory=CompareConfig)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON; paths are cut to their last part, for they may be published with a model."""
+        """Plain values for JSON. Paths are cut to their last part, because they may be published with a model."""
         values = asdict(self)
         if isinstance(self.corpus.split, str):
             values["corpus"]["split"] = Path(self.corpus.split).name
@@ -154,14 +157,14 @@ class Recipe:
 
     def test_shapes(self) -> list[EpisodeShape]:
         """The shape of each final test."""
-        wanted, drawn = self.evaluate, self.episode
-        n_way = wanted.n_way or _upper(drawn.n_way)
-        shots = wanted.k_shot or _upper(drawn.k_shot)
-        n_query = wanted.n_query or drawn.n_query
+        test, episode = self.evaluate, self.episode
+        n_way = test.n_way or _upper(episode.n_way)
+        shots = test.k_shot or episode.most_shots
+        n_query = test.n_query or episode.n_query
         return [EpisodeShape(n_way, k_shot, n_query) for k_shot in (shots if isinstance(shots, tuple) else (shots,))]
 
     def with_learner(self, name: str) -> "Recipe":
-        """The same run with another learner: [learner] if it is the recipe's own, else [compare.options.NAME]."""
+        """The same run with another learner, set up by [learner] if it is the recipe's own, else by [compare.options.NAME]."""
         if name == self.learner.name:
             return self
         options = {"label_names": self.learner.label_names, **self.compare.options.get(name, {}), "name": name}
@@ -169,7 +172,7 @@ class Recipe:
 
 
 class Retired(NamedTuple):
-    """A key that recipes had once: the only value that still holds, and what happens instead."""
+    """A key that recipes used to have: the one value that still holds, and what happens instead."""
 
     value: Any
     instead: str
@@ -177,7 +180,7 @@ class Retired(NamedTuple):
 
 RETIRED = {
     ("corpus", "split_field"): Retired(
-        None, "a split by domains stands in the corpus's domains.json or in a split file"
+        None, "to split by domains, use the corpus's domains.json or a class split file"
     ),
     ("episode", "uneven"): Retired(False, "all classes of an episode get the same number of texts"),
     ("encoder", "pooling"): Retired("mean", "the encoder averages over the tokens"),
@@ -209,7 +212,7 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
 
 
 def _change(tables: dict[str, Any], change: Callable[[str], str], keys: Sequence[tuple[str, str]]) -> None:
-    """Change the strings, and the strings in lists, at these keys; anything else is left for `parse_recipe` to judge."""
+    """Change the strings at these keys, also those in lists; `parse_recipe` judges anything else."""
     for table, key in keys:
         values = tables.get(table)
         if not isinstance(values, dict):
@@ -222,7 +225,7 @@ def _change(tables: dict[str, Any], change: Callable[[str], str], keys: Sequence
 
 
 def _beside(recipe: Path, name: str) -> str:
-    """A path relative to the recipe, if something is there; else the name as it is."""
+    """A path relative to the recipe if it exists, else the name unchanged."""
     beside = recipe.parent / name
     return str(beside.resolve()) if beside.exists() else name
 
@@ -247,7 +250,7 @@ def saved_recipe(tables: Mapping[str, Any]) -> Recipe:
 
 
 def parse_recipe(tables: Mapping[str, Any]) -> Recipe:
-    """Build a Recipe from plain nested dicts, as TOML gives them."""
+    """Build a Recipe from nested dictionaries, as read from TOML."""
     known = {f.name: f for f in fields(Recipe)}
     parsed = {}
     for table, values in tables.items():
@@ -281,7 +284,7 @@ def _upper(count: Count) -> int:
 
 def _hint(word: str, known: Any) -> str:
     near = get_close_matches(word, list(known), n=1)
-    return f"; did you mean '{near[0]}'?" if near else f"; it may be one of {', '.join(known)}"
+    return f"; did you mean '{near[0]}'?" if near else f"; use one of {', '.join(known)}"
 
 
 def _apply(tables: dict[str, Any], override: str) -> None:

@@ -77,7 +77,7 @@ MISTAKES = {
     "no split file": (["evaluate", "MODEL", "--corpus", INTENTS, "--split", "no.json"], "no class split at no.json"),
     "split file left behind": (
         ["evaluate", "default", "--corpus", INTENTS],
-        "with the class split file default_split.json, which is not here; name it with --split",
+        "with the class split file default_split.json, which cannot be found; give its path with --split",
     ),
     "output nowhere": (
         ["predict", "MODEL", "--input", "CSV", "--output", "nowhere/o.csv"],

@@ -82,7 +82,7 @@ def test_a_saved_recipe_may_hold_retired_keys_at_the_value_that_still_holds():
             "corpus",
             "split_field",
             "domain",
-            "a split by domains stands in the corpus's domains.json or in a split file",
+            "to split by domains, use the corpus's domains.json or a class split file",
         ),
         ("episode", "uneven", True, "all classes of an episode get the same number of texts"),
         ("encoder", "pooling", "max", "the encoder averages over the tokens"),
@@ -103,7 +103,7 @@ def test_a_retired_key_is_refused_with_what_happens_instead(table, key, value, m
     [
         ({"train": {"outter_lr": 1.0}}, r"\[train\] has no key 'outter_lr'; did you mean 'outer_lr'\?"),
         ({"trian": {}}, r"recipe has no table \[trian\]; did you mean 'train'\?"),
-        ({"learner": {"zzz": 1}}, r"\[learner\] has no key 'zzz'; it may be one of name, inner_steps, "),
+        ({"learner": {"zzz": 1}}, r"\[learner\] has no key 'zzz'; use one of name, inner_steps, "),
         ({"train": 3}, r"\[train\] is 3; a table of keys is needed"),
         ({"train": {"seed": "many"}}, r"\[train\] seed = 'many': input should be a valid integer"),
         ({"train": {"outer_lr": [1]}}, r"\[train\] outer_lr = \[1\]: input should be a valid number"),

@@ -95,7 +95,7 @@ def test_a_figure_that_cannot_be_drawn_is_refused_at_once(
 ) -> None:
     recipe = str(ROOT / "recipes" / "intent.toml")
     assert run(monkeypatch, "compare", recipe, "--figure", str(tmp_path / "ladder.txt")) == 2
-    assert "ends in '.txt'; a figure is a file in .png, .svg, .pdf" in capsys.readouterr().err
+    assert "ends in '.txt'; name a file that ends in .png, .svg, .pdf" in capsys.readouterr().err
 
 
 def test_auto_keeps_the_best_on_validation_and_resumes(tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_auto_keeps_the_best_on_validation_and_resumes(tmp_path: Path) -> None:
     _, _, second = run_recipe(recipe, out=tmp_path, resume=True)
     assert second.results[0].accuracy == first.results[0].accuracy
     for wrong in ([], ["auto"]):
-        with pytest.raises(ConfigError, match="names of learners to choose from are needed"):
+        with pytest.raises(ConfigError, match="list the names of the learners to choose from"):
             run_recipe(replace(recipe, learner=replace(recipe.learner, candidates=tuple(wrong))))
 
 

@@ -1,4 +1,4 @@
-"""Metrics with intervals, and the baselines that every table prints."""
+"""Metrics with intervals, and the baselines of every table."""
 
 from meta_text.evaluation.metrics import EpisodeAccuracy, EpisodeF1, ExpectedCalibrationError
 

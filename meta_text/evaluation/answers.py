@@ -1,4 +1,4 @@
-"""Answers of a model, or of anything else, to episodes, and their scores."""
+"""The answers of a model or a baseline to episodes, and their scores."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ from meta_text.model.results import Interval
 
 @dataclass(frozen=True)
 class Answers:
-    """Class probabilities and true labels, one entry per episode, and the seconds it took to adapt and predict."""
+    """Class probabilities and true labels of each episode, and the seconds that adapting and predicting took."""
 
     probabilities: list[np.ndarray]  # [Q N] each
     labels: list[np.ndarray]  # [Q] each
@@ -33,7 +33,7 @@ class Scores:
     precision_macro: Interval
     recall_macro: Interval
     ece: float
-    auroc: Interval | None  # where there are two classes
+    auroc: Interval | None  # only with two classes
     episode_accuracies: list[float]
     episode_f1s: list[float]
 
@@ -42,7 +42,7 @@ Predictor = Callable[[EmbeddedCorpus, Sequence[Episode]], list[np.ndarray]]
 
 
 def answer_with(model: MetaModel, *, label_names: bool) -> Predictor:
-    """A model, as it stands now, as a function from equal-shaped episodes to probabilities, calibrated if the model is."""
+    """A model with its present weights as a function from equal-shaped episodes to calibrated probabilities."""
     newest: list[tuple[EmbeddedCorpus, EmbeddedCorpus]] = []  # the corpus of the last call, and what is known of it
 
     def predict(embedded: EmbeddedCorpus, episodes: Sequence[Episode]) -> list[np.ndarray]:
@@ -65,7 +65,7 @@ def run_episodes(
     batch_size: int = 20,
     on_answered: Callable[[int], None] = lambda done: None,
 ) -> Answers:
-    """Adapt to and answer each episode, in order."""
+    """Adapt to each episode and answer it, in order."""
     probabilities: list[np.ndarray] = []
     started = time.perf_counter()
     for batch in batches(episodes, batch_size):

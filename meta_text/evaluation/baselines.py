@@ -1,4 +1,4 @@
-"""What a user would do without meta-learning, on the same episodes; the frozen embedding where one is needed."""
+"""What a user would do without meta-learning, on the same episodes and over the frozen embedding."""
 
 from collections.abc import Callable, Sequence
 
@@ -16,14 +16,14 @@ from meta_text.model.embedded_corpus import EmbeddedCorpus
 
 
 def chance(embedded: EmbeddedCorpus, episodes: Sequence[Episode], *, label_names: bool = False) -> list[np.ndarray]:
-    """Random answers, a function of the episode."""
+    """Random answers that depend on the episode alone."""
     return [np.random.default_rng(e.query).dirichlet(np.ones(e.n_way), size=len(e.query)) for e in episodes]
 
 
 def tfidf_logistic_regression(
     embedded: EmbeddedCorpus, episodes: Sequence[Episode], *, label_names: bool = False
 ) -> list[np.ndarray]:
-    """Logistic regression on TF-IDF of pieces of two to four characters, which need no word borders."""
+    """Logistic regression on TF-IDF of character n-grams (2 to 4), which need no word boundaries."""
     answers, corpus = [], embedded.corpus
     for episode in episodes:
         model = make_pipeline(
@@ -40,7 +40,7 @@ def tfidf_logistic_regression(
 def ridge_regression(
     embedded: EmbeddedCorpus, episodes: Sequence[Episode], *, label_names: bool = False
 ) -> list[np.ndarray]:
-    """Ridge regression onto one-hot labels on unit sentence vectors; probabilities by softmax."""
+    """Ridge regression from unit sentence vectors to one-hot labels, with probabilities by softmax."""
     answers = []
     for vectors, targets, asked in _vectors(embedded, episodes, label_names):
         scores = RidgeClassifier(alpha=1.0).fit(vectors, targets).decision_function(asked)
@@ -51,7 +51,7 @@ def ridge_regression(
 def logistic_regression(
     embedded: EmbeddedCorpus, episodes: Sequence[Episode], *, label_names: bool = False
 ) -> list[np.ndarray]:
-    """Logistic regression (C = 30, as measured best among simple settings) on unit sentence vectors of the support."""
+    """Logistic regression on unit sentence vectors; C = 30 was the best of the simple settings that were measured."""
     return [
         LogisticRegression(C=30, max_iter=1000).fit(vectors, targets).predict_proba(asked)
         for vectors, targets, asked in _vectors(embedded, episodes, label_names)
@@ -61,7 +61,7 @@ def logistic_regression(
 def _vectors(
     embedded: EmbeddedCorpus, episodes: Sequence[Episode], label_names: bool
 ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Support vectors, labels and query vectors of each episode; a class name is one more text of its class."""
+    """Support vectors, labels and query vectors of each episode. A class name counts as one more text of its class."""
 
     def plain(states: Tensor, mask: Tensor) -> np.ndarray:
         unit: Tensor = F.normalize(masked_mean(states, mask), dim=-1)

@@ -1,4 +1,4 @@
-"""Episode metrics as local `evaluate.Metric` classes (no download at run time), and the reports built on them."""
+"""Metrics over episodes as local `evaluate.Metric` classes, so that nothing is downloaded at run time."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -19,7 +19,7 @@ FLOATS = datasets.Sequence(datasets.Sequence(datasets.Value("float64")))
 
 
 class _EpisodeMetric(evaluate.Metric):  # type: ignore[misc]
-    """One row an episode. Subclasses set `columns` and `description`."""
+    """One row per episode. Subclasses set `columns` and `description`."""
 
     description = ""
     columns: ClassVar[dict[str, Any]] = {"predictions": INTS, "references": INTS}
@@ -33,7 +33,7 @@ class _EpisodeMetric(evaluate.Metric):  # type: ignore[misc]
 
 
 class EpisodeAccuracy(_EpisodeMetric):
-    """Fraction of right answers: mean over episodes, 95 % interval, and the value of each episode."""
+    """Share of correct answers: mean over episodes, 95 % interval, and the value of each episode."""
 
     description = "Accuracy over episodes."
 
@@ -64,7 +64,7 @@ class EpisodeF1(_EpisodeMetric):
 
 
 class ExpectedCalibrationError(_EpisodeMetric):
-    """Weighted gap between confidence and accuracy over 15 equal bins, all queries pooled (Guo et al., ICML 2017, eq. 3)."""
+    """Weighted gap between confidence and accuracy in 15 equal bins over all queries (Guo et al., ICML 2017, eq. 3)."""
 
     description = "Expected calibration error over pooled queries."
     columns: ClassVar[dict[str, Any]] = {"predictions": FLOATS, "references": INTS}
@@ -80,7 +80,7 @@ class ExpectedCalibrationError(_EpisodeMetric):
 
 
 def mean_interval(values: Sequence[float]) -> Interval:
-    """Mean and half-width of the normal 95 % interval over episodes (0 for a single one)."""
+    """Mean and half-width of the normal 95 % interval over episodes; the half-width is 0 for a single one."""
     array = np.asarray(values, dtype=float)
     width = 1.96 * array.std(ddof=1) / len(array) ** 0.5 if len(array) > 1 else 0.0
     return Interval(float(array.mean()), float(width))

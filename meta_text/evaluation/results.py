@@ -1,4 +1,4 @@
-"""Testing whatever answers episodes."""
+"""Testing a model or a baseline on episodes."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from meta_text.evaluation.answers import Predictor, Scores, run_episodes, score
 from meta_text.model.embedded_corpus import EmbeddedCorpus
 from meta_text.model.results import Result
 
-BATCH_QUERIES = 2500  # queries adapted to and answered together, so that long test files fit in memory
+BATCH_QUERIES = 2500  # most queries that are answered together, so that long test files fit in memory
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ def evaluate_episodes(
     label_names: bool = False,
     on_answered: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluated:
-    """Test whatever answers the given episodes, which all have the shape of the first."""
+    """Test a predictor on episodes that all have the shape of the first."""
     largest = max(len(e.query) for e in episodes)
     answers = run_episodes(
         predict,

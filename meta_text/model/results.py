@@ -1,4 +1,4 @@
-"""What a test on episodes found: a value that a model keeps and its card shows. `evaluation` computes it."""
+"""The result of a test on episodes: a value that `evaluation` computes, a model keeps and its card shows."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -34,11 +34,11 @@ class Result:
     precision_macro: Interval
     recall_macro: Interval
     ece: float
-    auroc: Interval | None = None  # where there are two classes
+    auroc: Interval | None = None  # only with two classes
     seconds: float
     milliseconds_per_episode: float
-    corpus: str | None = None  # where it is another than the recipe's
+    corpus: str | None = None  # if it is not the recipe's own
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON, without what does not apply."""
+        """Plain values for JSON, without those that do not apply."""
         return {key: value for key, value in asdict(self).items() if value is not None}

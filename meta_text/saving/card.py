@@ -1,4 +1,4 @@
-"""The model card and the evaluation files that stand beside a published model."""
+"""The model card and the evaluation files that are published with a model."""
 
 import json
 import platform
@@ -24,7 +24,7 @@ UNKNOWN = KnownCorpus("not known")
 def write_card(model: MetaModel, folder: Path, labels: Sequence[Any] | None = None, repo_id: str | None = None) -> None:
     """README.md and .eval_results/ beside the files of a model that was written to `folder`.
 
-    labels: of the classes that were saved with it. repo_id "default" stands for the model that the package ships.
+    `labels` are those of the classes that were saved with it. The repo_id "default" means the shipped model.
     """
     digest = file_sha256(folder / "model.safetensors")
     (folder / "README.md").write_text(model_card(model, labels, repo_id, digest), encoding="utf-8")
@@ -34,12 +34,12 @@ def write_card(model: MetaModel, folder: Path, labels: Sequence[Any] | None = No
 
 
 def corpus_name(recipe: Recipe) -> str:
-    """The corpus by its name, or by the last part of its path; never empty."""
+    """The name of the corpus or the last part of its path; never empty."""
     return recipe.corpus.name or Path(recipe.corpus.path or "").name or "unnamed"
 
 
 def _trained_on(recipe: Recipe) -> list[str]:
-    """The corpus and those that only train."""
+    """The corpus and those that are only trained on."""
     return [corpus_name(recipe), *(Path(name).name for name in recipe.corpus.also)]
 
 
@@ -91,7 +91,7 @@ def _front_matter(model: MetaModel, title: str) -> ModelCardData:
 
 
 def _embedding_name(recipe: Recipe) -> str:
-    """A Hub name as it is; of a local folder only its own name, for its path is nobody's business."""
+    """A Hub name as it is; of a local folder only the last part, because its path may be private."""
     name = recipe.embedding.model
     return name if re.fullmatch(r"[\w.-]+/[\w.-]+", name) and not Path(name).exists() else Path(name).name
 
@@ -124,7 +124,7 @@ def _training(recipe: Recipe, repo_id: str | None, digest: str) -> str:
     if repo_id == DEFAULT_NAME:
         made = (
             "Made by `meta-text train recipes/default.toml`. "
-            "No class of the first corpus named here is trained on: its classes choose the model and test it. "
+            "The first corpus is not trained on: its classes choose the model and test it. "
         )
     return (
         f"{made}Meta-trained with the learner `{recipe.learner.name}` on {', '.join(corpora)}, "
@@ -158,17 +158,17 @@ def _results_table(model: MetaModel) -> str:
 
 
 def _tested_on(result: Result, recipe: Recipe) -> str:
-    """A corpus that was only tested on is named by the result itself."""
+    """The corpus of a result, which names it itself if it is not the recipe's own."""
     return result.corpus or corpus_name(recipe)
 
 
 def _scores(result: Result) -> list[tuple[str, str, Interval]]:
-    """What is published of a test: a metric as the Hub calls it, as results do, and its value."""
+    """The published metrics of a test: the name on the Hub, the name in results, the value."""
     return [("accuracy", "accuracy", result.accuracy), ("f1", "f1_macro", result.f1_macro)]
 
 
 def _index_entries(result: Result, recipe: Recipe) -> list[EvalResult]:
-    """One test as model-index has it, which the Hub now calls legacy: an entry for each metric."""
+    """One test as entries of the model-index, one per metric. The Hub now calls this format legacy."""
     corpus, shape = _tested_on(result, recipe), f"{result.n_way}-way {result.k_shot}-shot"
     arguments = {
         "n_way": result.n_way,
@@ -192,7 +192,7 @@ def _index_entries(result: Result, recipe: Recipe) -> list[EvalResult]:
 
 
 def evaluation_files(model: MetaModel) -> dict[str, str]:
-    """File name -> YAML text for the folder .eval_results, one file for each test."""
+    """File name -> YAML text for the folder .eval_results, one file per test."""
     files = {}
     for result in model.results:
         corpus = re.sub(r"[^\w.-]+", "-", _tested_on(result, model.recipe))

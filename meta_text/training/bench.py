@@ -18,10 +18,7 @@ from meta_text.training.progress import Progress
 
 @dataclass(frozen=True)
 class Bench:
-    """A recipe's corpus, split and embedding, ready to train and test on.
-
-    `unseen` are further corpora for testing only.
-    """
+    """A recipe's corpus, split and embedding; `unseen` are further corpora, only for testing."""
 
     recipe: Recipe
     corpus: Corpus
@@ -33,7 +30,7 @@ class Bench:
 
     @classmethod
     def open(cls, recipe: Recipe, progress: Progress, device: str | None = None) -> "Bench":
-        """Read everything that the recipe names, check that it is enough, and only then encode it."""
+        """Read everything that the recipe names and check that it suffices; only then encode it."""
         settings = recipe.corpus
         if (settings.name is None) == (settings.path is None):
             raise ConfigError("[corpus] needs either name or path, and not both")
@@ -46,7 +43,7 @@ class Bench:
         corpus = used
         if settings.also:
             others = [Corpus.open(name) for name in settings.also]
-            corpus, split = with_others(corpus, split, others, most_shots(recipe) + recipe.episode.n_query)
+            corpus, split = with_others(corpus, split, others, recipe.episode.most_shots + recipe.episode.n_query)
             progress.message(f"with {', '.join(settings.also)}: {corpus.describe()}")
         unseen = tuple(_open_unseen(recipe, name, progress) for name in recipe.evaluate.unseen)
         check_size(recipe, corpus, split, unseen)
@@ -62,9 +59,9 @@ class Bench:
         return replace(self, recipe=recipe, embedding=embedding, embedded=embedded)
 
     def settled(self, cache: Path, parts: Sequence[str]) -> "Bench":
-        """The same with the texts of these parts ("train", ...) encoded by the embedding as training has left it.
+        """The same, with the texts of these parts ("train", ...) encoded by the trained embedding.
 
-        Nothing changes for an embedding that was frozen all along. The states go to `cache`: they serve this run only.
+        A frozen embedding changes nothing. The token states go to `cache`, since they serve this run only.
         """
         if not self.embedding.trained or self.recipe.embedding.kind != "transformer":
             return self
@@ -75,12 +72,12 @@ class Bench:
         return replace(self, embedded=embedded)
 
     def of_unseen(self, corpus: Corpus, cache: Path) -> "Bench":
-        """An unseen corpus under the trained embedding, all of its classes for testing."""
+        """An unseen corpus, encoded by the trained embedding; all of its classes are for testing."""
         embedded = EmbeddedCorpus(corpus, self.embedding, cache=cache, progress=self.progress.texts_encoded)
         return replace(self, corpus=corpus, split=ClassSplit((), (), corpus.class_names), embedded=embedded)
 
     def test_episodes(self) -> list[list[Episode]]:
-        """The episodes of each final test: the same for whatever is tested."""
+        """The episodes of each final test, which are the same for whatever is tested."""
         settings, classes = self.recipe.evaluate, self.split.test
         return [
             draw_episodes(self.corpus, classes, shape, settings.episodes, settings.seed)
@@ -88,17 +85,11 @@ class Bench:
         ]
 
 
-def most_shots(recipe: Recipe) -> int:
-    """The most texts that a class of a training episode is given."""
-    k_shot = recipe.episode.k_shot
-    return k_shot if isinstance(k_shot, int) else k_shot[1]
-
-
 def used_part(corpus: Corpus, split: ClassSplit, most: int | None, seed: int) -> Corpus:
-    """Without the texts that no episode can hold, so that they are not encoded.
+    """The corpus without the texts that no episode can draw, so that they are not encoded.
 
-    Those are texts beyond `most` of each train and validation class and, where test tasks fix their support
-    and queries by partition, the other partitions of the test classes.
+    These are the texts beyond `most` of each train and validation class. Where test tasks fix their support and
+    queries by partition, they also are the texts in other partitions of the test classes.
     """
     used = corpus if most is None else corpus.thinned([*split.train, *split.validation], most, seed)
     partition = used.fields.get("partition")
@@ -109,7 +100,7 @@ def used_part(corpus: Corpus, split: ClassSplit, most: int | None, seed: int) ->
 
 
 def check_size(recipe: Recipe, corpus: Corpus, split: ClassSplit, unseen: Sequence[Corpus] = ()) -> None:
-    """Raises CorpusError where episodes of training, validation or a test cannot be drawn, for all of these at once."""
+    """Raises CorpusError unless episodes for training, validation and every test can be drawn; names all problems at once."""
     episode = recipe.episode
     problems = []
     for part in ("train", "validation"):
@@ -140,7 +131,7 @@ def _problems(
 def embed(
     recipe: Recipe, corpus: Corpus, train_classes: Sequence[str], progress: Progress, device: str | None
 ) -> tuple[Embedding, EmbeddedCorpus]:
-    """The recipe's embedding on `device` (default: CUDA if there is one) and the corpus bound to it."""
+    """The recipe's embedding on `device` (by default CUDA if there is one), and the corpus bound to it."""
     texts = [corpus.texts[row] for name in train_classes for row in corpus.rows_of(name)]
     embedding = build_embedding(recipe, texts).to(chosen_device(device))
     return embedding, EmbeddedCorpus(corpus, embedding, progress=progress.texts_encoded)
@@ -149,7 +140,7 @@ def embed(
 def draw_episodes(
     corpus: Corpus, class_names: Sequence[str], shape: EpisodeShape, episodes: int, seed: int
 ) -> list[Episode]:
-    """A corpus's own episodes where its tasks fix their support, else `episodes` drawn ones."""
+    """The corpus's own episodes if its tasks fix their support, else `episodes` drawn ones."""
     given = given_episodes(corpus, class_names)
     return given or EpisodeSampler(
         corpus, class_names, n_way=shape.n_way, k_shot=shape.k_shot, n_query=shape.n_query, seed=seed
@@ -158,7 +149,7 @@ def draw_episodes(
 
 def _open_unseen(recipe: Recipe, name: str, progress: Progress) -> Corpus:
     if name in (recipe.corpus.name, recipe.corpus.path, *recipe.corpus.also):
-        raise ConfigError(f"[evaluate] unseen names '{name}', which is trained on; leave it out of one of them")
+        raise ConfigError(f"[evaluate] unseen names '{name}', which is trained on; remove it from one of the two")
     corpus = Corpus.open(name)
     progress.message(corpus.describe())
     return corpus

@@ -1,4 +1,4 @@
-"""Fitting a model's calibration to episodes of held-out classes."""
+"""Fitting a model's calibration on episodes of held-out classes."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -23,7 +23,7 @@ SEED = 20_011
 def calibrate(
     model: MetaModel, embedded: EmbeddedCorpus, class_names: Sequence[str], *, label_names: bool, episodes: int = 40
 ) -> Calibration:
-    """Fit temperature and thresholds to episodes of held-out classes, `episodes` for each of several shapes."""
+    """Fit temperature and thresholds to `episodes` episodes of held-out classes in each of several shapes."""
     logits, likeness, labels, shapes = [], [], [], []
     for n_way, k_shot, drawn in _grid(embedded.corpus, class_names, episodes):
         found, wanted = _answers(model.logits, embedded, drawn, label_names)
@@ -39,9 +39,10 @@ def calibrate(
 
 
 def calibrate_model(model: MetaModel, embedded: EmbeddedCorpus, class_names: Sequence[str]) -> Calibrations:
-    """A model's calibrations, fitted to held-out classes.
+    """Fit a model's calibrations to held-out classes.
 
-    A name weight that was not meta-trained is chosen here, among a few, by likelihood on the same classes.
+    If the weight of class names was not meta-trained, it is chosen here from a few values, by likelihood on the same
+    classes.
     """
     model.eval()
     embedded = model.standing_still(embedded)
@@ -69,7 +70,7 @@ def _choose_name_weight(model: MetaModel, embedded: EmbeddedCorpus, class_names:
 def _answers(
     ask: Callable[[EmbeddedEpisode], Tensor], embedded: EmbeddedCorpus, drawn: Sequence[Episode], label_names: bool
 ) -> tuple[Tensor, Tensor]:
-    """What is asked of all queries, and the classes wanted; a batch holds about a hundred classes."""
+    """The answers to all queries and their true classes. A batch holds about a hundred classes."""
     found = [
         ask(embedded.batch(batch, label_names=label_names)).flatten(0, 1).cpu()
         for batch in batches(drawn, max(1, 100 // drawn[0].n_way))
@@ -78,7 +79,7 @@ def _answers(
 
 
 def _grid(corpus: Corpus, class_names: Sequence[str], episodes: int) -> list[tuple[int, int, list[Episode]]]:
-    """Episodes for N in 2, 5, 10, 20, ... up to all classes, and K in 1, 2, 5, 10, as far as the texts go."""
+    """Episodes for N in 2, 5, 10, 20, ... up to all classes and K in 1, 2, 5, 10, as far as there are texts."""
     pools = EpisodeSampler(corpus, class_names, n_way=2, k_shot=1, n_query=1).pools
     most_ways = min(map(len, pools))
     fewest = min(len(corpus.rows_of(name)) for name in class_names)
@@ -97,7 +98,7 @@ def _grid(corpus: Corpus, class_names: Sequence[str], episodes: int) -> list[tup
 def _fit_temperature(
     logits: Sequence[Tensor], labels: Sequence[Tensor], shapes: Sequence[tuple[int, float]]
 ) -> tuple[float, float, float, float]:
-    """The weights with the least negative log-likelihood, each shape counting the same."""
+    """The weights with the least negative log-likelihood; every shape counts the same."""
     terms = [torch.tensor(shape_terms(n_way, shots), dtype=torch.float64) for n_way, shots in shapes]
     weights = torch.zeros(4, dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.LBFGS([weights], max_iter=200, line_search_fn="strong_wolfe")

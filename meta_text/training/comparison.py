@@ -1,4 +1,4 @@
-"""Learners, and what needs no meta-learning, on identical episodes."""
+"""Comparing learners with each other, and with methods that need no meta-learning, on identical episodes."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ from meta_text.training.run import train
 from meta_text.training.trainer import Trainer, TrainState
 
 NEAREST_PROTOTYPE = "nearest_prototype"
-REFERENCES = (  # what differences are given against
+REFERENCES = (  # the learners that differences are given against
     NEAREST_PROTOTYPE,
     "logistic_regression",
     "trained_logistic_regression",
@@ -36,12 +36,12 @@ def compare(
     device: str | None = None,
     references: Sequence[str] = REFERENCES,
 ) -> Comparison:
-    """Train each learner by the same recipe and test all on identical episodes, beside what needs no training.
+    """Train each learner by the same recipe; test them and the untrained baselines on identical episodes.
 
-    Paired differences are given against `references`, for what comes after each of them.
+    Each learner has paired differences against those of `references` that come before it.
 
-    Where training changes a pretrained embedding, that is done once, by the recipe's own learner; every other
-    learner starts from the embedding and encoder that came out of it, and trains the rest.
+    If training changes a pretrained embedding, the recipe's own learner does that once. Every other learner starts
+    from the resulting embedding and encoder, and trains the rest.
     """
     started = time.perf_counter()
     curves: dict[str, list[CurvePoint]] = {}
@@ -71,7 +71,7 @@ def compare(
 
 
 def _recording(progress: Progress, recipe: Recipe, curves: dict[str, list[CurvePoint]]) -> Progress:
-    """The same progress, which also keeps every validation of every learner that trains in `curves`."""
+    """The same progress, which also adds every validation of every learner to `curves`."""
 
     def step_trained(learner: str, state: TrainState) -> None:
         if state.step == 0:
@@ -142,9 +142,9 @@ class _Ladder:
 
 
 def _differences(rungs: Sequence[_Rung], references: Sequence[str]) -> list[Difference]:
-    """What comes later against `references`, on the same episodes, in accuracy and macro-F1.
+    """Differences between each reference and the learners after it, in accuracy and macro-F1 on the same episodes.
 
-    Where rows come with class names and without, like is held against like.
+    If there are tests with class names and without, only tests of the same kind are compared.
     """
     results = [rung.row.result for rung in rungs]
     both = len({result.label_names for result in results if result.learner == NEAREST_PROTOTYPE}) == 2

@@ -1,4 +1,4 @@
-"""Figures. matplotlib is the extra `explain`, imported where it is used."""
+"""Figures of comparisons, drawn with matplotlib (extra `explain`)."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,17 +12,17 @@ FORMATS = (".png", ".svg", ".pdf")
 
 
 def check_figure(path: Path) -> None:
-    """Raises InputError for a path that is not a figure's, and ExtraError where matplotlib is not installed."""
+    """Raises InputError for an unknown kind of file, and ExtraError if matplotlib is not installed."""
     if path.suffix.lower() not in FORMATS:
-        raise InputError(f"{path} ends in '{path.suffix}'; a figure is a file in {', '.join(FORMATS)}")
+        raise InputError(f"{path} ends in '{path.suffix}'; name a file that ends in {', '.join(FORMATS)}")
     check_extra("explain", "drawing a figure")
 
 
 def plot_comparison(comparison: Comparison, path: Path) -> None:
-    """The ladder of `compare` as a figure: accuracy of each learner with its 95 % interval, one panel a number of shots.
+    """Draw a comparison: the accuracy of each learner with its 95 % interval, one panel per test.
 
-    One more panel shows the learning curves: accuracy on the validation classes by outer step.
-    Raises InputError or ExtraError where `check_figure` does.
+    One more panel shows learning curves: accuracy on the validation classes by outer step.
+    Raises InputError or ExtraError as `check_figure` does.
     """
     check_figure(path)
     with needs("explain", "drawing a figure"):
@@ -49,7 +49,7 @@ def plot_comparison(comparison: Comparison, path: Path) -> None:
 
 
 def _plot_test(panel: Any, rows: Sequence[ComparisonRow], learners: Sequence[str]) -> None:
-    """One test: a line for each learner, with its accuracy and interval."""
+    """One test, with one line per learner for its accuracy and interval."""
     for row in rows:
         learner, place = row.result.learner, learners.index(row.result.learner)
         ours = learner.startswith("meta_lstm") and learner != "meta_lstm_2017"

@@ -1,4 +1,4 @@
-"""What whole runs find out, with all that a reader needs to repeat it; `as_dict` is what `--json` writes."""
+"""Results of whole runs, with everything needed to repeat them; `as_dict` gives what `--json` writes."""
 
 import platform
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from meta_text.model.results import Interval, Result
 
 @dataclass(frozen=True)
 class RunContext:
-    """What a reader needs to repeat a figure."""
+    """What a reader needs to reproduce a number."""
 
     seed: int  # of the test episodes
     train_seed: int
@@ -43,7 +43,7 @@ class RunContext:
 
 
 def privileges(recipe: Recipe, label_names: bool) -> list[str]:
-    """What a figure uses beside the labelled texts of each task and the train classes of the corpus."""
+    """What a number relies on besides the labelled texts of each task and the train classes of the corpus."""
     used = ["label names"] if label_names else []
     if recipe.corpus.also:
         used.append(f"other corpora ({', '.join(Path(name).name for name in recipe.corpus.also)})")
@@ -56,7 +56,7 @@ class TrainReport:
 
     results: tuple[Result, ...]
     context: RunContext
-    validation_accuracy: float | None  # None: zero steps, so that nothing was validated
+    validation_accuracy: float | None  # None after zero steps: nothing was validated
     best_step: int
     train_seconds: float
     total_seconds: float
@@ -92,7 +92,7 @@ class ComparisonRow:
 
     result: Result
     train_seconds: float
-    best_step: int | None  # None: nothing was trained
+    best_step: int | None  # None if nothing was trained
     privileges: list[str]
 
     def as_dict(self) -> dict[str, Any]:
@@ -106,7 +106,7 @@ class ComparisonRow:
 
 @dataclass(frozen=True)
 class Difference:
-    """A learner less another one on the same episodes."""
+    """How much better one learner is than another on the same episodes."""
 
     learner: str
     against: str
@@ -145,6 +145,6 @@ class Comparison:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Comparison":
-        """What `as_dict` gave; pydantic's ValidationError says what is missing or of the wrong kind."""
+        """The inverse of `as_dict`. Raises pydantic's ValidationError for values that are missing or of the wrong kind."""
         nested = {**values, "context": values, "rows": [{**row, "result": row} for row in values["results"]]}
         return TypeAdapter(cls).validate_python(nested)

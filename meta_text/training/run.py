@@ -27,9 +27,9 @@ from meta_text.training.trainer import Trainer, TrainState
 
 
 def train(bench: Bench, out: Path | None = None, *, resume: bool = False) -> tuple[Bench, MetaModel, TrainState]:
-    """Meta-train the recipe's learner; the model that comes back is the best by validation accuracy.
+    """Meta-train the recipe's learner and return the model that is best on the validation classes.
 
-    The bench that comes back is that of the model: `auto` changes the recipe to the learner it chose.
+    The returned bench belongs to that model: `auto` changes the recipe to the learner that it chose.
     """
     recipe = bench.recipe
     if recipe.learner.name == "auto":
@@ -40,11 +40,13 @@ def train(bench: Bench, out: Path | None = None, *, resume: bool = False) -> tup
 
 
 def _train_best(bench: Bench, out: Path | None, *, resume: bool) -> tuple[Bench, MetaModel, TrainState]:
-    """Train every candidate and keep the one with the best validation accuracy; seconds are those of all."""
+    """Train every candidate and keep the one with the best validation accuracy; the seconds are the sum over all."""
     learner_names, seconds = bench.recipe.learner.candidates, 0.0
     best: tuple[Bench, MetaModel, TrainState] | None = None
     if not learner_names or "auto" in learner_names:
-        raise ConfigError(f"[learner] candidates = {list(learner_names)}; names of learners to choose from are needed")
+        raise ConfigError(
+            f"[learner] candidates = {list(learner_names)}; list the names of the learners to choose from"
+        )
     for name in learner_names:
         folder = None if out is None else out / name
         has_checkpoint = folder is not None and (folder / "checkpoint").exists()
@@ -67,7 +69,7 @@ def run_recipe(
     resume: bool = False,
     device: str | None = None,
 ) -> tuple[MetaModel, Bench, TrainReport]:
-    """Train and test a recipe; the model goes to `out`/model, before the tests and again with their results."""
+    """Train and test a recipe. The model is saved to `out`/model before the tests, and again with their results."""
     progress, started = progress or Progress(), time.perf_counter()
     out = None if out is None else out.expanduser()
     bench, model, state = train(Bench.open(recipe, progress, device), out, resume=resume)
@@ -94,7 +96,7 @@ def run_recipe(
 
 
 def _test(model: MetaModel, bench: Bench) -> list[Result]:
-    """One result for each shape of episodes and use of class names."""
+    """One result for each shape of episodes, with class names and without as the recipe says."""
     learner = bench.recipe.learner
     results = []
     for episodes in bench.test_episodes():
@@ -109,7 +111,7 @@ def _test(model: MetaModel, bench: Bench) -> list[Result]:
 
 
 def _save(model: MetaModel, out: Path | None, state: TrainState) -> None:
-    """The model with its card, in `out`/model."""
+    """Write the model and its card to `out`/model."""
     if out is not None:
         with replacing(out / "model") as folder:
             write_model(model, folder, {"training": asdict(state)})
@@ -129,10 +131,10 @@ def evaluate_saved(
     progress: Progress | None = None,
     device: str | None = None,
 ) -> EvaluationReport:
-    """Test a saved model on a part of any corpus; split None is the split it was trained with.
+    """Test a saved model on a part of any corpus. With split=None the model's own class split is used.
 
-    A model keeps only the name of a class split file. Where that file is not here it is needed again for the
-    corpus that it was made for (ConfigError); another corpus is split by number 1.
+    A model keeps only the name of a class split file. If that file is missing, evaluating on the corpus that it was
+    made for raises ConfigError; any other corpus uses class split 1.
     """
     progress = progress or Progress()
     model = load_model(model_folder).to(chosen_device(device))
@@ -145,7 +147,7 @@ def evaluate_saved(
     class_names = corpus.class_names if classes == "all" else open_split(recipe, corpus).part(classes)
     others = tuple(set(corpus.class_names) - set(class_names))
     corpus = used_part(corpus, ClassSplit(others, (), tuple(class_names)), 0, 0)
-    drawn = draw_episodes(corpus, class_names, shape, episodes, seed)  # first: it may say that the texts are too few
+    drawn = draw_episodes(corpus, class_names, shape, episodes, seed)  # before encoding, since the texts may be too few
     embedded = EmbeddedCorpus(corpus, model.embedding, progress=progress.texts_encoded)
     evaluated = evaluate_episodes(
         answer_with(model, label_names=label_names),
@@ -165,7 +167,7 @@ def _split_as_trained(recipe: Recipe, corpus: Corpus) -> str:
         return str(split)
     if corpus.name == (recipe.corpus.name or Path(recipe.corpus.path or "").name):
         raise ConfigError(
-            f"this model was trained on '{corpus.name}' with the class split file {split}, which is not here; "
-            "name it with --split"
+            f"this model was trained on '{corpus.name}' with the class split file {split}, which cannot be found; "
+            "give its path with --split"
         )
     return "1"

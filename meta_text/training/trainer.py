@@ -1,4 +1,4 @@
-"""The outer loop: step, validate, keep the best, checkpoint, resume."""
+"""The outer loop: step, validate, keep the best weights, checkpoint, resume."""
 
 import json
 import time
@@ -23,30 +23,30 @@ from meta_text.model.embedded_corpus import EmbeddedCorpus
 from meta_text.model.model import MetaModel
 from meta_text.saving.model_folder import load_tensors, model_tensors, read_config, write_model
 
-SHARES = (0.75, 0.5)  # of the way from untrained to trained weights, tried after training
+SHARES = (0.75, 0.5)  # positions between untrained (0) and trained (1) weights that are tried after training
 VALIDATION_SEED = 10_007  # validation episodes are the same for every learner and seed of a recipe
 
 
 @dataclass(frozen=True)
 class TrainState:
-    """Where training stands; everything beside tensors that a resumed run needs."""
+    """How far training has come: everything except tensors that a resumed run needs."""
 
     step: int = 0
-    loss: float | None = None  # None: no step was taken
-    validation: float | None = None  # accuracy of the newest validation, a fraction; None: none was done
+    loss: float | None = None  # None before the first step
+    validation: float | None = None  # accuracy of the latest validation, a fraction; None before the first
     best: float | None = None
     best_step: int = 0
     stale: int = 0  # validations since the best one
     seconds: float = 0.0
-    share: float = 1.0  # how far from the untrained to the best trained weights the model that is kept lies
+    share: float = 1.0  # position of the kept weights between the untrained (0) and the best trained ones (1)
 
 
 @dataclass
 class Trainer:
-    """Trains `model` on the train classes, choosing by the validation classes; test classes are not looked at.
+    """Trains `model` on the train classes and chooses by the validation classes; it never looks at test classes.
 
-    Episode i of the run is a function of (seed, i), and the optimiser's state is saved whole, so on a CPU a
-    run that was killed and resumed ends with the same bits as one that was not.
+    Episode i of a run is a function of (seed, i), and the whole state of the optimiser is saved. On a CPU a run that
+    was killed and resumed therefore ends with the same bits as one that was not.
     """
 
     model: MetaModel
@@ -81,7 +81,7 @@ class Trainer:
         self.start_tensors = self.best_tensors = model_tensors(self.model)
 
     def _groups(self) -> list[dict[str, Any]]:
-        """Parameters by learning rate: a pretrained embedding, features, and the few numbers of start and update rule."""
+        """Parameters by learning rate: pretrained embedding, encoder, and the few numbers of start and update rule."""
         settings, pretrained = self.recipe.train, self.recipe.embedding.kind == "transformer"
         rates: dict[float, list[torch.nn.Parameter]] = {}
         for name, parameter in self.named:
@@ -93,11 +93,11 @@ class Trainer:
         return [{"params": parameters, "lr": rate, "height": rate} for rate, parameters in rates.items()]
 
     def run(self, *, resume: bool = False) -> TrainState:
-        """Train to the end or to early stop, and leave the best weights in the model."""
+        """Train until the last step or an early stop, and leave the best weights in the model."""
         if resume:
             self._restore()
         settings, started = self.recipe.train, time.perf_counter() - self.state.seconds
-        steps = settings.outer_steps if self.named else 0  # some learners have nothing to meta-learn
+        steps = settings.outer_steps if self.named else 0  # some learners have no parameters to meta-train
         if self.state.step == 0 and settings.outer_steps > 0:
             self._validate()  # the untrained model is a candidate too
             self._log()
@@ -120,7 +120,7 @@ class Trainer:
         return self.state
 
     def _warm(self, step: int) -> None:
-        """Set a pretrained embedding's learning rate: up over a tenth of the steps, then down to nothing."""
+        """Set the learning rate of a pretrained embedding: a warm-up over a tenth of the steps, then decay to zero."""
         if self.recipe.embedding.kind != "transformer":
             return
         steps = self.recipe.train.outer_steps
@@ -133,7 +133,7 @@ class Trainer:
         self.model.train()
         self._warm(step)
         size = self.recipe.train.episodes_per_step
-        with torch.random.fork_rng():  # dropout and random search are functions of (seed, step), as episodes are
+        with torch.random.fork_rng():  # dropout and random search depend on (seed, step) alone, as episodes do
             torch.manual_seed(self.recipe.train.seed * 1_000_003 + step)
             episodes = self.sampler.take(step * size, size)
             names = self.recipe.learner.label_names
@@ -150,7 +150,7 @@ class Trainer:
         return loss.detach().item()
 
     def _accuracy(self) -> float:
-        """On the validation episodes, a fraction; with class names and without, if the recipe tests both."""
+        """Accuracy on the validation episodes as a fraction, averaged over the uses of class names that the recipe tests."""
         self.model.eval()
         right = []
         with self.embedded.holding(self.validation_episodes):
@@ -170,9 +170,9 @@ class Trainer:
             self.state = replace(self.state, validation=accuracy, stale=self.state.stale + 1)
 
     def _draw_back(self) -> None:
-        """Try what lies between the untrained and the best weights, too: it often carries over better to new classes.
+        """Try weights between the untrained and the best ones, which often transfer better to new classes.
 
-        Wortsman et al., CVPR 2022, eq. 1. Training on few classes moves weights further than others like it.
+        Wortsman et al., CVPR 2022, eq. 1. Training on few classes moves weights further than new classes need.
         """
         best = self.best_tensors
         for share in SHARES:
@@ -189,7 +189,7 @@ class Trainer:
                 file.write(json.dumps(asdict(self.state)) + "\n")
 
     def _checkpoint(self) -> None:
-        """A model folder with the optimiser's state beside it, in safetensors and JSON."""
+        """Write a model folder together with the state of the optimiser, as safetensors and JSON."""
         if self.out is None:
             return
         with replacing(self.out / "checkpoint") as folder:
