@@ -22,7 +22,7 @@ from meta_text.learners.maml import Anil, Maml, ProtoMaml
 from meta_text.learners.meta_lstm import GatedRule, MetaLSTM
 from meta_text.learners.meta_lstm_2017 import CoordinateRule, MetaLSTM2017, preprocess
 from meta_text.learners.meta_sgd import MetaSgd
-from meta_text.learners.plain_lstm import Adam, ScratchLSTM
+from meta_text.learners.plain_lstm import Adam, Finetune, ScratchLSTM
 from meta_text.learners.policy import Policy, macro_f1
 from meta_text.learners.protonet import ProtoNet
 from meta_text.learners.reptile import Reptile
@@ -134,14 +134,14 @@ def test_cells_start_as_documented() -> None:
     cell = LSTMCell(30, 16)
     assert cell.bias.tolist() == [0.0] * 16 + [1.0] * 16 + [0.0] * 32  # the forget gate is open
     for weight in (cell.weight_ih, cell.weight_hh):
-        assert 0.9 * 16**-0.5 < weight.abs().max() <= 16**-0.5
-        assert weight.min() < 0 < weight.max()
+        assert 0.9 * 16**-0.5 < weight.max() <= 16**-0.5
+        assert -(16**-0.5) <= weight.min() < -0.9 * 16**-0.5
     hyper = HyperLSTMCell(30, 16)
     assert not hyper.scales.any()
     assert hyper.hyper.hidden == 16 and hyper.scales.shape == (12 * 16, 16)
     assert hyper.hyper_from_main.shape == (64, 16)
-    assert 0.9 * 16**-0.5 < hyper.hyper_from_main.abs().max() <= 16**-0.5
-    assert hyper.hyper_from_main.min() < 0 < hyper.hyper_from_main.max()
+    assert 0.9 * 16**-0.5 < hyper.hyper_from_main.max() <= 16**-0.5
+    assert -(16**-0.5) <= hyper.hyper_from_main.min() < -0.9 * 16**-0.5
     assert TextEncoder(30).out.shape == (30, 128)
     assert TextEncoder(30, 16, bidirectional=False).out.shape == (30, 16)
 
@@ -221,15 +221,28 @@ def test_meta_lstm_step_by_step(kind: type[GradientLearner], names: bool) -> Non
     np.testing.assert_allclose(learner.logits(task, QUERY).detach().numpy(), answers, atol=1e-8)
 
 
+@pytest.mark.parametrize("checkpointed", [False, True])
 @pytest.mark.parametrize("names", [False, True])
-def test_meta_lstm_multi_step_loss(names: bool) -> None:
-    learner = shaken(MetaLSTM(TextEncoder(WIDTH, 4), inner_steps=3, inner_lr=0.5))
+def test_meta_lstm_multi_step_loss(names: bool, checkpointed: bool) -> None:
+    options = {"inner_steps": 3, "inner_lr": 0.5, "checkpoint_steps": checkpointed}
+    learner = shaken(MetaLSTM(TextEncoder(WIDTH, 4), **options))
     scores = [QUERY.numpy() @ head[:, :-1].T + head[:, -1] for head in gated_heads(learner, names, 2.0)]
     losses = [oracles.query_loss(s, QUERY_LABELS, learner.log_scale.item()) for s in scores]
     assert learner.loss(episode(names)).item() == pytest.approx(oracles.multi_step_loss(losses))
     plain = [oracles.cross_entropy(math.exp(learner.log_scale.item()) * s, QUERY_LABELS) for s in scores]
     ours = GradientLearner.query_loss(learner, torch.tensor(scores[0]), torch.tensor(QUERY_LABELS))
     assert ours.item() == pytest.approx(plain[0])
+
+
+@pytest.mark.parametrize("spread", [0.02, 0.1, 1.0])
+def test_query_loss_at_any_spread_of_scores(spread: float) -> None:
+    learner = shaken(MetaLSTM(TextEncoder(WIDTH, 4)))
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        labels = rng.integers(0, 4, 9)
+        scores = spread * (rng.normal(size=(9, 4)) + np.eye(4)[labels])
+        ours = learner.query_loss(torch.tensor(scores), torch.tensor(labels)).item()
+        assert ours == pytest.approx(oracles.query_loss(scores, labels.tolist(), learner.log_scale.item()))
 
 
 def test_query_loss_takes_the_mean_of_equally_good_sharpnesses() -> None:
@@ -324,6 +337,7 @@ def test_the_rule_of_2017_starts_as_published() -> None:
     assert [learner.steps_for(k) for k in (0.5, 1.0, 1.9, 2.0, 5.0)] == [12, 12, 12, 8, 8]
     told = MetaLSTM2017(TextEncoder(WIDTH, 4), inner_steps=3)
     assert [told.steps_for(k) for k in (1.0, 5.0)] == [3, 3]
+    assert MetaLSTM2017(TextEncoder(WIDTH, 4), inner_steps=0).steps_for(1.0) == 0
     assert learner.first_order and not learner.takes_names
 
 
@@ -542,3 +556,48 @@ def test_a_learned_start_is_small() -> None:
     assert learner.head_row is None and not learner.needs_tokens and learner.takes_names
     assert (learner.log_inner_scale.item(), learner.shots_power.item()) == (0.0, 0.5)
     assert (policy.SIGMA, policy.DIRECTIONS) == (0.1, 4)
+
+
+NEEDS_TOKENS = {"scratch_lstm", "finetune", "reptile", "maml", "meta_sgd", "proto_maml"}
+TAKES_NAMES = {"proto_maml", "protonet", "ridge", "bayes", "policy", "meta_lstm"}
+FIRST_ORDER = {"reptile", "meta_lstm_2017"}
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_what_a_learner_needs_and_takes_by_default(name: str) -> None:
+    options = {"n_classes": 3} if name == "finetune" else {}
+    learner: Any = LEARNERS[name](TextEncoder(WIDTH, 4), **options)
+    assert learner.needs_tokens == (name in NEEDS_TOKENS)
+    assert learner.takes_names == (name in TAKES_NAMES)
+    assert getattr(learner, "first_order", False) == (name in FIRST_ORDER)
+    assert not getattr(learner, "checkpoint_steps", False)
+    assert not learner.log_name_weight.requires_grad
+
+
+def test_joint_training_moves_the_lstm_and_its_head_alone() -> None:
+    learner = Finetune(TextEncoder(WIDTH, 4), n_classes=3)
+    moving = {name for name, p in learner.named_parameters() if p.requires_grad}
+    sides = [
+        f"encoder.{side}.{name}"
+        for side in ("forward_cell", "backward_cell")
+        for name in ("weight_ih", "weight_hh", "bias")
+    ]
+    assert moving == {*sides, "joint_head"}
+
+
+def test_a_learner_must_adapt_and_answer() -> None:
+    class Half(Learner):
+        def logits(self, task: Any, query: Any) -> Any:
+            return query
+
+    class OtherHalf(Learner):
+        def adapt(self, support: Any, labels: Any, n_way: int, names: Any = None) -> Any:
+            return {}
+
+    for kind in (Half, OtherHalf):
+        with pytest.raises(TypeError, match="abstract"):
+            kind(TextEncoder(WIDTH, 4))  # type: ignore[abstract]
+
+
+def test_a_task_of_unknown_sharpness_has_the_scale_one() -> None:
+    assert TaskShape(3, 1.0, 2).scale == 1
