@@ -23,6 +23,7 @@ lint: $(VENV)/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/pylint meta_text benchmarks
 
 # What a user gets: the wheel in a fresh environment, the base alone and then the default model's embedding, no network.
 wheel: $(VENV)/installed
