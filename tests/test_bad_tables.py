@@ -319,6 +319,15 @@ def test_a_slash_in_a_name_belongs_to_it() -> None:
     assert [tasks.label_text(name) for name in tasks.class_names] == list(slashed)
 
 
+def test_corpora_and_classes_never_collide() -> None:
+    own = Corpus.from_rows([row(c, i) for c in ("c", "d", "e") for i in range(4)], name="a/b")
+    other = Corpus.from_rows([row("b/c", i) for i in range(4)], name="a")
+    mixed, split = with_others(own, ClassSplit(("c",), ("d",), ("e",)), [other], 2)
+    assert mixed.class_names == ("a%2Fb/c", "a%2Fb/d", "a%2Fb/e", "a/b/c")
+    assert split == ClassSplit(("a%2Fb/c", "a/b/c"), ("a%2Fb/d",), ("a%2Fb/e",))
+    assert [mixed.label_text(name) for name in mixed.class_names] == ["c", "d", "e", "b/c"]
+
+
 def test_tasks_and_labels_never_collide() -> None:
     rows = [row("r", i, d="p/q") for i in range(4)] + [row("q/r", i, d="p") for i in range(4)]
     corpus = Corpus.from_rows(rows, name="h", group=("d",))

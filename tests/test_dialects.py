@@ -167,12 +167,12 @@ def test_a_stray_byte_among_utf8_costs_its_row_alone(tmp_path: Path) -> None:
     ]
 
 
-def test_the_sign_rule_for_western_texts() -> None:
-    """Superscripts inside words are Polish letters under another name; prices and degrees are not."""
-    from meta_text.corpus.text_lines import _reads_as_western
-
-    assert _reads_as_western("costs 5 €, 20° or 3 m² – “fine”, ¿no?".encode("cp1252"))
-    assert not _reads_as_western("źle działa łącze".encode("cp1250"))
+@pytest.mark.parametrize(("text", "encoding"), [("nie działa", "cp1250"), ("10 m² à 5 € ou à 20°", "cp1252")])
+def test_a_superscript_inside_a_word_is_a_polish_letter(text: str, encoding: str, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(f"text\n{text}\n".encode(encoding))
+    notes: list[str] = []
+    assert list(read_rows(tmp_path / "a.csv", note=notes.append)) == [{"text": text}]
+    assert f"read as {encoding} (a guess" in notes[0]
 
 
 # --- quotes
@@ -201,12 +201,16 @@ def test_an_open_quote_ends_where_the_next_row_opens_one(tmp_path: Path) -> None
     assert rest == ["new tyre", "rose"]
 
 
-def test_an_open_quote_in_a_long_file_is_found_at_constant_memory(tmp_path: Path) -> None:
+def test_a_quote_may_be_open_for_so_many_lines_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an open quote swallows is held in memory until it is known to be open."""
     path = tmp_path / "a.csv"
-    path.write_text('label,text\ncar,"open\n' + "wine,rose\n" * 25_000)
+    path.write_text('label,text\ncar,"open' + "\nwine,rose" * 6 + '"\nwine,red\n')
+    (whole, last) = lines_and_problems(path)
+    assert (whole, last) == ("open" + "\nwine,rose" * 6, "red")
+    monkeypatch.setattr("meta_text.corpus.csv_rows.MOST_LINES", 5)
     bad, *rest = lines_and_problems(path)
     assert isinstance(bad, BadRow) and bad.line == 2
-    assert rest == ["rose"] * 25_000
+    assert rest == [*["rose"] * 5, 'rose"', "red"]
 
 
 def test_backslash_quotes_are_noticed(tmp_path: Path) -> None:

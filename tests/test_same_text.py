@@ -19,6 +19,8 @@ from meta_text.corpus.same_text import fold
         ("\uff26\uff35\uff2c\uff2c width", "full width"),
         ("o\ufb03ce", "office"),
         ("STRASSE", "straße"),
+        ("Acme™ № 5", "acmetm no 5"),
+        ("\u00df\u030c", "s\u0161"),  # folding leaves a letter and an accent apart
         ("\u0130stanbul", "i\u0307stanbul"),
     ],
 )
