@@ -91,5 +91,5 @@ def test_ends_of_a_range(name: str) -> None:
     for hard in (-0.01, 1.01):
         with pytest.raises(CorpusError, match="a share of episodes from 0 to 1 is needed"):
             EpisodeSampler(ALIKE, ALIKE.class_names, n_way=2, k_shot=1, n_query=1, hard=hard)
-    with pytest.raises(CorpusError, match="at least 1 query a class"):
+    with pytest.raises(CorpusError, match="at least 1 query per class"):
         EpisodeSampler(ALIKE, ALIKE.class_names, n_way=2, k_shot=1, n_query=0)

@@ -39,7 +39,7 @@ class Corpus:
     texts: tuple[str, ...]
     labels: tuple[int, ...]  # row -> index into class_names
     class_names: tuple[str, ...]
-    fields: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # further columns, one value a row
+    fields: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # further columns, one value per row
     groups: tuple[str, ...] | None = None  # class -> group
     class_labels: tuple[str, ...] | None = None  # class -> its label, where class_names hold more than that
     origins: tuple[str, ...] | None = None  # class -> the corpus it came from, in a mixture of several

@@ -30,12 +30,11 @@ class Episode:
 class EpisodeSampler:
     """Draws episodes; `sampler[i]` depends on (seed, i) alone.
 
-    n_way and k_shot are numbers or inclusive ranges. A drawn range is shared by `same_shape` neighbouring
-    episodes, so that they stack into one batch.
-    A share `hard` of the episodes draws its classes among the 2 n_way nearest to one of them, by words.
-    Of a mixture of corpora each is drawn as often; neighbours share it too, and n_way is cut to the classes
-    that its tasks have.
-    Raises CorpusError when the classes or their texts are too few.
+    n_way and k_shot are numbers or inclusive ranges. What is drawn from a range holds for `same_shape` neighbouring
+    episodes, so that they stack into one batch. A share `hard` of the episodes draws its classes among the
+    2 n_way nearest to one of them, by words. The corpora of a mixture are drawn equally often; neighbours share
+    the corpus too, and n_way is cut to the number of classes in its tasks.
+    Raises CorpusError when there are too few classes, or texts in any class.
     """
 
     def __init__(
@@ -57,12 +56,12 @@ class EpisodeSampler:
             raise CorpusError(f"hard={hard}; a share of episodes from 0 to 1 is needed")
         self.hard = hard
         if n_query < 1:
-            raise CorpusError(f"n_query={n_query}; at least 1 query a class is needed")
+            raise CorpusError(f"n_query={n_query}; at least 1 query per class is needed")
         self.corpora = self._corpora(class_names)
 
     @property
     def pools(self) -> list[list[str]]:
-        """Classes that may meet in an episode: one list, or one a task of the corpus."""
+        """Classes that may meet in an episode: one list, or one per task of the corpus."""
         return [pool for pools in self.corpora for pool in pools]
 
     def _corpora(self, class_names: Sequence[str]) -> list[list[list[str]]]:
@@ -115,13 +114,13 @@ class EpisodeSampler:
         """
         from sklearn.feature_extraction.text import TfidfVectorizer
 
-        found = {}
+        by_first = {}
         for pool in self.pools:
             texts = [" ".join(self.corpus.texts[row] for row in self.corpus.rows_of(name)) for name in pool]
             vectors = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5), sublinear_tf=True).fit_transform(texts)
             similar = (vectors @ vectors.T).toarray()
-            found[pool[0]] = np.argsort(-similar, axis=1, kind="stable").tolist()
-        return found
+            by_first[pool[0]] = np.argsort(-similar, axis=1, kind="stable").tolist()
+        return by_first
 
     def take(self, start: int, count: int) -> list[Episode]:
         return [self[i] for i in range(start, start + count)]
@@ -153,7 +152,7 @@ def _shape_that_works(fewest: int, k_shot: int) -> str:
 
 
 def given_episodes(corpus: Corpus, class_names: Sequence[str]) -> list[Episode]:
-    """One episode a task for corpora that fix their support: partition "train" is support, "test" is query.
+    """One episode per task for corpora that fix their support: partition "train" is support, "test" is query.
 
     Empty when the corpus has no `partition` field or no task. Texts of other partitions are not used.
     """
