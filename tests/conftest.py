@@ -15,7 +15,7 @@ for _name in ("HF_HUB_DISABLE_XET", "HF_HUB_DISABLE_TELEMETRY", "HF_HUB_DISABLE_
     os.environ[_name] = "1"
 # models in tests are small: threads cost more than they bring, tenfold where other work shares the cores
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# no measuring at load: answers must not hang on how busy the machine is (tests of that choice unset this)
+# no measuring at load: answers must not depend on how busy the machine is (tests of that choice unset this)
 os.environ.setdefault("META_TEXT_ENGINE", "training")
 for _name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
     os.environ.pop(_name, None)
@@ -30,7 +30,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 @pytest.fixture(autouse=True)
 def same_draws() -> None:
-    """What a test draws does not hang on which tests ran before it."""
+    """What a test draws does not depend on which tests ran before it."""
     import torch
 
     torch.manual_seed(0)

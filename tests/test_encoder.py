@@ -87,7 +87,7 @@ def test_each_text_alone_equals_the_padded_batch(cell: CellKind) -> None:
 
 
 @pytest.mark.parametrize("cell", ["lstm", "hyper"])
-def test_projected_texts_hang_on_no_recurrent_weight(cell: CellKind) -> None:
+def test_projected_texts_depend_on_no_recurrent_weight(cell: CellKind) -> None:
     encoder = TextEncoder(6, 4, cell=cell).double()
     torch.nn.init.normal_(encoder.out)
     read = encoder.project(tokens())

@@ -1,4 +1,4 @@
-"""The inner loop without its graph: the outer backward computes each step again, so that memory does not grow with steps."""
+"""The inner loop without its graph: the outer backward pass recomputes each step, so memory does not grow with steps."""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,11 +19,11 @@ def checkpointed_loop(
     shape: TaskShape,
     first_order: bool,
 ) -> list[Weights]:
-    """`inner_loop` that keeps no step's graph: the outer backward computes each step again, one at a time.
+    """`inner_loop` without the graph of its steps: the outer backward pass recomputes each step, one at a time.
 
-    The rule is a module. make_loss(data) is the support loss; all that it or the rule depends on and that has a gradient, or differs
-    from task to task, must be in data, in the weights or among the rule's parameters. (torch.utils.checkpoint
-    cannot be used: its hooks are refused inside torch.func.)
+    The rule is a module, and make_loss(data) is the support loss. Whatever either depends on that has a gradient or
+    differs between tasks must be in `data`, in the weights or among the rule's parameters. (torch.utils.checkpoint
+    cannot be used here: torch.func refuses its hooks.)
     """
     trajectory = [weights]
     state = rule.start(weights, shape)
@@ -53,10 +53,10 @@ class _Stepper(nn.Module):
 
 
 def _checkpoint(function: Callable[..., Any], *arguments: Any) -> Any:
-    """function(*arguments), computed again in the backward; arguments and result are trees of tensors.
+    """function(*arguments), recomputed in the backward pass; arguments and result are trees of tensors.
 
-    Arguments that come back as they are do not go through: vmap counts the gradient of a result that is the same
-    for all tasks once a task.
+    Arguments that are returned unchanged bypass the recomputation: vmap would count the gradient of a result that all
+    tasks share once per task.
     """
     leaves, tree = tree_flatten(arguments)
     places = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Tensor)]
@@ -82,7 +82,7 @@ def _checkpoint(function: Callable[..., Any], *arguments: Any) -> Any:
 
 
 class _Recomputed(torch.autograd.Function):
-    """Saves its inputs alone."""
+    """Saves nothing but its inputs."""
 
     generate_vmap_rule = True
 

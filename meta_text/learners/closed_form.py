@@ -12,7 +12,7 @@ class Ridge(Learner):
     """Ridge regression onto one-hot labels (R2D2: Bertinetto et al., ICLR 2019, eq. 4 and 5).
 
     W = X^T (X X^T + lambda I)^-1 Y on features centred at the mean prototype; lambda and the sharpness of the
-    answers are learned. Every class weighs the same, however many texts it has.
+    answers are learned. Every class has the same weight, however many texts it has.
     """
 
     def __init__(self, encoder: TextEncoder, *, label_names: bool = False) -> None:
@@ -31,7 +31,7 @@ class Ridge(Learner):
     def _design(
         self, support: Texts, labels: Int[Tensor, " S"], n_way: int, names: Texts | None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Centred features, targets (one-hot less 1/N), and the centre; rows scaled by the root of their weight."""
+        """Centred features, targets (one-hot minus 1/N), and the centre; rows are scaled by the root of their weight."""
         features_SD = self.features(support)
         names_ND = None if names is None else self.features(names)
         centre_D = self.prototypes(features_SD, labels, n_way, names_ND).mean(0)

@@ -1,4 +1,4 @@
-"""Token states to one feature a text: the LSTM written out, the hyper-LSTM, and the text encoder.
+"""From token states to one feature per text: the LSTM written out, the hyper-LSTM, and the text encoder.
 
 The cells are written out because `nn.LSTM` has no double backward under cuDNN, and second-order
 adaptation needs one. `nn.LSTM` is the oracle of the tests.
@@ -27,7 +27,7 @@ def lstm_step(gates_B4H: Tensor, c_BH: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class LSTMCell(nn.Module):
-    """A plain LSTM cell whose input projection can be done for all tokens at once.
+    """A plain LSTM cell whose input projection can be computed for all tokens at once.
 
     Weights: weight_ih [4H E], weight_hh [4H H], bias [4H]; forget bias 1 at the start.
     """
@@ -91,7 +91,7 @@ class HyperLSTMCell(LSTMCell):
 
 
 def run_cell(cell: LSTMCell, projected_BTG: Tensor, mask_BT: Tensor, reverse: bool = False) -> Tensor:
-    """Hidden states [B T H] from projected inputs; reversed, each text starts at its last real token.
+    """Hidden states [B T H] from projected inputs; in reverse, each text starts at its last real token.
 
     What it says of padding means nothing.
     """
@@ -100,7 +100,7 @@ def run_cell(cell: LSTMCell, projected_BTG: Tensor, mask_BT: Tensor, reverse: bo
         projected_BTG = _take(projected_BTG, backwards_BT)
     state = cell.start(projected_BTG)
     outputs: list[Tensor] = []
-    # unbound, not indexed: the backward of an index fills a whole [B T G] with zeros for every token
+    # unbind, not indexing: the backward pass of an index fills a whole [B T G] with zeros for every token
     for projected_BG in projected_BTG.unbind(1):
         state = cell.step(projected_BG, state)
         outputs.append(state[0])
@@ -109,7 +109,7 @@ def run_cell(cell: LSTMCell, projected_BTG: Tensor, mask_BT: Tensor, reverse: bo
 
 
 def _backwards(mask_BT: Tensor) -> Tensor:
-    """Positions that turn each text's real tokens around and leave its padding in place."""
+    """Positions that reverse each text's real tokens and leave its padding in place."""
     length_B1, t_1T = mask_BT.sum(1, keepdim=True), torch.arange(mask_BT.shape[1], device=mask_BT.device)[None]
     return torch.where(t_1T < length_B1, length_B1 - 1 - t_1T, t_1T)
 
@@ -119,7 +119,7 @@ def _take(x_BTC: Tensor, positions_BT: Tensor) -> Tensor:
 
 
 class Projected(NamedTuple):
-    """Token states as far as the encoder can take them without its recurrent weights; G gate inputs a token."""
+    """Token states, processed as far as possible without the recurrent weights; G gate inputs per token."""
 
     sentence: Float[Tensor, "*B E"]
     forward: Float[Tensor, "*B T G"]
@@ -128,7 +128,7 @@ class Projected(NamedTuple):
 
 
 class TextEncoder(nn.Module):
-    """Token states [B T E] -> unit features [B E], a residual on the plain sentence vector.
+    """Token states [B T E] -> unit features [B E], a residual on top of the plain sentence vector.
 
     feature = unit(unit(mean of token states) + W_out . mean of LSTM(token states)), with W_out zero at the
     start: an untrained encoder is the plain sentence embedding.
@@ -152,10 +152,10 @@ class TextEncoder(nn.Module):
         self.out = nn.Parameter(torch.zeros(width, hidden * (2 if bidirectional else 1)))
 
     def project(self, tokens: TokenStates) -> Projected:
-        """Everything that does not hang on the recurrent weights, for all tokens at once."""
+        """Everything that does not depend on the recurrent weights, for all tokens at once."""
         x_BTE, mask_BT = tokens
         sentence_BE = F.normalize(masked_mean(x_BTE, mask_BT), dim=-1)
-        # token states of a sentence encoder have norms near sqrt(E) * 0.3; the LSTM sees unit-variance-like input
+        # a sentence encoder's token states have norms near 0.3 sqrt(E); normalised, they give the LSTM unit variance
         x_BTE = F.layer_norm(x_BTE, x_BTE.shape[-1:])
         backward_BTG = None if self.backward_cell is None else self.backward_cell.project(x_BTE)
         return Projected(sentence_BE, self.forward_cell.project(x_BTE), backward_BTG, mask_BT)
@@ -166,7 +166,7 @@ class TextEncoder(nn.Module):
         return [name for name, _ in self.named_parameters() if name not in used]
 
     def forward(self, texts: TokenStates | Projected, residual: bool = True) -> Float[Tensor, "B _"]:
-        """Unit features; with residual=False the mean LSTM states alone, [B H] or [B 2H]."""
+        """Unit features; with residual=False only the mean LSTM states, [B H] or [B 2H]."""
         read = texts if isinstance(texts, Projected) else self.project(texts)
         states = [self.run(self.forward_cell, read.forward, read.mask)]
         if self.backward_cell is not None and read.backward is not None:

@@ -1,4 +1,4 @@
-"""Learners that adapt by gradient steps: a start, an update rule, and the one inner loop."""
+"""Learners that adapt by gradient steps: a start, an update rule, and the inner loop."""
 
 import math
 from collections.abc import Callable
@@ -26,8 +26,8 @@ from meta_text.learners.learner import (
 )
 from meta_text.learners.uneven import lowered
 
-# what moves beside the head: nothing, every encoder weight, or the weights behind the input projections, which are
-# then computed once per task
+# what moves besides the head: nothing, every encoder weight, or only the weights behind the input projections, which
+# are then computed once per task
 Adapts = Literal["head", "encoder", "recurrent"]
 BIAS_FEATURE = 0.1**0.5  # multiplies the head's bias in centred steps, so that it moves ten times less
 
@@ -37,12 +37,12 @@ class GradientLearner(Learner):
 
     A learned start must be the same for every class, or N could not vary and class order would matter.
 
-    centred: the steps are taken on centred features, for the mean that all texts share (long in sentence embeddings)
-    makes descent ill-conditioned; and the support loss has a scale of its own, learned as e^a K^b and at first the
-    root of K. At the sharp scale of the answers a support text is already certain of its own prototype, and one shot
-    gives no gradient at all; with more shots the texts near the border count.
+    centred: the steps are taken on centred features, because the mean that all texts share (long in sentence
+    embeddings) makes descent ill-conditioned. The support loss then has its own scale, learned as e^a K^b and
+    initially the root of K. At the sharp scale of the answers a support text is already certain of its own prototype,
+    and one shot gives no gradient at all; with more shots the texts near the border count.
 
-    checkpoint_steps: the outer backward computes each step again, which takes less memory and more time.
+    checkpoint_steps: the outer backward pass recomputes each step, which takes less memory and more time.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class GradientLearner(Learner):
         start = {"head": head_ND1, **adapted_weights(self.encoder, self.adapts)}
 
         shots, centre_D = labels.shape[0] / n_way, prototypes_ND.mean(0)
-        texts = [(features_SD, names_ND), (support, names)][self.adapts != "head"]  # features stand still, or move
+        texts = [(features_SD, names_ND), (support, names)][self.adapts != "head"]  # the features are fixed, or move
         data = self._support_data(*texts, labels, n_way)
         data |= {"centre": centre_D, "scale": self.inner_scale(shots), "excess": excess_N}
         shape = TaskShape(n_way, shots, self.steps_for(shots), data["scale"])

@@ -1,4 +1,4 @@
-"""Adaptation by gradient steps: one loop, the update rule is an argument.
+"""Adaptation by gradient steps: one loop, with the update rule as an argument.
 
 Nothing here knows of text: any dict of weights with any differentiable loss can be adapted.
 """
@@ -14,17 +14,17 @@ Loss = Callable[[Weights], Tensor]
 
 
 class TaskShape(NamedTuple):
-    """What a rule may know of the task beside gradients."""
+    """What a rule may know about the task besides gradients."""
 
     n_way: int
-    shots: float  # texts a class, the mean where uneven
+    shots: float  # texts per class, the mean where uneven
     steps: int
-    scale: Tensor | float = 1.0  # sharpness of the support loss's logits; its curvature goes with the square
+    scale: Tensor | float = 1.0  # sharpness of the support loss's logits; its curvature grows with the square
 
 
 @runtime_checkable
 class UpdateRule(Protocol):
-    """Maps (weights, gradients, loss) to the next weights, carrying a state of its own."""
+    """Maps (weights, gradients, loss) to the next weights, and carries its own state."""
 
     def start(self, weights: Weights, shape: TaskShape) -> Any: ...
 

@@ -1,4 +1,4 @@
-"""The one interface: what adapts to a support set and then answers queries."""
+"""The interface of every learner: adapt to a support set, then answer queries."""
 
 import copy
 from abc import ABC, abstractmethod
@@ -13,16 +13,16 @@ from meta_text.embedding.token_states import TokenStates
 from meta_text.learners.encoder import Projected, TextEncoder
 from meta_text.learners.uneven import length_excess
 
-Texts = TokenStates | Projected | Float[Tensor, "_ D"]  # token states, or what was computed of them before
-TaskState = dict[str, Tensor]  # whatever a learner knows about a task; here: "head" [N D+1] and fast weights
+Texts = TokenStates | Projected | Float[Tensor, "_ D"]  # token states, or what was computed from them before
+TaskState = dict[str, Tensor]  # all that a learner knows about a task: usually a "head" [N D+1] and fast weights
 
 
 class EmbeddedEpisode(NamedTuple):
-    """An episode as a learner sees it. Labels run from 0 to n_way - 1; names, if used, are one text a class.
+    """An episode as a learner sees it. Labels run from 0 to n_way - 1; names, if used, are one text per class.
 
-    Texts are token states, or features where the encoder stands still.
+    Texts are token states, or features where the encoder does not change within a task.
 
-    classes: where each label stands among the corpus's classes, for joint training.
+    classes: the position of each label among the corpus's classes, for joint training.
     """
 
     support: Texts
@@ -38,23 +38,23 @@ class Learner(nn.Module, ABC):
     """Written for one task; a batch of equal-shaped tasks goes through `torch.vmap`.
 
     The task is a returned value, never an attribute, so one learner serves many tasks at once. Where the
-    encoder stands still (`needs_tokens` is False), texts may also come as features.
+    encoder does not change within a task (`needs_tokens` is False), texts may also be given as features.
     """
 
     needs_tokens = False
-    takes_names = True  # False where the head's start has no place for class names
+    takes_names = True  # False where the head does not start at prototypes, which class names could move
 
     def __init__(self, encoder: TextEncoder, *, label_names: bool = False) -> None:
         super().__init__()
         self.encoder = encoder
         # sharpness of the logits; 10 suits squared distances between unit vectors
         self.log_scale = nn.Parameter(torch.tensor(10.0).log())
-        # how many texts a class name is worth beside the K given ones
+        # how many texts a class name counts as, beside the K given ones
         self.log_name_weight = nn.Parameter(torch.tensor(1.5).log(), requires_grad=label_names)
 
     @abstractmethod
     def adapt(self, support: Texts, labels: Int[Tensor, " S"], n_way: int, names: Texts | None = None) -> TaskState:
-        """Learn one task from its support set; shots may differ from class to class."""
+        """Learn one task from its support set; the number of texts may differ between classes."""
 
     @abstractmethod
     def logits(self, task: TaskState, query: Texts) -> Float[Tensor, "Q N"]:
@@ -66,7 +66,7 @@ class Learner(nn.Module, ABC):
         return F.cross_entropy(self.logits(task, episode.query), episode.query_labels)
 
     def features(self, texts: Texts) -> Float[Tensor, "B D"]:
-        """One unit vector a text; features pass through."""
+        """One unit vector per text; features are returned as they are."""
         if isinstance(texts, Tensor):
             return texts
         encoded: Tensor = self.encoder(texts)
@@ -75,7 +75,7 @@ class Learner(nn.Module, ABC):
     def prototypes(
         self, features: Float[Tensor, "S D"], labels: Int[Tensor, " S"], n_way: int, names: Texts | None
     ) -> Float[Tensor, "N D"]:
-        """Class means; a class name counts as exp(log_name_weight) further texts, so it fades as K grows."""
+        """Class means; a class name counts as exp(log_name_weight) further texts, so its share falls as K grows."""
         member_SN = membership(labels, n_way).to(features.dtype)
         total_ND, count_N1 = member_SN.T @ features, member_SN.sum(0)[:, None]
         if names is not None:
@@ -93,9 +93,9 @@ class Learner(nn.Module, ABC):
     def likeness(
         self, prototypes: Float[Tensor, "N D"], query: Texts, excess: Float[Tensor, " N"] | None = None
     ) -> Float[Tensor, " Q"]:
-        """How like its nearest class a text is: 1 - its squared distance to that prototype, before any step.
+        """How close each text is to its nearest class: 1 - squared distance to that prototype, before any step.
 
-        Steps sharpen the borders between classes; what belongs to none of them is told by distance. excess: of the
+        Steps sharpen the borders between classes; distance tells what belongs to none of them. excess: of the
         prototypes' squared lengths, where classes are uneven.
         """
         alike_QN = likeness(self.features(query), prototypes)
@@ -107,12 +107,12 @@ class Learner(nn.Module, ABC):
 
 
 def membership(labels: Int[Tensor, " S"], n_way: int) -> Float[Tensor, "S N"]:
-    """One-hot rows, by comparison: `one_hot` looks at values, which vmap inside grad forbids."""
+    """One-hot rows, by comparison: `one_hot` reads values, which vmap inside grad forbids."""
     return (labels[:, None] == torch.arange(n_way, device=labels.device)).float()
 
 
 def likeness(features: Float[Tensor, "*Q D"], prototypes: Float[Tensor, "*#Q N D"]) -> Float[Tensor, "*Q N"]:
-    """1 - squared distance of unit features to prototypes: the same N for all texts, or N of each text's own."""
+    """1 - squared distance of unit features to prototypes, which all texts share or each text has for itself."""
     return 2 * (features[..., None, :] @ prototypes.mT)[..., 0, :] - prototypes.square().sum(-1)
 
 
@@ -137,7 +137,7 @@ def head_logits(
 def balanced_cross_entropy(
     logits: Float[Tensor, "S N"], labels: Int[Tensor, " S"], n_way: int, weights: Float[Tensor, " S"]
 ) -> Float[Tensor, ""]:
-    """Each class weighs the same, however many texts it has; `weights` count within a class."""
+    """Cross-entropy in which every class has the same weight; `weights` count within a class."""
     member_SN = membership(labels, n_way) * weights[:, None]
     weight_S = (member_SN / member_SN.sum(0) / n_way).sum(1)
     return -(weight_S * logits.log_softmax(-1).gather(1, labels[:, None])[:, 0]).sum()

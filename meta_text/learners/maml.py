@@ -53,7 +53,7 @@ class Maml(GradientLearner):
 
 
 class Anil(GradientLearner):
-    """MAML with an encoder that stands still within a task."""
+    """MAML that adapts only the head within a task."""
 
     def __init__(
         self,

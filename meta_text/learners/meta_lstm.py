@@ -21,10 +21,10 @@ from meta_text.learners.inner_loop import TaskShape, Weights
 from meta_text.learners.learner import EmbeddedEpisode, head_logits, prototype_head
 
 EncoderLoss = Literal["steps", "start"]
-FORGET_BIAS = 5.0  # sigmoid(5) = 0.993: keep nearly all of the distance walked
-ENCODER_LR = 1e-3  # where step sizes of encoder tensors start
+FORGET_BIAS = 5.0  # sigmoid(5) = 0.993: keep nearly all of the distance from the start
+ENCODER_LR = 1e-3  # initial step size of encoder tensors
 N_STATISTICS = 9
-SHARPNESS = [1.22**i for i in range(28)]  # 1 to 214; what the logits of one task may be scaled by in the loss
+SHARPNESS = [1.22**i for i in range(28)]  # 1 to 214: the scales that the loss tries on the logits of one task
 
 
 class GateState(NamedTuple):
@@ -40,7 +40,7 @@ class GatedRule(nn.Module):
     """An LSTM emits a forget gate, a step size and a momentum for every row of every adapted tensor.
 
     Rows: a class of the head, an output unit of an encoder matrix, a whole bias vector. Step sizes start at
-    `inner_lr` for the head, over the squared scale of the support loss, which its curvature goes with. Gate
+    `inner_lr` for the head, divided by the squared scale of the support loss, as its curvature grows with that. Gate
     outputs start at zero, so the untrained rule is gradient descent with momentum 0.5 and a slight pull back
     to the start.
     """
@@ -71,7 +71,7 @@ class GatedRule(nn.Module):
             forget_R1, step_R1, momentum_R1 = self.to_gates(hidden[name][0]).split(1, dim=-1)
             log_lr = self.log_lr_head if name == "head" else self.log_lr_encoder
             forget_R1, momentum_R1 = (forget_R1 + FORGET_BIAS).sigmoid(), momentum_R1.sigmoid()
-            # the support loss is a mean over classes; a head row should not move less because N is large
+            # the support loss is a mean over classes: without this, a head row would move less where N is large
             sharing = state.shape.n_way if name == "head" else 1
             step_R1 = (step_R1 + log_lr).exp() * sharing / state.shape.scale**2
             start_RC = _rows(state.start[name])
@@ -83,7 +83,7 @@ class GatedRule(nn.Module):
     def _statistics(
         self, t: int, name: str, weight: Tensor, grad: Tensor, loss: Tensor, state: GateState
     ) -> Float[Tensor, "R F"]:
-        """What the gates see of each row, detached: they steer the step, they are no path for the gradient."""
+        """What the gates see of each row, detached: it steers the step and carries no gradient."""
         grad_RC, walked_RC = _rows(grad).detach(), (_rows(weight) - _rows(state.start[name])).detach()
         start_RC, loss = _rows(state.start[name]).detach(), loss.detach()
         drop, cosine_R = torch.zeros_like(loss), torch.zeros_like(grad_RC[:, 0])
@@ -110,14 +110,14 @@ def _rows(tensor: Tensor) -> Float[Tensor, "R C"]:
 
 
 def _log_norm(rows_RC: Tensor) -> Tensor:
-    """ln of the norm over 10, floored at -1: of order one for norms from e^-10 to e^10."""
+    """A tenth of the log norm, floored at -1: of order one for norms from e^-10 to e^10."""
     return (rows_RC.square().sum(-1) + math.exp(-20)).log() / 20
 
 
 class MetaLSTM(GradientLearner):
-    """The default learner. With zero steps it is ProtoNet exactly; the rule can be learned only to improve on that.
+    """The default learner. With zero steps it is exactly ProtoNet, so the rule can only learn to improve on that.
 
-    The steps are taken on centred features, at a scale of their own (see GradientLearner).
+    Steps are taken on centred features, at their own scale (see GradientLearner).
     """
 
     def __init__(
@@ -146,11 +146,12 @@ class MetaLSTM(GradientLearner):
         self.encoder_loss = encoder_loss
 
     def query_loss(self, scores: Float[Tensor, "Q N"], labels: Int[Tensor, " Q"]) -> Float[Tensor, ""]:
-        """Cross-entropy at the sharpness that is best for these queries; the scale of the answers learns beside it.
+        """Cross-entropy at the sharpness that is best for these queries, plus that at the scale of the answers.
 
-        Every step makes the logits longer. At one scale for all steps and tasks the rule pays for that and learns
-        to walk less than is best for accuracy, while a model's temperature is fitted to its validation classes
-        anyhow. At the best sharpness its own derivative is nothing, so it may be taken as a constant.
+        Every step makes the logits longer. With one scale for all steps and tasks, the rule is penalised for that and
+        learns to move less than is best for accuracy, although the temperature is fitted to the validation classes
+        later anyway. The derivative with respect to the best sharpness is zero, so that is treated as a constant; the
+        second term trains the scale of the answers and nothing else.
         """
         with torch.no_grad():
             tried_C = scores.new_tensor(SHARPNESS)
@@ -164,9 +165,9 @@ class MetaLSTM(GradientLearner):
     def loss(self, episode: EmbeddedEpisode) -> Float[Tensor, ""]:
         """The multi-step loss; with encoder_loss = "start" it trains the rule alone.
 
-        What makes features (embedding and encoder) then learns from the answers before any step. Under one loss it
-        left to the steps what it could have learned: embedding trained on BANKING77, 16-way 1-shot on validation
-        classes, 82.8 % against 83.4 %. Where the embedding is frozen, one loss carried over better to other corpora.
+        Embedding and encoder then learn from the answers before any step. Under one loss they leave to the steps what
+        they could learn themselves: with the embedding trained on BANKING77, 82.8 % instead of 83.4 % on validation
+        classes (16-way, 1-shot). Where the embedding is frozen, one loss transfers better to other corpora.
         """
         if self.encoder_loss == "steps" or self.adapts != "head":
             return self.multi_step_loss(episode)

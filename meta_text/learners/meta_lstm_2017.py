@@ -1,9 +1,9 @@
 """The Meta-LSTM as published (Ravi & Larochelle, ICLR 2017, eq. 2-6 and sec. 3.3), kept for comparison.
 
 Its known weaknesses are kept too: it forgets towards zero, sees one coordinate at a time, and treats
-gradients as constants. Two things differ because N is free here: the head starts from one learned row
-shared by all classes, and by default the head alone is adapted (20 hidden units a coordinate cost about
-0.2 KB a weight and step).
+gradients as constants. Two things differ: the head starts from one learned row shared by all classes, because N
+is free here, and by default only the head is adapted (20 hidden units per coordinate take about 0.2 KB per weight
+and step).
 """
 
 import math
@@ -80,7 +80,7 @@ def _gate(h_CH: Tensor, theta_C: Tensor, before_C: Tensor, weight: Tensor, bias:
 
 
 class MetaLSTM2017(GradientLearner):
-    """12 steps at 1 shot and 8 at more, as in the paper, unless told."""
+    """By default 12 steps at one shot and 8 at more, as in the paper."""
 
     def __init__(
         self,

@@ -9,7 +9,7 @@ from meta_text.learners.inner_loop import TaskShape, Weights
 
 
 class CoordinateSteps(nn.Module):
-    """theta_t = theta_{t-1} - alpha * g_t, elementwise (eq. 2). Class rows of the head share theirs, so N is free."""
+    """theta_t = theta_{t-1} - alpha * g_t, elementwise (eq. 2). The rows of the head share one alpha, so N is free."""
 
     def __init__(self, encoder: TextEncoder, inner_lr: float, adapts: Adapts) -> None:
         super().__init__()
@@ -25,7 +25,7 @@ class CoordinateSteps(nn.Module):
 
 
 def _key(name: str) -> str:
-    return name.replace(".", "_")  # names of parameters must not hold dots
+    return name.replace(".", "_")  # names of parameters must not contain dots
 
 
 class MetaSgd(GradientLearner):

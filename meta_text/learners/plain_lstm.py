@@ -1,4 +1,4 @@
-"""What an LSTM does with the same labels without learning to learn: from scratch, or trained jointly and fine-tuned."""
+"""LSTMs that do not learn to learn: fitted from scratch, or trained jointly and then fine-tuned."""
 
 from typing import NamedTuple
 
@@ -61,7 +61,7 @@ class ScratchLSTM(Learner):
             raise ConfigError("class names need a learner with prototypes; set label_names = false")
         weights = {f"encoder.{name}": p.detach() for name, p in self.encoder.named_parameters() if name != "out"}
         width = self.features(support).shape[-1]
-        # of two classes that start alike, the one with more texts must not win: a zero row for each
+        # zero rows: no class has an advantage at the start
         weights["head"] = torch.zeros(n_way, width + 1, device=self.log_scale.device, dtype=self.log_scale.dtype)
 
         def support_loss(fast: Weights) -> Tensor:
@@ -75,24 +75,24 @@ class ScratchLSTM(Learner):
         return head_logits(task["head"], self._pooled(task, query), torch.ones_like(self.log_scale))
 
     def _pooled(self, weights: Weights, texts: Texts) -> Tensor:
-        """LSTM states pooled over each text, without the sentence vector."""
+        """Mean LSTM states of each text, without the sentence vector."""
         fast = {name.removeprefix("encoder."): w for name, w in weights.items() if name.startswith("encoder.")}
         pooled: Tensor = functional_call(self.encoder, fast, (texts,), {"residual": False})
         return pooled
 
 
 class Finetune(ScratchLSTM):
-    """The LSTM is first trained jointly on all train classes, as one big classifier, then fitted to the support set."""
+    """The LSTM is trained on all train classes as one large classifier, then fitted to the support set."""
 
     def __init__(self, encoder: TextEncoder, *, n_classes: int, inner_steps: int = 40, inner_lr: float = 1e-2) -> None:
         super().__init__(encoder, inner_steps=inner_steps, inner_lr=inner_lr)
         for name, parameter in encoder.named_parameters():
             parameter.requires_grad_(name != "out")
         width = encoder.out.shape[1]
-        self.joint_head = nn.Parameter(torch.zeros(n_classes, width + 1))  # a row for each class of the corpus
+        self.joint_head = nn.Parameter(torch.zeros(n_classes, width + 1))  # one row per class of the corpus
 
     def loss(self, episode: EmbeddedEpisode) -> Float[Tensor, ""]:
-        """Cross-entropy of support and query texts among all classes of the corpus; no inner loop."""
+        """Cross-entropy of support and query texts over all classes of the corpus, without an inner loop."""
         if episode.classes is None:
             raise InputError("joint training needs the classes that the labels stand for, EmbeddedEpisode.classes")
         labels = torch.cat([episode.support_labels, episode.query_labels])

@@ -1,4 +1,4 @@
-"""An update rule trained on the macro-F1 that users are judged by, which has no gradient."""
+"""An update rule trained on macro-F1, the score that users look at, which has no gradient."""
 
 import torch
 from jaxtyping import Float, Int
@@ -17,11 +17,11 @@ SIGMA = 0.1  # size of a perturbation
 
 
 class Policy(GradientLearner):
-    """The steps of `meta_lstm`, whose rule climbs the query set's true macro-F1 by evolution strategies.
+    """The steps of `meta_lstm`, with a rule trained on the query set's macro-F1 by evolution strategies.
 
-    Antithetic pairs of perturbed rules, the same for all tasks of a batch, give the slope (Salimans et al.,
-    2017, sec. 2.1): mean of (F(phi + sigma e) - F(phi - sigma e)) / (2 sigma) e. Start and scales learn from
-    the cross-entropy after the steps, as everywhere.
+    Antithetic pairs of perturbed rules, the same for all tasks of a batch, estimate the slope (Salimans et al.,
+    2017, sec. 2.1): the mean of (F(phi + sigma e) - F(phi - sigma e)) / (2 sigma) e. Start and scales learn from
+    the cross-entropy after the steps, as in other learners.
     """
 
     def __init__(
@@ -44,12 +44,12 @@ class Policy(GradientLearner):
         )
 
     def forward(self, episode: EmbeddedEpisode) -> Float[Tensor, "Q N"]:
-        """Answers to the queries after adapting; what `loss` asks of perturbed rules."""
+        """Answers to the queries after adapting; `loss` calls it with perturbed rules."""
         task = self.adapt(episode.support, episode.support_labels, episode.n_way, episode.names)
         return self.logits(task, episode.query)
 
     def loss(self, episode: EmbeddedEpisode) -> Float[Tensor, ""]:
-        """Cross-entropy with the rule held still; the rule's gradient is the estimate for macro-F1."""
+        """Cross-entropy with the rule as a constant; the rule's gradient is the estimate for macro-F1."""
         rule = {name: p for name, p in self.named_parameters() if name.startswith("rule.") and p.requires_grad}
         fixed = {name: p.detach() for name, p in rule.items()}
         logits: Tensor = functional_call(self, fixed, (episode,))
@@ -72,7 +72,7 @@ class Policy(GradientLearner):
 
 
 def macro_f1(answers: Int[Tensor, " Q"], labels: Int[Tensor, " Q"], n_way: int) -> Float[Tensor, ""]:
-    """Mean over classes of 2 TP / (2 TP + FP + FN); 0 for a class that neither is there nor was answered."""
+    """Mean over classes of 2 TP / (2 TP + FP + FN); 0 for a class that is neither present nor answered."""
     answered_QN, true_QN = membership(answers, n_way), membership(labels, n_way)
     total_N = answered_QN.sum(0) + true_QN.sum(0)
     return (2 * (answered_QN * true_QN).sum(0) / total_N.clamp_min(1)).mean()

@@ -1,4 +1,4 @@
-"""Prototypical networks (Snell et al., NeurIPS 2017): the nearest class mean, no steps."""
+"""Prototypical networks (Snell et al., NeurIPS 2017): the nearest class mean, without steps."""
 
 from jaxtyping import Float, Int
 from torch import Tensor

@@ -12,7 +12,7 @@ from meta_text.learners.maml import GradientDescent
 
 
 class Reptile(GradientLearner):
-    """Trained without a query loss: support and query texts together are what the task is fitted to."""
+    """Trained without a query loss: each task is fitted to support and query texts together."""
 
     def __init__(self, encoder: TextEncoder, *, inner_steps: int = 5, inner_lr: float = 0.1) -> None:
         super().__init__(
@@ -23,10 +23,10 @@ class Reptile(GradientLearner):
             start="learned",
             first_order=True,
         )
-        self.log_scale.requires_grad_(False)  # no path from the adapted weights; the head's length does its work
+        self.log_scale.requires_grad_(False)  # the loss gives it no gradient; the head's length takes its place
 
     def loss(self, episode: EmbeddedEpisode) -> Float[Tensor, ""]:
-        """Half the squared way from start to end, the end held fixed: its gradient is theta - theta_T (alg. 2)."""
+        """Half the squared distance from start to a fixed end: its gradient is theta - theta_T (alg. 2)."""
         assert self.head_row is not None  # start = "learned"
         labels = torch.cat([episode.support_labels, episode.query_labels])
         start = {**adapted_weights(self.encoder, "encoder"), "head": self.head_row.expand(episode.n_way, -1)}

@@ -1,8 +1,8 @@
-"""Uneven classes: a mean of few texts is longer than a mean of many, and every score that reads its length is biased.
+"""Uneven classes: the mean of few texts is longer than that of many, which biases every score that uses its length.
 
 For texts of a class scattered around mu with mean squared distance s^2, the mean c of K of them has
-E|c|^2 = |mu|^2 + s^2 / K. The squared distance to it, and so its score, carries that s^2 / K: beside a class of
-twelve texts, classes of one would hardly be answered. All functions are exactly neutral where classes are even.
+E|c|^2 = |mu|^2 + s^2 / K. The squared distance to it, and so its score, carries that s^2 / K: next to a class of
+twelve texts, a class of one would hardly ever be the answer. All functions are exactly neutral where classes are even.
 """
 
 from collections.abc import Sequence
@@ -14,11 +14,11 @@ from torch import Tensor
 
 Number = TypeVar("Number", float, Tensor)
 
-# s^2 of unit vectors before any text is seen, and how many texts that counts for. Measured on MiniLM: 0.41 on
+# s^2 of unit vectors before any text is seen, and how many texts that counts as. Measured on MiniLM: 0.41 on
 # BANKING77, 0.49 on CLINC150, 0.66 on SNIPS, 0.76 on data/intents, 0.86 on tweets
 PRIOR_SPREAD, PRIOR_TEXTS = 0.7, 10.0
-# A text's own class scores 2 s^2 / K too high for it, as the text is in the mean; the steps then pull the head
-# towards the text itself and raise that further (2 to 4 were tried on three corpora of intents)
+# A text's own class scores 2 s^2 / K too high for it, because the text is part of the mean; the steps then pull the
+# head towards the text itself and raise that further (2 to 4 were tried on three corpora of intents)
 OWN_TEXT = 3.5
 
 
@@ -49,7 +49,7 @@ def spread(features: Float[Tensor, "S D"], member: Float[Tensor, "S N"]) -> Floa
 
 
 def inverse_count(count: Number, name_weight: Any) -> Number:
-    """1 / K; with one name among the texts that weighs as w of them, sum of squared weights over squared sum of weights."""
+    """1 / K; with a name that counts as w texts, the sum of squared weights over the squared sum of weights."""
     inverse: Number = (count + name_weight**2) / (count + name_weight) ** 2
     return inverse
 
@@ -67,6 +67,6 @@ def even_shots(counts: Sequence[int], name_weight: float = 0.0) -> float:
 def lowered(
     logits: Float[Tensor, "S N"], labels: Int[Tensor, " S"], excess: Float[Tensor, " N"], scale: Float[Tensor, ""]
 ) -> Float[Tensor, "S N"]:
-    """Support logits with each text's own class as it would score for a new text of that class."""
+    """Support logits in which each text's own class scores as it would for a new text of that class."""
     own_SN = labels[:, None] == torch.arange(len(excess), device=labels.device)
     return logits - OWN_TEXT * scale * own_SN * excess
