@@ -9,8 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from glob import escape
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from meta_text.errors import ModelFileError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # everything that this package writes into a model's folder
 OWN_NAMES = (
@@ -30,7 +34,7 @@ OWN_NAMES = (
 
 def check_target(target: str | Path) -> Path:
     """The resolved folder, which is free, empty, or an earlier one of ours. Raises ModelFileError otherwise."""
-    folder = Path(target).resolve()
+    folder = Path(target).expanduser().resolve()
     if folder == Path.cwd():
         raise ModelFileError(f"{target} is the working folder itself; name a folder in it, such as {target}/model")
     if folder.exists() and not folder.is_dir():
@@ -87,7 +91,7 @@ class replacing:  # noqa: N801  # a context manager, used like a function
 
 def recover(target: str | Path) -> None:
     """Finish what a writer of `target` that was killed between its two renames had begun."""
-    target = Path(target).resolve()
+    target = Path(target).expanduser().resolve()
     if target.exists():
         return
     for old in sorted(target.parent.glob(f".{escape(target.name)}.*.partial.old")):
@@ -103,13 +107,24 @@ def whole_file(target: str | Path) -> Iterator[Path]:
 
     A failed block leaves nothing behind, and two writers of one target do not meet.
     """
-    target = Path(target)
+    target = Path(target).expanduser()
     partial = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.partial")
     try:
         yield partial
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def save_tensors(tensors: dict[str, "Tensor"], target: str | Path, metadata: dict[str, str] | None = None) -> None:
+    """A safetensors file, whole or not at all, with the rights that the umask gives: safetensors itself writes 0600."""
+    from safetensors.torch import save_file
+
+    with whole_file(target) as partial:
+        partial.touch()
+        rights = partial.stat().st_mode & 0o777
+        save_file(tensors, partial, metadata)
+        partial.chmod(rights)
 
 
 def file_sha256(path: str | Path) -> str:

@@ -1,7 +1,8 @@
-"""What the Hugging Face Hub refused, in words: what was found, what is needed, the way out."""
+"""Downloads from the Hugging Face Hub, and what it refuses in words: what was found, what is needed, the way out."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Literal, cast
 
 from meta_text.errors import HubError
@@ -18,6 +19,44 @@ FORBIDDEN = {
     "pull": "this token may not read it; ask its owner for access, or use another token",
     "push": "this token may not write there; use one with write permission, or your own namespace",
 }
+
+
+def download(
+    repo_id: str,
+    patterns: list[str],
+    *,
+    revision: str | None = None,
+    cache_dir: str | Path | None = None,
+    token: str | bool | None = None,
+    local_files_only: bool = False,
+    force_download: bool = False,
+) -> Path:
+    """One snapshot of a repository, as a folder of the files that match `patterns`. Raises HubError."""
+    from huggingface_hub import snapshot_download
+
+    with hub_errors(repo_id, "pull"):
+        return Path(
+            snapshot_download(
+                repo_id,
+                revision=revision,
+                cache_dir=cache_dir,
+                token=token,
+                local_files_only=local_files_only,
+                force_download=force_download,
+                allow_patterns=patterns,
+            )
+        )
+
+
+def earlier_download(repo_id: str, revision: str | None, cache_dir: str | Path | None) -> Path | None:
+    """The snapshot that an earlier download left, whole or not; the Hub is not asked."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(repo_id, revision=revision, cache_dir=cache_dir, local_files_only=True))
+    except (HFValidationError, LocalEntryNotFoundError):
+        return None
 
 
 @contextmanager

@@ -183,7 +183,10 @@ def test_reprs_are_short() -> None:
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 @pytest.mark.parametrize(
     ("device", "message"),
-    [("cuda:0", "device 'cuda:0' is not here .*; use cpu, or leave device out"), ("gpu", "is none that torch knows")],
+    [
+        ("cuda:0", "device 'cuda:0' is not here .*; use cpu, or leave device out"),
+        ("gpu", "'gpu' is not a device torch knows; use cpu, cuda or cuda:0"),
+    ],
 )
 def test_a_device_that_is_not_here(device: str, message: str, tmp_path: Path) -> None:
     fitted().save_pretrained(tmp_path / "saved")

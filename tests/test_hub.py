@@ -217,7 +217,7 @@ def test_the_embedding_is_fetched_with_the_same_options_once_and_by_commit(
     wanted = EmbeddingConfig(kind="transformer", model=name, max_tokens=8)
     cache = tmp_path / "cache"
     with pytest.raises(
-        ValueError, match="embedding 'tester/tiny-bert' is no folder and the Hub did not give it: the Hub has"
+        ValueError, match="embedding 'tester/tiny-bert' is not a folder and the Hub did not give it: the Hub has"
     ):
         find_model(name, cache_dir=cache, token=False)
     with pytest.raises(ValueError, match="has no local copy, and the Hub was not asked"):
@@ -231,12 +231,12 @@ def test_the_embedding_is_fetched_with_the_same_options_once_and_by_commit(
 
     hub.add_repo(name, files(1), private=True)  # newer weights under the same name; the commit that was used is gone
     hub._repos[name].commits[commit] = files(0)
-    monkeypatch.setattr("meta_text.embedding.pretrained._found", {})
+    monkeypatch.setattr("meta_text.embedding.pretrained._known", {})
     asked = len(hub.requests)
     again = FewShotClassifier.from_pretrained(tmp_path / "saved", cache_dir=cache, device="cpu")
     assert find_model(name, cache_dir=cache).name == commit
     assert len(hub.requests) == asked  # the local copy was enough
-    monkeypatch.setattr("meta_text.embedding.pretrained._found", {})
+    monkeypatch.setattr("meta_text.embedding.pretrained._known", {})
     _loaded.cache_clear()
     elsewhere = FewShotClassifier.from_pretrained(
         tmp_path / "saved", cache_dir=tmp_path / "new", token="hf_read", device="cpu"

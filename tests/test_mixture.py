@@ -166,7 +166,7 @@ def test_round_trip_of_a_trained_embedding(train: str, tmp_path: Path) -> None:
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for name, p in model.embedding.body.named_parameters():
-            if name in model.embedding.trained:
+            if name in model.embedding.trained_names:
                 p.add_(0.3 * torch.randn(p.shape, generator=generator))
     model.embedding.settle()
     assert torch.equal(model.embedding.body.get_input_embeddings().weight, table)
@@ -192,7 +192,7 @@ def test_a_run_tests_with_and_without_names_and_on_unseen_corpora(train: str, tm
     for corpus in (None, "new"):
         found = [result for result in report.results if result.corpus == corpus]
         assert {(result.k_shot, result.label_names) for result in found} == kinds
-    assert not model.embedding.trainable
+    assert model.embedding.is_frozen
     mine, theirs = (m.embedding.encode(TEXTS)[0] for m in (model, load_model(tmp_path / "out" / "model")))
     assert torch.equal(mine, theirs)
     twice = replace(recipe, evaluate=replace(recipe.evaluate, unseen=recipe.corpus.also))
@@ -202,17 +202,17 @@ def test_a_run_tests_with_and_without_names_and_on_unseen_corpora(train: str, tm
 
 @PEFT_CALLS_AN_OLD_NAME
 def test_settled_lora_is_the_same_function(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("meta_text.embedding.embedding.bf16_helps", lambda device: False)
+    monkeypatch.setattr("meta_text.embedding.embedding.trains_in_bf16", lambda device: False)
     embedding = Embedding.transformer(str(tiny_bert(tmp_path / "bert")), train="lora", rank=2)
     with torch.no_grad():
         for name, p in embedding.body.named_parameters():
-            if name in embedding.trained:
+            if name in embedding.trained_names:
                 p.normal_(std=0.3)
     before = embedding.encode(TEXTS)
     after = embedding.settle().encode(TEXTS)
     for one, other in zip(before, after, strict=True):
         torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
-    assert not embedding.trainable
+    assert embedding.is_frozen
 
 
 def test_rows_that_will_not_be_asked_for_are_not_encoded(tmp_path: Path) -> None:

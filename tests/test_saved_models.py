@@ -56,7 +56,7 @@ def test_an_embedding_saved_whole_needs_nothing_else(tmp_path: Path) -> None:
     again.save_pretrained(tmp_path / "light")
     config = json.loads((tmp_path / "light" / "config.json").read_text("utf-8"))
     assert config["recipe"]["embedding"]["model"] == str(source)
-    with pytest.raises(ValueError, match="is no folder and the Hub did not give it"):
+    with pytest.raises(ValueError, match="is not a folder and the Hub did not give it"):
         FewShotClassifier.from_pretrained(tmp_path / "light", device="cpu")
 
 

@@ -76,7 +76,7 @@ def test_a_shard_that_goes_while_the_folder_is_read(tmp_path: Path) -> None:
     (shard,) = cache.folder.iterdir()
     reader = TokenCache({"model": "m"}, tmp_path)
     shard.unlink()
-    reader._add(shard)
+    reader._open(shard)
     assert reader.fill(["a text"], lambda part: [torch.ones(50, 4) for _ in part]) == 1
 
 

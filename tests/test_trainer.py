@@ -14,7 +14,7 @@ from test_model import RECIPE, colours
 from meta_text.config import EpisodeConfig, LearnerConfig, Recipe, TrainConfig
 from meta_text.corpus.class_split import ClassSplit
 from meta_text.corpus.corpus import Corpus
-from meta_text.embedding.embedding import bf16_helps
+from meta_text.embedding.device import trains_in_bf16
 from meta_text.errors import ConfigError, ModelFileError
 from meta_text.learners import EmbeddedEpisode
 from meta_text.learners.encoder import TextEncoder
@@ -152,7 +152,7 @@ def test_second_order_through_our_cell_and_bf16_on_cuda() -> None:
     """nn.LSTM has no double backward there; ours has, gives what the CPU gives, and trains under autocast."""
     from test_family import EPISODE
 
-    assert bf16_helps(torch.device("cuda"))
+    assert trains_in_bf16(torch.device("cuda"))
     gradients = []
     for device in ("cpu", "cuda"):
         torch.manual_seed(0)

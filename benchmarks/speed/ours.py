@@ -1,5 +1,6 @@
 """meta_text on the texts of the peers: fit, add_class, predict in each precision, many classes, the token cache."""
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -10,8 +11,8 @@ import torch
 from measuring import accuracy, peak_mib, repeat, tasks, tell, timed
 
 from meta_text import FewShotClassifier
-from meta_text.embedding import precision as engine
 from meta_text.embedding.bound_texts import BoundTexts
+from meta_text.embedding.precision import VARIABLE, available
 from meta_text.embedding.token_cache import TokenCache
 
 
@@ -34,7 +35,7 @@ def commands(results):
 
 def fits(task, results):
     model = FewShotClassifier(device="cpu").meta_model
-    results["engine"] = model.engine_note
+    results["engine"] = model.engine.note
     read = model.embedding.tokenizer.encode_batch_fast(task["test_texts"])
     results["tokens_per_text"] = sum(len(encoding.ids) for encoding in read) / len(read)
     fit(task["five_way"][0])
@@ -59,15 +60,16 @@ def fits(task, results):
 
 def precisions(task, results):
     """Accuracy and texts/s in every precision that this machine offers, with the same labelled texts."""
-    embedding = FewShotClassifier(device="cpu").meta_model.embedding
-    chosen = embedding.engine
-    for name in engine._available():
-        embedding.engine = engine.make(embedding, name, engine._key(embedding))
+    before = os.environ.pop(VARIABLE, None)
+    for name in available():
+        os.environ[VARIABLE] = name
         classifier = fit(task["all_way"][0])
         seconds, labels = timed(lambda classifier=classifier: classifier.predict(task["test_texts"]))
         results[f"predict_{name}"] = [len(labels) / seconds]
         results[f"accuracy_{name}"] = [accuracy(labels, task["test_labels"])]
-    embedding.engine = chosen
+    del os.environ[VARIABLE]
+    if before is not None:
+        os.environ[VARIABLE] = before
 
 
 def many_classes(task, results):

@@ -15,8 +15,8 @@ from torch import Tensor
 from meta_text.classify import audit as auditing
 from meta_text.classify.class_edits import ClassChange, Classes, report
 from meta_text.corpus.labels import check_labels, check_texts, plain, under_two_labels, words
-from meta_text.model.adaptation import Adaptation, Label, Progress
-from meta_text.model.model import MetaModel
+from meta_text.model.adaptation import Adaptation, Label
+from meta_text.model.model import MetaModel, Progress
 from meta_text.saving import loading, publish
 from meta_text.saving.class_folder import load_adaptation
 
@@ -282,10 +282,11 @@ class FewShotClassifier(
         return adapted
 
     def _represent(self, texts: Sequence[str]) -> list[Tensor]:
-        parts, cut = self._adapted().model.represent(texts)
-        if cut:
+        parts, is_cut = self._adapted().model.represent(texts)
+        if any(is_cut):
             warnings.warn(
-                f"{cut} of {len(texts)} texts are longer than the model reads; their ends were cut", stacklevel=3
+                f"{sum(is_cut)} of {len(texts)} texts are longer than the model reads; their ends were cut",
+                stacklevel=3,
             )
         return parts
 

@@ -1,7 +1,7 @@
-"""Texts to batches of token ids: tokenized ahead in a thread, sorted by length, with little padding.
+"""Texts to batches of token ids: tokenized ahead in a thread, then grouped by length.
 
-While the model works on one chunk, a thread tokenizes the next (the tokenizer is no Python code, so the
-two really run at once).
+While the model works on one chunk, a thread tokenizes the next. The tokenizer is not Python code, so the two
+really run at the same time.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,13 +18,13 @@ Windows = list[list[int]]  # the token ids of one text, in windows of at most ma
 
 
 def windows_of(tokenizer: Tokenizer, texts: Sequence[str]) -> list[Windows]:
-    """Each text's windows; no window is without a token."""
+    """The windows of each text. Every window has at least one token."""
     encodings = tokenizer.encode_batch_fast(list(texts))
     return [[e.ids or [0] for e in (encoding, *encoding.overflowing)] for encoding in encodings]
 
 
 def windows_ahead(tokenizer: Tokenizer, texts: Sequence[str]) -> Iterator[tuple[list[int], list[Windows]]]:
-    """Chunks of (positions in texts, windows of each): texts of like length come together."""
+    """Chunks of (positions in texts, windows of each); texts of similar length come together."""
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
     chunks = [order[start : start + CHUNK_TEXTS] for start in range(0, len(order), CHUNK_TEXTS)]
 
@@ -39,15 +39,33 @@ def windows_ahead(tokenizer: Tokenizer, texts: Sequence[str]) -> Iterator[tuple[
             yield chunk, ready.pop(0).result()
 
 
-def by_length(lengths: Sequence[int], factor: int = 1) -> Iterator[list[int]]:
-    """Positions in batches of like length: at most BATCH_TOKENS tokens and WASTED_TOKENS of padding, times `factor`."""
+def padded_width(length: int) -> int:
+    """The width to which `length` tokens are padded: a multiple of 4, of 8 above 32, of 16 above 64, and so on.
+
+    The width depends on the text alone. In low precision a sum over padded places is rounded differently at
+    another width, so a width that depended on the neighbours in a batch would change the answer.
+    """
+    step = max(4, 2 ** ((length - 1).bit_length() - 3)) if length > 1 else 4
+    return -(-length // step) * step
+
+
+def by_length(lengths: Sequence[int], factor: int = 1, *, one_width: bool = False) -> Iterator[list[int]]:
+    """Positions in batches of at most BATCH_TOKENS tokens and WASTED_TOKENS of padding, both times `factor`.
+
+    one_width: batches hold texts of one `padded_width` instead, whatever the padding.
+    """
     batch: list[int] = []
     real = 0
     for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-        padded = lengths[batch[0]] * (len(batch) + 1) if batch else 0
-        if padded > factor * BATCH_TOKENS or padded - real - lengths[i] > factor * WASTED_TOKENS:
-            yield batch
-            batch, real = [], 0
+        if batch:
+            width = padded_width(lengths[batch[0]]) if one_width else lengths[batch[0]]
+            padded = width * (len(batch) + 1)
+            apart = (
+                padded_width(lengths[i]) != width if one_width else padded - real - lengths[i] > factor * WASTED_TOKENS
+            )
+            if apart or padded > factor * BATCH_TOKENS:
+                yield batch
+                batch, real = [], 0
         batch.append(i)
         real += lengths[i]
     if batch:

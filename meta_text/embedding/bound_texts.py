@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from meta_text.embedding.batching import by_length
-from meta_text.embedding.embedding import Embedding, bf16_helps
+from meta_text.embedding.device import trains_in_bf16
+from meta_text.embedding.embedding import Embedding
 from meta_text.embedding.token_cache import TokenCache
 from meta_text.embedding.token_states import TokenIds, TokenStates, pad
 
@@ -29,7 +30,7 @@ class BoundTexts:
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
         self.embedding, self.texts = embedding, texts
-        self.cached = not embedding.trainable and embedding.kind == "transformer"
+        self.cached = embedding.is_frozen and embedding.kind == "transformer"
         self.held: dict[int, Tensor] = {}
         if self.cached:
             self.cache = TokenCache(
@@ -38,7 +39,7 @@ class BoundTexts:
                     "weights": embedding.weights_hash(),
                     "max_tokens": embedding.max_tokens,
                     "dtype": "float16",
-                    "computed_in": "bfloat16 weights" if bf16_helps(embedding.device) else "float32",
+                    "computed_in": "bfloat16 weights" if trains_in_bf16(embedding.device) else "float32",
                 },
                 cache,
             )

@@ -15,10 +15,13 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from meta_text.embedding.batching import Windows, by_length, windows_ahead
+from meta_text.embedding.batching import Windows, by_length, padded_width, windows_ahead
+from meta_text.embedding.device import trains_in_bf16
 from meta_text.embedding.pretrained import MINILM, find_model
+from meta_text.embedding.process import one_thread_at_a_time
 from meta_text.embedding.token_states import TokenIds, TokenStates, pad
 from meta_text.embedding.vocabulary import latent_vectors, learn_tokenizer
+from meta_text.errors import ConfigError, ModelFileError
 from meta_text.extras import needs
 
 MAX_WINDOWS = 16  # of a long text; what comes after them is cut and counted
@@ -30,26 +33,41 @@ class Embedding(nn.Module):
     """Tokenizer and module: text -> token states of width `width`. Make one with `learned`, `static` or `transformer`.
 
     `train` says what the outer loop may change: "none" (frozen, states cached on disk), "lora" or "full" (all but a
-    transformer's token table, half of its weights, of which a step touches few rows). `trained` names those
-    parameters; `settle` ends their training.
+    transformer's token table, which is half of its weights, of which a step touches few rows). `trained_names` lists
+    those parameters. `settle` ends their training.
+
+    folder: where the files were read from; commit: of the Hub repository that they came from.
     """
 
     def __init__(
-        self, kind: Kind, tokenizer: Tokenizer, body: nn.Module, width: int, max_tokens: int, model: str, train: Train
+        self,
+        kind: Kind,
+        tokenizer: Tokenizer,
+        body: nn.Module,
+        width: int,
+        max_tokens: int,
+        model: str,
+        train: Train,
+        *,
+        folder: Path | None = None,
+        commit: str | None = None,
     ) -> None:
         super().__init__()
         tokenizer.no_padding()
         # overflow windows share a quarter, so that no phrase is torn apart in both
         tokenizer.enable_truncation(max_tokens, stride=max_tokens // 4 if max_tokens >= 8 else 0)
         self.kind, self.tokenizer, self.body, self.width = kind, tokenizer, body, width
-        self.max_tokens, self.model, self.train_mode = max_tokens, model, train
-        self.folder: Path | None = None  # where it was read from, and the commit of a snapshot from the Hub
-        self.commit: str | None = None
-        self.engine: Callable[[TokenIds], TokenStates] | None = None  # what engine.choose found fastest for `join`
-        self._low: list[nn.Module] = []  # in a list, so that it is no part of this module's own weights
+        self.max_tokens, self.model = max_tokens, model
+        self.folder, self.commit = folder, commit or _commit_of(folder)
+        self._has_lora = train == "lora"
+        self._low: list[nn.Module] = []  # in a list, so that it is not among this module's own weights
         if train == "none":
             self.body.requires_grad_(False)
-        self.trained = frozenset(name for name, p in self.body.named_parameters() if p.requires_grad)
+        self.trained_names = frozenset(name for name, p in self.body.named_parameters() if p.requires_grad)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the copy in low precision: it doubles the size, and another machine may have no use for it."""
+        return {**self.__dict__, "_low": []}
 
     @classmethod
     def learned(
@@ -63,7 +81,9 @@ class Embedding(nn.Module):
         return cls("learned", tokenizer, body, width, max_tokens, "learned", "full")
 
     @classmethod
-    def static(cls, folder: str | Path, *, max_tokens: int = 128, train: Train = "none") -> "Embedding":
+    def static(
+        cls, folder: str | Path, *, max_tokens: int = 128, train: Train = "none", commit: str | None = None
+    ) -> "Embedding":
         """A token matrix (the one 2-D tensor of *.safetensors, or a transformer's input embeddings) with tokenizer.json."""
         from safetensors import safe_open
 
@@ -74,14 +94,15 @@ class Embedding(nn.Module):
                 stored = list(tensors.keys())
                 names = [n for n in stored if "word_embeddings" in n or "embed_tokens" in n] or stored
                 matrices.update({name: tensors.get_tensor(name) for name in names})
-        found = [matrix for matrix in matrices.values() if matrix.ndim == 2]
-        if len(found) != 1:
-            raise ValueError(
-                f"{folder} holds {len(found)} token matrices ({', '.join(matrices) or 'no tensor'}); one 2-D tensor is needed"
+        flat = [matrix for matrix in matrices.values() if matrix.ndim == 2]
+        if len(flat) != 1:
+            raise ModelFileError(
+                f"{folder} holds {len(flat)} token matrices ({', '.join(matrices) or 'no tensor'}); one 2-D tensor is needed"
             )
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        body = nn.Embedding.from_pretrained(found[0].float(), freeze=train == "none")
-        return cls("static", tokenizer, body, found[0].shape[1], max_tokens, str(folder), train)._from(folder)
+        body = nn.Embedding.from_pretrained(flat[0].float(), freeze=train == "none")
+        width = flat[0].shape[1]
+        return cls("static", tokenizer, body, width, max_tokens, str(folder), train, folder=folder, commit=commit)
 
     @classmethod
     def transformer(
@@ -91,10 +112,25 @@ class Embedding(nn.Module):
         max_tokens: int = 128,
         train: Train = "none",
         revision: str | None = None,
+        commit: str | None = None,
         rank: int = 16,
         seed: int = 0,
     ) -> "Embedding":
         """An encoder by Hub name or local path, with its tokenizer.json. Dropout stays off, so runs repeat."""
+        with one_thread_at_a_time():  # transformers is neither imported nor asked to load by two threads at once
+            return cls._transformer(model, max_tokens, train, revision, commit, rank, seed)
+
+    @classmethod
+    def _transformer(
+        cls,
+        model: str,
+        max_tokens: int,
+        train: Train,
+        revision: str | None,
+        commit: str | None,
+        rank: int,
+        seed: int,
+    ) -> "Embedding":
         from transformers import AutoModel
 
         folder = find_model(model, revision)
@@ -115,23 +151,21 @@ class Embedding(nn.Module):
             if idle is not None:
                 idle.requires_grad_(False)
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        return cls("transformer", tokenizer, body, body.config.hidden_size, max_tokens, model, train)._from(folder)
-
-    def _from(self, folder: Path) -> "Embedding":
-        self.folder, self.commit = folder, folder.name if folder.parent.name == "snapshots" else None
-        return self
+        width = body.config.hidden_size
+        return cls("transformer", tokenizer, body, width, max_tokens, model, train, folder=folder, commit=commit)
 
     @property
     def device(self) -> torch.device:
         return next(self.body.parameters()).device
 
     @property
-    def trainable(self) -> bool:
-        return any(p.requires_grad for p in self.body.parameters())
+    def is_frozen(self) -> bool:
+        """Whether nothing changes its weights: from the start, or since `settle`."""
+        return not any(p.requires_grad for p in self.body.parameters())
 
     def settle(self) -> "Embedding":
         """The end of training: LoRA's updates go into the weights they belong to, and nothing has a gradient any more."""
-        if self.trainable and self.train_mode == "lora":
+        if self._has_lora and not self.is_frozen:
             self.body.merge_adapter()  # type: ignore[operator]
         self.body.requires_grad_(False)
         return self
@@ -140,17 +174,17 @@ class Embedding(nn.Module):
         """Right-padded ids on the embedding's device; texts beyond max_tokens are cut, no text is left without a token."""
         return self._pad([encoding.ids or [0] for encoding in self.tokenizer.encode_batch_fast(list(texts))])
 
-    def _pad(self, rows: Sequence[list[int]]) -> TokenIds:
-        return TokenIds(*pad([torch.tensor(row) for row in rows], self.device))
+    def _pad(self, rows: Sequence[list[int]], width: int = 0) -> TokenIds:
+        return TokenIds(*pad([torch.tensor(row) for row in rows], self.device, width))
 
     def forward(self, tokens: TokenIds) -> TokenStates:
-        return self.compute(tokens, bf16_helps(self.device))
+        return self.compute(tokens, trains_in_bf16(self.device))
 
     def compute(self, tokens: TokenIds, in_bf16: bool) -> TokenStates:
         """Token states in a given precision; only a transformer has a choice."""
         if self.kind != "transformer":
             return TokenStates(self.body(tokens.ids), tokens.mask)
-        frozen_on_cpu = in_bf16 and self.device.type == "cpu" and not self.trainable
+        frozen_on_cpu = in_bf16 and self.device.type == "cpu" and self.is_frozen
         body = self._bf16_body() if frozen_on_cpu else self.body
         with torch.autocast(self.device.type, torch.bfloat16, enabled=in_bf16 and not frozen_on_cpu):
             output = body(input_ids=tokens.ids, attention_mask=tokens.mask.long())
@@ -161,19 +195,24 @@ class Embedding(nn.Module):
 
         Its attention is written in plain matrix products, three times faster on short texts than the fused one.
         """
-        if not self._low:
-            body: Any = copy.deepcopy(self.body).to(torch.bfloat16)
-            body.set_attn_implementation("eager")
-            self._low.append(body)
+        with one_thread_at_a_time():
+            if not self._low:
+                body: Any = copy.deepcopy(self.body).to(torch.bfloat16)
+                body.set_attn_implementation("eager")
+                self._low.append(body)
         return self._low[0]
 
-    def join(self, texts: Sequence[Windows]) -> TokenStates:
-        """Token states of whole texts: the states of each text's windows, one after another."""
+    def join(self, texts: Sequence[Windows], read: Callable[[TokenIds], TokenStates] | None = None) -> TokenStates:
+        """Token states of whole texts: the states of each text's windows, one after another.
+
+        read: what turns token ids into states, if not the embedding as it is trained.
+        """
         flat = [window for windows in texts for window in windows]
-        read: TokenStates = (self.engine or self)(self._pad(flat))
+        longest = max(map(len, flat))
+        states_of_windows = (read or self)(self._pad(flat, min(padded_width(longest), max(longest, self.max_tokens))))
         if len(flat) == len(texts):
-            return read
-        real = iter(states[mask] for states, mask in zip(*read, strict=True))
+            return states_of_windows
+        real = iter(states[mask] for states, mask in zip(*states_of_windows, strict=True))
         joined = [torch.cat([next(real) for _ in windows]) for windows in texts]
         return TokenStates(*pad(joined, self.device))
 
@@ -183,8 +222,8 @@ class Embedding(nn.Module):
         states: list[Tensor] = [torch.empty(0)] * len(texts)
         for rows, read in windows_ahead(self.tokenizer, texts):
             first = [windows[0] for windows in read]
-            for batch in by_length([len(window) for window in first]):
-                for i, part in zip(batch, self(self._pad([first[i] for i in batch])).states, strict=True):
+            for batch in by_length([len(window) for window in first], one_width=True):
+                for i, part in zip(batch, self.join([[first[i]] for i in batch]).states, strict=True):
                     states[rows[i]] = part[: len(first[i])].cpu()
         return states
 
@@ -197,9 +236,9 @@ class Embedding(nn.Module):
         return digest.hexdigest()
 
 
-def bf16_helps(device: torch.device) -> bool:
-    """Where bf16 matrix products are faster than fp32: CUDA, and processors with AMX tiles (elsewhere several times slower)."""
-    return device.type == "cuda" or (device.type == "cpu" and torch.cpu._is_amx_tile_supported())
+def _commit_of(folder: Path | None) -> str | None:
+    """The commit of a snapshot in the Hub's cache."""
+    return folder.name if folder is not None and folder.parent.name == "snapshots" else None
 
 
 @contextmanager
@@ -224,7 +263,7 @@ def _with_lora(body: nn.Module, rank: int, seed: int) -> nn.Module:
     # the pooler, a map of the first token alone, has no part in token states
     linears = [name for name, m in body.named_modules() if isinstance(m, nn.Linear) and "pooler" not in name]
     if not linears:
-        raise ValueError('this embedding has no linear map for LoRA to adapt; use train = "full"')
+        raise ConfigError('this embedding has no linear map for LoRA to adapt; use train = "full"')
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         settings = LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules=linears)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from meta_text.embedding.embedding import Embedding
 from meta_text.extras import check_extra
+from meta_text.files import whole_file
 
 INPUTS = ("token_ids", "mask")  # int64 [B T] and bool [B T], right-padded
 
@@ -54,6 +55,5 @@ def write_graph(module: nn.Module, target: Path, outputs: Sequence[str], metadat
     said.setLevel(level)
     assert program is not None
     program.model.metadata_props.update(metadata)
-    partial = target.with_name(f".{target.name}.partial")
-    program.save(partial)
-    partial.replace(target)
+    with whole_file(target) as partial:
+        program.save(partial)

@@ -1,23 +1,31 @@
 """Token states of frozen embeddings on disk: each text is encoded once, then read through a memory map.
 
-One folder a key (model, weights, length, precision); in it shards, each a safetensors file of
-concatenated states with the lengths and hashes of its texts. A shard is written under a temporary
-name and renamed, so a killed writer leaves nothing half-readable and two writers do not collide. Where all
-folders together outgrow the limit, the shards that were opened longest ago go; whoever still reads one keeps it.
+There is one folder per key (model, weights, length, precision). It holds shards: safetensors files of concatenated
+states, with the lengths and hashes of their texts. A shard appears whole or not at all, so a killed writer leaves
+nothing half-readable and two writers do not collide. Where all folders together outgrow the limit, the shards that
+were opened longest ago go; whoever still reads one keeps it. A cache that cannot be read or written costs time and
+one warning in the log: the states are computed and kept in memory.
 """
 
 import hashlib
 import json
+import logging
 import os
+import tempfile
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
+
+from meta_text.errors import ConfigError
+from meta_text.files import save_tensors
+
+log = logging.getLogger(__name__)
 
 SHARD_TEXTS = 2048  # ~20 MB of MiniLM states a shard at 14 tokens a text
 LIMIT_GIB = 20.0  # of all token states, unless META_TEXT_CACHE_GIB says otherwise
@@ -25,19 +33,22 @@ ABANDONED_SECONDS = 24 * 3600  # a partial file of this age has no writer any mo
 
 
 def cache_root() -> Path:
-    """META_TEXT_CACHE, or the user's cache folder."""
-    return Path(os.environ.get("META_TEXT_CACHE") or Path.home() / ".cache" / "meta_text").expanduser()
+    """META_TEXT_CACHE, or the user's cache folder; a temporary one for a user without a home."""
+    try:
+        return Path(os.environ.get("META_TEXT_CACHE") or "~/.cache/meta_text").expanduser()
+    except RuntimeError:
+        return Path(tempfile.gettempdir()) / "meta_text"
 
 
 def cache_limit() -> int:
-    """Bytes that cached token states may take. Raises ValueError for a META_TEXT_CACHE_GIB that is no size."""
+    """Bytes that cached token states may take. Raises ConfigError for a META_TEXT_CACHE_GIB that is not a size."""
     given = os.environ.get("META_TEXT_CACHE_GIB")
     try:
         gib = LIMIT_GIB if given is None else float(given)
     except ValueError:
         gib = -1.0
     if not gib >= 0:
-        raise ValueError(f"META_TEXT_CACHE_GIB={given}; a number of GiB is needed, such as 20 or 0.5")
+        raise ConfigError(f"META_TEXT_CACHE_GIB={given}; a number of GiB is needed, such as 20 or 0.5")
     return int(gib * 2**30)
 
 
@@ -46,19 +57,24 @@ def evict(root: Path, limit: int) -> None:
     shards = []
     for path in (root / "token_states").glob("*/*"):
         try:
-            found = path.stat()
-        except FileNotFoundError:  # another process evicts too
+            status = path.stat()
+        except OSError:  # another process evicts too, or the folder is not ours
             continue
         if path.suffix == ".safetensors":
-            shards.append((found.st_mtime, found.st_size, path))
-        elif time.time() - found.st_mtime > ABANDONED_SECONDS:
-            path.unlink(missing_ok=True)
+            shards.append((status.st_mtime, status.st_size, path))
+        elif time.time() - status.st_mtime > ABANDONED_SECONDS:
+            _delete(path)
     taken = sum(size for _, size, _ in shards)
     for _, size, path in sorted(shards):
         if taken <= limit:
             return
-        path.unlink(missing_ok=True)
+        _delete(path)
         taken -= size
+
+
+def _delete(path: Path) -> None:
+    with suppress(OSError):
+        path.unlink()
 
 
 def text_key(text: str) -> str:
@@ -76,24 +92,46 @@ class TokenCache:
         self._where: dict[str, tuple[int, int, int]] = {}  # text hash -> shard, first token, tokens
         self._states: list[Tensor] = []
         self._known: set[str] = set()
+        self._writes = True  # until a write fails, which is told once
 
     def refresh(self) -> None:
         """Read the index of shards that appeared since the last look."""
-        for path in sorted(self.folder.glob("*.safetensors")):
-            if path.name not in self._known:
-                self._add(path)
-
-    def _add(self, path: Path) -> None:
         try:
-            os.utime(path)  # opened now: the last to be evicted
+            paths = sorted(path for path in self.folder.glob("*.safetensors") if path.name not in self._known)
+        except OSError as error:
+            self._warn(f"{self.folder} cannot be read ({error})")
+            return
+        for path in paths:
+            self._open(path)
+
+    def _open(self, path: Path) -> None:
+        self._known.add(path.name)
+        try:
+            with suppress(PermissionError):  # a cache of somebody else, mounted to be read
+                os.utime(path)  # opened now: the last to be evicted
             with safe_open(path, framework="pt") as shard:
                 lengths = shard.get_tensor("lengths").tolist()
                 hashes = [bytes(row).hex() for row in shard.get_tensor("hashes").numpy()]
                 states = shard.get_tensor("states")  # memory-mapped, so it stays even where the file is evicted
         except FileNotFoundError:  # evicted by another process since the folder was listed
             return
+        except (OSError, SafetensorError) as error:
+            self._drop(path, str(error))
+            return
+        if len(hashes) != len(lengths) or sum(lengths) != len(states):
+            self._drop(path, "its parts do not fit together")
+        else:
+            self._add(hashes, lengths, states)
+
+    def _drop(self, path: Path, why: str) -> None:
+        self._warn(f"{path} is broken ({why})")
+        _delete(path)
+
+    def _warn(self, what: str) -> None:
+        log.warning("%s; its token states are computed again", what)
+
+    def _add(self, hashes: Sequence[str], lengths: Sequence[int], states: Tensor) -> None:
         self._states.append(states)
-        self._known.add(path.name)
         start = 0
         for text_hash, length in zip(hashes, lengths, strict=True):
             self._where[text_hash] = (len(self._states) - 1, start, length)
@@ -112,24 +150,31 @@ class TokenCache:
         missing.sort(key=len)  # texts of a shard pad to one length
         for start in range(0, len(missing), SHARD_TEXTS):
             part = missing[start : start + SHARD_TEXTS]
-            self._add(self._write(part, encode(part)))
+            self._store(part, encode(part))
             evict(self.root, limit)
             progress(start + len(part))
         return len(missing)
 
-    def _write(self, texts: Sequence[str], states: list[Tensor]) -> Path:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        hashes = b"".join(bytes.fromhex(text_key(text)) for text in texts)
-        tensors = {
-            "states": torch.cat(states).to(torch.float16).contiguous(),
-            "lengths": torch.tensor([len(s) for s in states], dtype=torch.int32),
-            "hashes": torch.frombuffer(bytearray(hashes), dtype=torch.uint8).view(len(texts), 16),
-        }
-        final = self.folder / f"{uuid.uuid4().hex}.safetensors"
-        partial = final.with_suffix(".partial")
-        save_file(tensors, partial, metadata={"key": json.dumps(self.key, sort_keys=True)})
-        partial.rename(final)
-        return final
+    def _store(self, texts: Sequence[str], states: list[Tensor]) -> None:
+        """Write a shard and read it back through a memory map; keep the states in memory where neither can be done."""
+        hashes = [text_key(text) for text in texts]
+        lengths = [len(part) for part in states]
+        joined = torch.cat(states).to(torch.float16).contiguous()
+        path = self.folder / f"{uuid.uuid4().hex}.safetensors"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            raw = torch.frombuffer(bytearray(bytes.fromhex("".join(hashes))), dtype=torch.uint8).view(len(texts), 16)
+            tensors = {"states": joined, "lengths": torch.tensor(lengths, dtype=torch.int32), "hashes": raw}
+            save_tensors(tensors, path, {"key": json.dumps(self.key, sort_keys=True)})
+        except (OSError, SafetensorError) as error:
+            if self._writes:
+                self._writes = False
+                log.warning("token states cannot be kept in %s (%s); they are held in memory", self.folder, error)
+            self._add(hashes, lengths, joined)
+            return
+        self._open(path)
+        if hashes[-1] not in self._where:  # evicted or spoilt at once
+            self._add(hashes, lengths, joined)
 
     def get(self, text: str) -> Tensor:
         """Token states [T E] as float16, a view into the memory map. Raises KeyError for a text never filled in."""

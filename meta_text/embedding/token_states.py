@@ -22,18 +22,22 @@ class TokenIds(NamedTuple):
     mask: Bool[Tensor, "B T"]
 
 
-def pad(rows: Sequence[Tensor], device: torch.device) -> tuple[Tensor, Bool[Tensor, "B T"]]:
-    """Rows of unequal length as one right-padded tensor on `device`, and which places are real.
+def pad(rows: Sequence[Tensor], device: torch.device, width: int = 0) -> tuple[Tensor, Bool[Tensor, "B T"]]:
+    """Rows of unequal length as one right-padded tensor on `device`, at least `width` wide, and which places are real.
 
     Half-precision rows come out as float32.
     """
     lengths = torch.tensor([len(row) for row in rows], device=device)
+    width = max(width, *map(len, rows))
     if rows[0].dtype == torch.float16:  # stored states: widened while they are copied, so they are touched once
-        padded = torch.zeros(len(rows), max(map(len, rows)), *rows[0].shape[1:])
+        padded = torch.zeros(len(rows), width, *rows[0].shape[1:], dtype=torch.float32)
         for place, row in zip(padded, rows, strict=True):
             place[: len(row)] = row
     else:
         padded = nn.utils.rnn.pad_sequence(list(rows), batch_first=True)
+        missing = width - padded.shape[1]
+        if missing:
+            padded = nn.functional.pad(padded, (*[0] * (2 * padded.ndim - 4), 0, missing))
     padded = padded.to(device)
     return padded, torch.arange(padded.shape[1], device=device) < lengths[:, None]
 

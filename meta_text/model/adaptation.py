@@ -1,7 +1,7 @@
 """A meta-trained model adapted to one set of classes: what `FewShotClassifier.fit` makes and `predict` asks."""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -12,17 +12,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from meta_text.corpus.same_text import fold, one_of_each
-from meta_text.embedding.embedding import MAX_WINDOWS
+from meta_text.embedding.process import own_settings
 from meta_text.embedding.token_states import TokenStates, pad
 from meta_text.learners.learner import TaskState, likeness, membership
 from meta_text.learners.uneven import even_shots, inverse_count, spread
 from meta_text.model.calibration import Calibration
-from meta_text.model.model import MetaModel
+from meta_text.model.model import MetaModel, Progress
 
 Label = Any  # str, int or bool
 Packed = TokenStates | Float[Tensor, "_ D"]
-Progress = Callable[[int, int], None]  # texts read, of how many
-PROGRESS_TEXTS = 256  # read together where somebody watches
 
 
 @dataclass(frozen=True)
@@ -44,6 +42,7 @@ class Adaptation:
     corrections: tuple[float, ...] = ()  # of the thresholds for "none of these", from this task's own texts
 
     @classmethod
+    @own_settings()
     def learn(
         cls,
         model: MetaModel,
@@ -91,11 +90,12 @@ class Adaptation:
     def n_way(self) -> int:
         return len(self.support)
 
+    @own_settings()
     @torch.no_grad()
     def score(self, parts: Sequence[Tensor]) -> Float[Tensor, "Q N"]:
         """Scores of represented texts, on the CPU."""
         if not parts:
-            return torch.zeros(0, self.n_way)
+            return torch.zeros(0, self.n_way, dtype=torch.float32)
         return self.model.learner.logits(self.task, _pack(parts, self.model.embedding.device)).float().cpu()
 
     def probabilities(self, logits: Float[Tensor, "Q N"]) -> np.ndarray:
@@ -104,6 +104,7 @@ class Adaptation:
         powers = np.exp(scaled - scaled.max(1, keepdims=True))
         return np.asarray(powers / powers.sum(1, keepdims=True))
 
+    @own_settings()
     @torch.no_grad()
     def likeness(self, parts: Sequence[Tensor]) -> np.ndarray:
         """How like its nearest class each represented text is: 1 - its squared distance to the prototype."""
@@ -143,19 +144,8 @@ def _read(
     model: MetaModel, texts: Sequence[str], progress: Progress | None = None
 ) -> tuple[dict[str, Tensor], frozenset[str]]:
     """Each text's representation, and which of them are too long to be read whole."""
-    found: dict[str, Tensor] = {}
-    n_cut, size = 0, len(texts) if progress is None else PROGRESS_TEXTS
-    for start in range(0, len(texts), max(1, size)):
-        part = texts[start : start + size]
-        read, longer = model.represent(part)
-        found.update(zip(part, read, strict=True))
-        n_cut += longer
-        if progress is not None:
-            progress(len(found), len(texts))
-    if not n_cut:
-        return found, frozenset()
-    windows = model.embedding.tokenizer.encode_batch_fast(list(texts))
-    return found, frozenset(t for t, w in zip(texts, windows, strict=True) if len(w.overflowing) >= MAX_WINDOWS)
+    parts, is_cut = model.represent(texts, progress)
+    return dict(zip(texts, parts, strict=True)), frozenset(text for text, cut in zip(texts, is_cut, strict=True) if cut)
 
 
 @torch.no_grad()
@@ -204,11 +194,13 @@ def _likeness_without_itself(
 
     rows, copies = _copies(given, counts)  # each text with itself, and with its copies under other labels
     at = labels[copies]
-    count_P1 = (torch.tensor(counts, device=device) + name_weight)[at, None]
+    count_P1 = (torch.tensor(counts, dtype=x_SD.dtype, device=device) + name_weight)[at, None]
     rest_PD = (count_P1 * prototypes[at] - x_SD[copies]) / (count_P1 - 1)
     expected = inverse_count(as_even - 1, name_weight)
     inverse = [inverse_count(count - 1.0, name_weight) - expected if count > 1 else 0.0 for count in counts]
-    excess_N = spread(x_SD, membership(labels, len(counts)).to(x_SD.dtype)) * torch.tensor(inverse, device=device)
+    excess_N = spread(x_SD, membership(labels, len(counts)).to(x_SD.dtype)) * torch.tensor(
+        inverse, dtype=x_SD.dtype, device=device
+    )
     near_SN[rows, at] = likeness(x_SD[rows], rest_PD[:, None])[:, 0] + excess_N[at]
     return near_SN[torch.tensor(counts, device=device)[labels] > 1].amax(-1).float().cpu().numpy()
 

@@ -1,7 +1,8 @@
-"""From a recipe to its parts: device, embedding, model, class split."""
+"""From a recipe to its parts: embedding, model, class split."""
 
 import inspect
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -10,6 +11,8 @@ from meta_text.config import Recipe
 from meta_text.corpus.class_split import ClassSplit
 from meta_text.corpus.corpus import Corpus
 from meta_text.embedding.embedding import Embedding
+from meta_text.embedding.pretrained import local_folder
+from meta_text.embedding.process import float32_parameters, one_thread_at_a_time
 from meta_text.errors import ConfigError
 from meta_text.learners import LEARNERS
 from meta_text.learners.encoder import TextEncoder, run_cell
@@ -18,25 +21,11 @@ from meta_text.model.model import MetaModel
 INNER_OPTIONS = ("encoder", "n_classes", "checkpoint_steps")  # of learners, which no recipe sets under [learner]
 
 
-def chosen_device(name: str | None) -> torch.device:
-    """A device by name; None takes CUDA if there is one. Raises ValueError for one that is not here."""
-    if name is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise ValueError(f"device '{name}' is none that torch knows; cpu, cuda or cuda:0 is needed") from None
-    here = {"cpu": 1, "mps": int(torch.backends.mps.is_available()), "cuda": torch.cuda.device_count()}
-    if (device.index or 0) >= here.get(device.type, 1):
-        raise ValueError(
-            f"device '{name}' is not here (torch finds {here[device.type]} of kind {device.type}); "
-            "use cpu, or leave device out"
-        )
-    return device
+def build_embedding(recipe: Recipe, training_texts: Sequence[str], commit: str | None = None) -> Embedding:
+    """The embedding a recipe asks for; only a learned one reads the (training classes') texts.
 
-
-def build_embedding(recipe: Recipe, training_texts: Sequence[str]) -> Embedding:
-    """The embedding a recipe asks for; only a learned one reads the (training classes') texts."""
+    commit: of the Hub repository that the files came from, for files that no longer lie in a snapshot.
+    """
     wanted = recipe.embedding
     if wanted.kind == "learned":
         return Embedding.learned(
@@ -47,12 +36,13 @@ def build_embedding(recipe: Recipe, training_texts: Sequence[str]) -> Embedding:
             seed=recipe.train.seed,
         )
     if wanted.kind == "static":
-        return Embedding.static(wanted.model, max_tokens=wanted.max_tokens, train=wanted.train)
+        return Embedding.static(wanted.model, max_tokens=wanted.max_tokens, train=wanted.train, commit=commit)
     return Embedding.transformer(
         wanted.model,
         max_tokens=wanted.max_tokens,
         train=wanted.train,
         revision=wanted.revision,
+        commit=commit,
         rank=wanted.rank,
         seed=recipe.train.seed,
     )
@@ -97,10 +87,16 @@ def build_model(recipe: Recipe, embedding: Embedding, n_classes: int = 0) -> Met
         given["checkpoint_steps"] = True
     if "n_classes" in accepted:
         given["n_classes"] = n_classes
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), one_thread_at_a_time(), float32_parameters():
         torch.manual_seed(recipe.train.seed)
         learner = kind(build_encoder(recipe, embedding.width), **given)
-    return MetaModel(embedding, learner, recipe)
+    return MetaModel(embedding, learner, _with_resolved_paths(recipe))
+
+
+def _with_resolved_paths(recipe: Recipe) -> Recipe:
+    """An embedding named by its folder is found from any working folder."""
+    folder = None if recipe.embedding.kind == "learned" else local_folder(recipe.embedding.model)
+    return recipe if folder is None else replace(recipe, embedding=replace(recipe.embedding, model=str(folder)))
 
 
 def build_encoder(recipe: Recipe, width: int, run: Callable[..., Tensor] = run_cell) -> TextEncoder:

@@ -1,5 +1,6 @@
 """A corpus bound to an embedding: episodes of rows in, what learners read out."""
 
+import copy
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -35,6 +36,13 @@ class EmbeddedCorpus:
         wanted = None if rows is None else [*rows, *range(len(corpus.texts), len(texts))]
         self.bound = BoundTexts(embedding, texts, rows=wanted, cache=cache, progress=progress)
         self.device = embedding.device
+        self._read: Callable[[Sequence[int]], TokenStates | Tensor] = self.bound  # what a learner reads of rows
+
+    def as_features(self, learner: Learner) -> "EmbeddedCorpus":
+        """The same corpus read as features [B D], where embedding and encoder stand still: each text is encoded once."""
+        still = copy.copy(self)
+        still._read = Features(self.bound, learner)
+        return still
 
     def holding(self, episodes: Sequence[Episode]) -> AbstractContextManager[None]:
         """While the embedding stands still: the texts and names of these episodes are encoded once."""
@@ -47,7 +55,7 @@ class EmbeddedCorpus:
         unique = list(dict.fromkeys(flat))
         place = {row: i for i, row in enumerate(unique)}
         index = torch.tensor([place[row] for row in flat], device=self.device)
-        texts = self.represent(unique)
+        texts = self._read(unique)
 
         def each(stacked: Tensor) -> Tensor:
             # index_select: the backward of plain indexing adds atomically, so two runs would differ in the last bit
@@ -75,24 +83,19 @@ class EmbeddedCorpus:
             ),
         )
 
-    def represent(self, rows: Sequence[int]) -> TokenStates | Tensor:
-        """What a learner reads of these rows: token states [B T E]."""
-        return self.bound(rows)
-
     def _name_rows(self, episode: Episode) -> list[int]:
         return [len(self.corpus.texts) + self.corpus.class_index(name) for name in episode.class_names]
 
 
-class FeatureCorpus(EmbeddedCorpus):
-    """The same corpus as features [B D], where embedding and encoder stand still: each text is encoded once."""
+class Features:
+    """Features [B D] of rows, where embedding and encoder stand still: each row is encoded once."""
 
-    def __init__(self, embedded: EmbeddedCorpus, learner: Learner) -> None:
-        self.corpus, self.bound, self.device, self.learner = embedded.corpus, embedded.bound, embedded.device, learner
+    def __init__(self, bound: BoundTexts, learner: Learner) -> None:
+        self.bound, self.learner = bound, learner
         self.known: dict[int, Tensor] = {}
 
     @torch.no_grad()
-    def represent(self, rows: Sequence[int]) -> TokenStates | Tensor:
-        """Features [B D] of these rows."""
+    def __call__(self, rows: Sequence[int]) -> Tensor:
         missing = [row for row in rows if row not in self.known]
         if missing:
             self.known.update(zip(missing, self.learner.features(self.bound(missing)), strict=True))

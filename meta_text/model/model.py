@@ -1,7 +1,7 @@
 """Embedding and learner together: what is trained, saved and evaluated."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -10,13 +10,23 @@ from torch import Tensor, nn
 from meta_text.config import Recipe
 from meta_text.embedding.batching import Windows, by_length, windows_ahead
 from meta_text.embedding.embedding import MAX_WINDOWS, Embedding
-from meta_text.embedding.token_states import TokenStates
+from meta_text.embedding.precision import Engine, choose
+from meta_text.embedding.process import own_settings
+from meta_text.embedding.token_states import TokenIds, TokenStates
 from meta_text.learners import EmbeddedEpisode, Learner
 from meta_text.model.calibration import Calibrations
-from meta_text.model.embedded_corpus import EmbeddedCorpus, FeatureCorpus
+from meta_text.model.embedded_corpus import EmbeddedCorpus
 from meta_text.model.results import Result
 
+Progress = Callable[[int, int], None]  # texts read, of how many
 ENCODER_FACTOR = 8  # an LSTM pays a call for every token: its batches are larger than a transformer's
+
+
+class Represented(NamedTuple):
+    """What `represent` gives of each text, and whether the text was too long to be read whole."""
+
+    parts: list[Tensor]
+    is_cut: list[bool]
 
 
 class MetaModel(nn.Module):
@@ -34,7 +44,6 @@ class MetaModel(nn.Module):
         super().__init__()
         self.embedding, self.learner, self.recipe = embedding, learner, recipe
         self.calibration, self.results = calibration or Calibrations(), tuple(results)
-        self.engine_note = ""  # how the embedding is run, if that was chosen
 
     def with_findings(
         self, *, calibration: Calibrations | None = None, results: Sequence[Result] | None = None
@@ -57,24 +66,35 @@ class MetaModel(nn.Module):
         """Short, for it stands in the repr of classifiers."""
         return f"MetaModel({self.recipe.learner.name} over {self.embedding.model})"
 
-    def represent(self, texts: Sequence[str]) -> tuple[list[Tensor], int]:
+    @property
+    def engine(self) -> Engine:
+        """How `represent` runs the embedding on this machine."""
+        return choose(self.embedding)
+
+    @own_settings()
+    def represent(self, texts: Sequence[str], progress: Progress | None = None) -> Represented:
         """Each text as a feature [D], or as token states [T E] where the learner moves the encoder.
 
-        The second value counts texts too long to be read whole.
+        A text's representation does not depend on the texts around it. progress(texts read, of how many).
         """
-        found: list[Tensor] = [torch.empty(0)] * len(texts)
-        cut = 0
-        for rows, read in windows_ahead(self.embedding.tokenizer, texts):
-            cut += sum(len(windows) > MAX_WINDOWS for windows in read)
-            read = [windows[:MAX_WINDOWS] for windows in read]
-            for batch in by_length([sum(map(len, windows)) for windows in read]):
-                for i, part in zip(batch, self._parts([read[i] for i in batch]), strict=True):
-                    found[rows[i]] = part
-        return found, cut
+        parts: list[Tensor] = [torch.empty(0, dtype=torch.float32)] * len(texts)
+        is_cut, done = [False] * len(texts), 0
+        read = self.engine.read
+        for rows, windows in windows_ahead(self.embedding.tokenizer, texts):
+            for row, each in zip(rows, windows, strict=True):
+                is_cut[row] = len(each) > MAX_WINDOWS
+            kept = [each[:MAX_WINDOWS] for each in windows]
+            for batch in by_length([sum(map(len, each)) for each in kept], one_width=True):
+                for i, part in zip(batch, self._parts([kept[i] for i in batch], read), strict=True):
+                    parts[rows[i]] = part
+                done += len(batch)
+                if progress is not None:
+                    progress(done, len(texts))
+        return Represented(parts, is_cut)
 
-    def _parts(self, texts: Sequence[Windows]) -> Sequence[Tensor]:
+    def _parts(self, texts: Sequence[Windows], read: Callable[[TokenIds], TokenStates]) -> Sequence[Tensor]:
         with torch.inference_mode():
-            tokens = self.embedding.join(texts)
+            tokens = self.embedding.join(texts, read)
             features = None if self.learner.needs_tokens else self.learner.features(tokens)
         # cloned outside: what inference mode makes can take no part in a gradient step
         if features is not None:
@@ -83,7 +103,7 @@ class MetaModel(nn.Module):
 
     def standing_still(self, embedded: EmbeddedCorpus) -> EmbeddedCorpus:
         """A corpus for answers while nothing is trained: as features, unless the learner moves the encoder."""
-        return embedded if self.learner.needs_tokens else FeatureCorpus(embedded, self.learner)
+        return embedded if self.learner.needs_tokens else embedded.as_features(self.learner)
 
     def losses(self, batch: EmbeddedEpisode) -> Float[Tensor, " M"]:
         """The learner's loss on each of M tasks at once."""

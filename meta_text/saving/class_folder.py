@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
-
 from meta_text.corpus.read_rows import read_rows
 from meta_text.errors import CorpusError, ModelFileError
+from meta_text.files import file_sha256, save_tensors
 from meta_text.model.adaptation import Adaptation
 from meta_text.model.model import MetaModel
-from meta_text.saving.model_folder import AGAIN, checked, file_sha256, read_config, read_tensors
+from meta_text.saving.model_folder import AGAIN, checked, read_config, read_tensors
 
 TASK, SUPPORT = "task.safetensors", "support.jsonl"
 
@@ -32,7 +31,7 @@ class StoredClasses:
 
 def write_adaptation(adapted: Adaptation, folder: Path, *, include_support: bool) -> dict[str, Any]:
     """The task beside a model; returns what config.json must say of it."""
-    save_file({name: t.detach().cpu().contiguous() for name, t in adapted.task.items()}, folder / TASK)
+    save_tensors({name: t.detach().cpu().contiguous() for name, t in adapted.task.items()}, folder / TASK)
     if include_support:
         rows = [
             json.dumps({"text": text, "label": label}, ensure_ascii=False)

@@ -4,12 +4,12 @@ import re
 from functools import lru_cache
 from pathlib import Path
 
-from meta_text.embedding import precision as engine
+from meta_text.embedding.device import chosen_device
 from meta_text.embedding.pretrained import find_model
+from meta_text.embedding.process import one_thread_at_a_time, own_settings
 from meta_text.errors import ModelFileError
 from meta_text.files import recover
-from meta_text.hub_client import hub_errors
-from meta_text.model.build import chosen_device
+from meta_text.hub_client import download
 from meta_text.model.model import MetaModel
 from meta_text.saving.model_folder import embedding_source, load_model
 
@@ -32,7 +32,7 @@ def find_folder(
     """
     if str(name_or_path) == "default":
         return DEFAULT
-    path = Path(name_or_path)
+    path = Path(name_or_path).expanduser().resolve()
     recover(path)
     if path.is_dir():
         return path
@@ -45,20 +45,15 @@ def find_folder(
             f"no model at {name_or_path}: config.json is missing; "
             "a folder, a Hub name such as user/model, or 'default' is needed"
         )
-    from huggingface_hub import snapshot_download
-
-    with hub_errors(str(name_or_path), "pull"):
-        return Path(
-            snapshot_download(
-                str(name_or_path),
-                revision=revision,
-                cache_dir=cache_dir,
-                token=token,
-                local_files_only=local_files_only,
-                force_download=force_download,
-                allow_patterns=WANTED,
-            )
-        )
+    return download(
+        str(name_or_path),
+        WANTED,
+        revision=revision,
+        cache_dir=cache_dir,
+        token=token,
+        local_files_only=local_files_only,
+        force_download=force_download,
+    )
 
 
 def fetch_embedding(
@@ -78,17 +73,15 @@ _pulled = lru_cache(maxsize=16)(find_folder)  # a name means one snapshot as lon
 
 def shared_model(name_or_path: str, device: str | None) -> MetaModel:
     """The model of a folder on a device (None: CUDA if there is one), loaded once as long as its files stay the same."""
-    is_here = name_or_path == "default" or Path(name_or_path).exists()
-    folder = (find_folder if is_here else _pulled)(name_or_path).resolve()
-    found = [(folder / name).stat() for name in ("config.json", "model.safetensors") if (folder / name).exists()]
-    return _loaded(folder, str(chosen_device(device)), tuple((at.st_mtime_ns, at.st_size, at.st_ino) for at in found))
+    is_here = name_or_path == "default" or Path(name_or_path).expanduser().exists()
+    with one_thread_at_a_time(), own_settings():
+        folder = (find_folder if is_here else _pulled)(name_or_path).resolve()
+        files = [(folder / name).stat() for name in ("config.json", "model.safetensors") if (folder / name).exists()]
+        stamp = tuple((at.st_mtime_ns, at.st_size, at.st_ino) for at in files)
+        return _loaded(folder, str(chosen_device(device)), stamp)
 
 
 @lru_cache(maxsize=4)
 def _loaded(folder: Path, device: str, stamp: tuple[tuple[int, int, int], ...]) -> MetaModel:
-    """A model on a device, loaded once a process, its engine chosen."""
-    model = load_model(folder).to(device)
-    embedding = model.embedding
-    if embedding.kind == "transformer" and embedding.device.type == "cpu":
-        model.engine_note = engine.choose(embedding)
-    return model
+    """A model on a device, loaded once per process."""
+    return load_model(folder).to(device)

@@ -1,6 +1,5 @@
 """Models on disk: config.json, model.safetensors, tokenizer.json. No pickle is written or read."""
 
-import hashlib
 import json
 import shutil
 from dataclasses import asdict, dataclass, replace
@@ -10,13 +9,14 @@ from typing import Any, TypeVar
 import torch
 from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from meta_text.config import Recipe, saved_recipe
 from meta_text.embedding.embedding import Embedding
 from meta_text.errors import ConfigError, ModelFileError
+from meta_text.files import file_sha256, save_tensors
 from meta_text.model.build import build_embedding, build_model
 from meta_text.model.calibration import Calibrations
 from meta_text.model.model import MetaModel
@@ -44,8 +44,8 @@ class StoredModel:
 def model_tensors(model: MetaModel) -> dict[str, Tensor]:
     """The learner's tensors, and the embedding's where training changed them."""
     tensors = {f"learner.{name}": tensor for name, tensor in model.learner.state_dict().items()}
-    body = model.embedding.body.state_dict() if model.embedding.trained else {}
-    tensors |= {f"embedding.{name}": tensor for name, tensor in body.items() if name in model.embedding.trained}
+    body = model.embedding.body.state_dict() if model.embedding.trained_names else {}
+    tensors |= {f"embedding.{name}": tensor for name, tensor in body.items() if name in model.embedding.trained_names}
     return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
 
 
@@ -68,7 +68,7 @@ def load_tensors(model: MetaModel, tensors: dict[str, Tensor], source: Path) -> 
 
 def write_model(model: MetaModel, folder: Path, extra: dict[str, Any] | None = None) -> None:
     """The three files of a model, into an existing folder."""
-    save_file(model_tensors(model), folder / "model.safetensors")
+    save_tensors(model_tensors(model), folder / "model.safetensors")
     (folder / "tokenizer.json").write_text(model.embedding.tokenizer.to_str(), encoding="utf-8")
     config = {
         "format_version": FORMAT_VERSION,
@@ -76,7 +76,7 @@ def write_model(model: MetaModel, folder: Path, extra: dict[str, Any] | None = N
         "recipe": model.recipe.as_dict(),
         "calibration": asdict(model.calibration),
         "results": [result.as_dict() for result in model.results],
-        "embedding_weights_sha256": None if model.embedding.trained else model.embedding.weights_hash(),
+        "embedding_weights_sha256": None if model.embedding.trained_names else model.embedding.weights_hash(),
         "embedding_commit": model.embedding.commit,
         "tokenizer_sha256": file_sha256(folder / "tokenizer.json"),
         **(extra or {}),
@@ -166,10 +166,6 @@ def refuse_pickles(folder: Path) -> None:
         )
 
 
-def file_sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
 def read_config(folder: Path) -> dict[str, Any]:
     """config.json of a model folder, its format version checked."""
     path = folder / "config.json"
@@ -204,15 +200,14 @@ def _embedding_of(folder: Path, recipe: Recipe, stored: StoredModel) -> Embeddin
     wanted = recipe.embedding
     if wanted.kind == "learned":
         tokenizer = _read_tokenizer(folder / "tokenizer.json", stored.tokenizer_sha256)
-        body = nn.Embedding.from_pretrained(torch.empty(tokenizer.get_vocab_size(), wanted.width), freeze=False)
+        empty = torch.empty(tokenizer.get_vocab_size(), wanted.width, dtype=torch.float32)
+        body = nn.Embedding.from_pretrained(empty, freeze=False)
         return Embedding("learned", tokenizer, body, wanted.width, wanted.max_tokens, "learned", "full")
     if (folder / EMBEDDING).is_dir():
         wanted = replace(wanted, model=str(folder / EMBEDDING), revision=None)
     elif wanted.revision is None:
         wanted = replace(wanted, revision=stored.embedding_commit)
-    embedding = build_embedding(replace(recipe, embedding=wanted), [])
-    embedding.commit = embedding.commit or stored.embedding_commit
-    return embedding
+    return build_embedding(replace(recipe, embedding=wanted), [], stored.embedding_commit)
 
 
 def _read_tokenizer(path: Path, sha256: str | None) -> Tokenizer:

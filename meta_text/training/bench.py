@@ -9,9 +9,10 @@ from meta_text.corpus.class_split import ClassSplit
 from meta_text.corpus.corpus import Corpus
 from meta_text.corpus.episode import Episode, EpisodeSampler, given_episodes
 from meta_text.corpus.mixture import with_others
+from meta_text.embedding.device import chosen_device
 from meta_text.embedding.embedding import Embedding
 from meta_text.errors import ConfigError, CorpusError
-from meta_text.model.build import build_embedding, chosen_device, open_split
+from meta_text.model.build import build_embedding, open_split
 from meta_text.model.embedded_corpus import EmbeddedCorpus
 from meta_text.training.progress import Progress
 
@@ -52,7 +53,7 @@ class Bench:
 
     def renewed(self, recipe: Recipe) -> "Bench":
         """The same corpus and split for another recipe, with an untouched embedding if training changes it."""
-        if recipe.embedding == self.recipe.embedding and not self.embedding.trained:
+        if recipe.embedding == self.recipe.embedding and not self.embedding.trained_names:
             return replace(self, recipe=recipe)
         device = str(self.embedding.device)
         embedding, embedded = embed(recipe, self.corpus, self.split.train, self.progress, device)
@@ -63,7 +64,7 @@ class Bench:
 
         A frozen embedding changes nothing. The token states go to `cache`, since they serve this run only.
         """
-        if not self.embedding.trained or self.recipe.embedding.kind != "transformer":
+        if not self.embedding.trained_names or self.recipe.embedding.kind != "transformer":
             return self
         rows = [row for part in parts for name in self.split.part(part) for row in self.corpus.rows_of(name)]
         embedded = EmbeddedCorpus(

@@ -9,11 +9,12 @@ from tempfile import TemporaryDirectory
 from meta_text.config import EpisodeShape, Recipe
 from meta_text.corpus.class_split import ClassSplit
 from meta_text.corpus.corpus import Corpus
+from meta_text.embedding.device import chosen_device
 from meta_text.errors import ConfigError
 from meta_text.evaluation.answers import answer_with
 from meta_text.evaluation.results import evaluate_episodes
 from meta_text.files import replacing
-from meta_text.model.build import build_model, chosen_device, open_split
+from meta_text.model.build import build_model, open_split
 from meta_text.model.embedded_corpus import EmbeddedCorpus
 from meta_text.model.model import MetaModel
 from meta_text.model.results import Result

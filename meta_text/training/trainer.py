@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from meta_text.config import saved_recipe
@@ -18,7 +18,7 @@ from meta_text.corpus.class_split import ClassSplit
 from meta_text.corpus.episode import EpisodeSampler
 from meta_text.errors import ConfigError, ModelFileError
 from meta_text.evaluation.answers import answer_with, run_episodes
-from meta_text.files import recover, replacing
+from meta_text.files import recover, replacing, save_tensors
 from meta_text.model.embedded_corpus import EmbeddedCorpus
 from meta_text.model.model import MetaModel
 from meta_text.saving.model_folder import load_tensors, model_tensors, read_config, write_model
@@ -194,8 +194,8 @@ class Trainer:
             return
         with replacing(self.out / "checkpoint") as folder:
             write_model(self.model, folder)
-            save_file(self.best_tensors, folder / "best.safetensors")
-            save_file(self._optimizer_tensors(), folder / "optimizer.safetensors")
+            save_tensors(self.best_tensors, folder / "best.safetensors")
+            save_tensors(self._optimizer_tensors(), folder / "optimizer.safetensors")
             (folder / "trainer.json").write_text(json.dumps(asdict(self.state)), encoding="utf-8")
 
     def _optimizer_tensors(self) -> dict[str, Tensor]:

@@ -1,0 +1,42 @@
+"""Where an embedding computes: the device by its name, and what a device can do with bfloat16."""
+
+import torch
+
+from meta_text.errors import ConfigError
+
+
+def chosen_device(name: str | None) -> torch.device:
+    """A device by name; None takes CUDA if there is one. Raises ConfigError for one that is not here."""
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ConfigError(f"'{name}' is not a device torch knows; use cpu, cuda or cuda:0") from None
+    here = {"cpu": 1, "mps": int(torch.backends.mps.is_available()), "cuda": torch.cuda.device_count()}
+    if (device.index or 0) >= here.get(device.type, 1):
+        raise ConfigError(
+            f"device '{name}' is not here (torch finds {here[device.type]} of kind {device.type}); "
+            "use cpu, or leave device out"
+        )
+    return device
+
+
+def has_bf16_units() -> bool:
+    """Whether this processor multiplies bfloat16 matrices in hardware: AVX-512 BF16 or AMX."""
+    return _supports("_is_avx512_bf16_supported") or _has_amx()
+
+
+def trains_in_bf16(device: torch.device) -> bool:
+    """Whether training computes in bfloat16: on CUDA, and on processors with AMX. Elsewhere it would be several times slower."""
+    return device.type == "cuda" or (device.type == "cpu" and _has_amx())
+
+
+def _has_amx() -> bool:
+    return _supports("_is_amx_tile_supported")
+
+
+def _supports(question: str) -> bool:
+    """torch asks these questions in private functions only; a version without them answers no."""
+    ask = getattr(torch.cpu, question, None)
+    return ask is not None and bool(ask())
