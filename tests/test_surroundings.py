@@ -2,7 +2,6 @@
 
 import logging
 import os
-import random
 import stat
 import subprocess
 import sys
@@ -111,17 +110,30 @@ def test_settings_of_torch_change_no_answer_of_a_transformer(
     np.testing.assert_array_equal(answers, expected)
 
 
-def test_random_states_and_the_gradient_mode_are_left_alone() -> None:
-    def states() -> tuple:
-        return torch.get_rng_state().tolist(), np.random.get_state()[1].tolist(), random.getstate()
+STATES = """
+import random
+import numpy as np, torch
+from meta_text import FewShotClassifier
 
-    before = states()
-    classifier = FewShotClassifier(small_model()).fit(TEXTS, LABELS)
-    classifier.add_class("boat", ["sail and mast", "row the boat"])
-    classifier.predict(ASKED, reject=0.05)
-    classifier.audit()
-    assert torch.is_grad_enabled()
-    assert states() == before
+def states():
+    return torch.get_rng_state().tolist(), np.random.get_state()[1].tolist(), random.getstate()
+
+classifier = FewShotClassifier.from_pretrained({golden!r}, device="cpu")
+before = states()
+classifier.fit(["a red wine", "white wine", "flat tyre", "brake pads"], [0, 0, 1, 1])
+classifier.add_class(2, ["sail and mast", "row the boat"])
+classifier.predict(["tyre"], reject=0.05)
+classifier.audit()
+assert torch.is_grad_enabled()
+assert states() == before
+"""
+
+
+def test_random_states_and_the_gradient_mode_are_left_alone() -> None:
+    """In a process of its own: the checker of types that the suite runs under draws numbers itself."""
+    golden = str(Path(__file__).parent / "golden_v1")
+    told = subprocess.run([sys.executable, "-c", STATES.format(golden=golden)], capture_output=True, text=True)
+    assert told.returncode == 0, told.stderr
 
 
 # --- first use

@@ -20,6 +20,7 @@ from meta_text.learners.uneven import (
     lowered,
 )
 from meta_text.model.adaptation import Adaptation
+from meta_text.model.model import Represented
 from meta_text.saving.loading import shared_model
 
 
@@ -139,7 +140,11 @@ def recall(shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> tuple[flo
     """Macro recall, recall of the smallest classes, and share of known texts refused, over 20 draws of four intents."""
     corpus, features = read_intents()
     model = shared_model("default", "cpu")
-    monkeypatch.setattr(model, "represent", lambda texts: ([features[text] for text in texts], 0))
+    monkeypatch.setattr(
+        model,
+        "represent",
+        lambda texts, progress=None: Represented([features[text] for text in texts], [False] * len(texts)),
+    )
     recalls, refused = [], []
     for seed in range(20):
         chosen = np.random.default_rng(seed).permutation(24)[: len(shape)]

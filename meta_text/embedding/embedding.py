@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from meta_text.embedding.batching import Windows, by_length, padded_width, windows_ahead
 from meta_text.embedding.device import trains_in_bf16
 from meta_text.embedding.pretrained import MINILM, find_model
-from meta_text.embedding.process import one_thread_at_a_time
+from meta_text.embedding.process import one_thread_at_a_time, own_settings
 from meta_text.embedding.token_states import TokenIds, TokenStates, pad
 from meta_text.embedding.vocabulary import latent_vectors, learn_tokenizer
 from meta_text.errors import ConfigError, ModelFileError
@@ -117,7 +117,8 @@ class Embedding(nn.Module):
         seed: int = 0,
     ) -> "Embedding":
         """An encoder by Hub name or local path, with its tokenizer.json. Dropout stays off, so runs repeat."""
-        with one_thread_at_a_time():  # transformers is neither imported nor asked to load by two threads at once
+        # transformers is neither imported nor asked to load by two threads at once, nor on a caller's default device
+        with one_thread_at_a_time(), own_settings():
             return cls._transformer(model, max_tokens, train, revision, commit, rank, seed)
 
     @classmethod

@@ -10,13 +10,18 @@ import torch
 _lock = threading.RLock()
 
 
-def _renew_lock() -> None:
+def _after_fork() -> None:
+    """A child of fork has none of its parent's threads: neither one that frees the lock, nor OpenMP's.
+
+    OpenMP (libgomp) waits for its threads for ever where the parent had used them, so the child computes with one.
+    """
     global _lock
     _lock = threading.RLock()
+    torch.set_num_threads(1)
 
 
-if hasattr(os, "register_at_fork"):  # a thread of the parent may hold the lock, and no thread of the child frees it
-    os.register_at_fork(after_in_child=_renew_lock)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from meta_text.corpus.class_split import ClassSplit
 from meta_text.corpus.corpus import Corpus
 from meta_text.embedding.embedding import Embedding
 from meta_text.embedding.pretrained import local_folder
-from meta_text.embedding.process import float32_parameters, one_thread_at_a_time
+from meta_text.embedding.process import float32_parameters, one_thread_at_a_time, own_settings
 from meta_text.errors import ConfigError
 from meta_text.learners import LEARNERS
 from meta_text.learners.encoder import TextEncoder, run_cell
@@ -87,7 +87,7 @@ def build_model(recipe: Recipe, embedding: Embedding, n_classes: int = 0) -> Met
         given["checkpoint_steps"] = True
     if "n_classes" in accepted:
         given["n_classes"] = n_classes
-    with torch.random.fork_rng(), one_thread_at_a_time(), float32_parameters():
+    with own_settings(), torch.random.fork_rng(), one_thread_at_a_time(), float32_parameters():
         torch.manual_seed(recipe.train.seed)
         learner = kind(build_encoder(recipe, embedding.width), **given)
     return MetaModel(embedding, learner, _with_resolved_paths(recipe))
