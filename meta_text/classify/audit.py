@@ -3,12 +3,11 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from meta_text.classify.answers import unit_vectors
 from meta_text.corpus.same_text import fold
 from meta_text.errors import InputError
 from meta_text.model.adaptation import Adaptation, Label
@@ -89,25 +88,26 @@ def _wilson(share: float, count: int, z: float = 1.96) -> tuple[float, float]:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
-def suggest(adaptation: Adaptation, texts: Sequence[str], n: int) -> list[int]:
+def suggest(adaptation: Adaptation, texts: Sequence[str | None], n: int) -> list[int]:
     """Positions of the n texts most worth labelling: uncertain, and unlike one another.
 
     Greedy: the next one has the largest (1 - probability of its best class) x (1 - similarity to those chosen).
-    Copies of labelled texts are never chosen, nor are copies of one another.
+    Copies of labelled texts are never chosen, nor are copies of one another, nor what is None.
     """
-    if n < 1:
-        raise InputError(f"n={n}; the number of texts to suggest must be at least 1")
+    if not isinstance(n, int) or n < 1:
+        raise InputError(f"n={n!r}; the number of texts to suggest must be at least 1")
     places: dict[str, int] = {}
     for place, text in enumerate(texts):
-        places.setdefault(fold(text), place)
+        if text is not None:
+            places.setdefault(fold(text), place)
     for labelled in (text for given in adaptation.support.values() for text in given):
         places.pop(fold(labelled), None)
     candidates = list(places.values())
     if not candidates:
         return []
-    parts, _ = adaptation.model.represent([texts[place] for place in candidates])
+    parts, _ = adaptation.model.represent([text for place in candidates if (text := texts[place]) is not None])
     doubt = 1 - torch.from_numpy(adaptation.probabilities(adaptation.score(parts)).max(1))
-    vectors = _units(parts)
+    vectors = unit_vectors(parts)
     similar = torch.zeros(len(candidates), dtype=torch.float64)
     chosen: list[int] = []
     for _ in range(min(n, len(candidates))):
@@ -117,53 +117,3 @@ def suggest(adaptation: Adaptation, texts: Sequence[str], n: int) -> list[int]:
         chosen.append(best)
         similar = torch.maximum(similar, vectors @ vectors[best])
     return [candidates[i] for i in chosen]
-
-
-def detail(adaptation: Adaptation, labels: Sequence[Label], texts: Sequence[str], rate: float) -> list[dict[str, Any]]:
-    """For each text: label, probability, all scores, `known` at this false-reject rate, nearest labelled text, why.
-
-    `known` is None where the model has no thresholds for "none of these".
-    """
-    if not texts:
-        return []
-    parts, _ = adaptation.model.represent(texts)
-    logits = adaptation.score(parts)
-    known = adaptation.is_known(parts, rate).tolist() if adaptation.calibration.thresholds else [None] * len(parts)
-    nearest = _nearest(adaptation, parts)
-    details = []
-    for row, is_known, near in zip(adaptation.probabilities(logits), known, nearest, strict=True):
-        ranked = np.argsort(-row, kind="stable")
-        why = ", then ".join(f"{100 * row[i]:.0f} % {labels[i]}" for i in ranked[:2])
-        if near is not None:
-            why += f"; nearest labelled text ({near['label']}, similarity {near['similarity']:.2f}): {near['text']}"
-        if is_known is False:
-            why += f"; less like any class than {100 - 100 * rate:.0f} % of texts that belong to one"
-        details.append(
-            {
-                "label": labels[ranked[0]],
-                "probability": float(row[ranked[0]]),
-                "scores": dict(zip(labels, row.tolist(), strict=True)),
-                "known": is_known,
-                "nearest": near,
-                "why": why,
-            }
-        )
-    return details
-
-
-def _nearest(adaptation: Adaptation, parts: Sequence[Tensor]) -> list[dict[str, Any] | None]:
-    """The labelled text with the largest cosine to each represented text; None where no text was kept."""
-    given = [(text, label) for label, texts in adaptation.distinct.items() for text in texts]
-    if not given:
-        return [None] * len(parts)
-    similar_QS = _units(parts) @ _units([adaptation.features[text] for text, _ in given]).T
-    best = similar_QS.max(-1)
-    return [
-        {"text": given[i][0], "label": given[i][1], "similarity": value}
-        for i, value in zip(best.indices.tolist(), best.values.tolist(), strict=True)
-    ]
-
-
-def _units(parts: Sequence[Tensor]) -> Tensor:
-    vectors = torch.stack([part if part.ndim == 1 else part.mean(0) for part in parts]).double().cpu()
-    return torch.nn.functional.normalize(vectors, dim=-1)

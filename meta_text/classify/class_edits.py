@@ -1,10 +1,22 @@
 """Classes added, removed and renamed, texts added and removed; and what such a change did to the other classes."""
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from meta_text.corpus.labels import check_label, check_labels, check_texts, words
+from meta_text.corpus.labels import (
+    SKIP,
+    check_label,
+    check_labels,
+    check_pairs,
+    check_texts,
+    merged_labels,
+    warn_of_case,
+    without_bad_rows,
+    words,
+)
+from meta_text.errors import InputError
 from meta_text.model.adaptation import Adaptation, Label
 
 
@@ -19,90 +31,155 @@ class ClassChange:
 
 
 class Classes(NamedTuple):
-    """What a classifier is adapted to: each label's texts, and its name as a text if names count."""
+    """What a classifier is adapted to: the texts of each label and, where names count, the label's name as a text."""
 
     support: dict[Label, list[str]]
-    names: dict[Label, str] | None
+    descriptions: dict[Label, str] | None
 
     @classmethod
     def of(cls, adapted: Adaptation) -> "Classes":
-        """Raises ValueError for a classifier that was saved without its labelled texts."""
+        """Raises InputError for a classifier that was saved without its labelled texts."""
         if adapted.shots and not any(adapted.support.values()):
-            raise ValueError(
+            raise InputError(
                 "this classifier was saved without its labelled texts, so it can answer but not change; "
                 "save it with include_support=True, or fit again"
             )
-        return cls({label: list(texts) for label, texts in adapted.support.items()}, cls.names_of(adapted))
+        return cls({label: list(texts) for label, texts in adapted.support.items()}, cls.descriptions_of(adapted))
+
+    @classmethod
+    def labelled(cls, X: Any, y: Any, label_names: Any, bad_rows: str) -> "Classes":
+        """The classes of labelled texts, and of `label_names` (see FewShotClassifier)."""
+        if bad_rows not in ("raise", "skip"):
+            raise InputError(f"bad_rows={bad_rows!r}; use 'raise' or 'skip'")
+        if bad_rows == "skip":
+            texts, labels = without_bad_rows(X, y)
+        else:
+            labels, texts = check_labels(y, SKIP), check_texts(X, SKIP)
+            check_pairs(texts, labels)
+        described = _described(label_names)
+        support: dict[Label, list[str]] = {}
+        for text, label in zip(texts, merged_labels(labels), strict=True):
+            support.setdefault(label, []).append(text)
+        kinds = sorted({type(label).__name__ for label in (*support, *described)})
+        if len(kinds) > 1:
+            raise InputError(f"y and label_names have {' and '.join(kinds)} labels; use one kind, such as str")
+        for label in described:
+            support.setdefault(label, [])
+        if not support:
+            raise InputError("no text and no described class; give labelled texts, or label_names={label: description}")
+        if label_names is True:
+            return cls(support, {label: words(label) for label in support})
+        missing = [label for label in support if described and label not in described]
+        if missing:
+            raise InputError(f"label_names has no description of {missing[0]!r}; describe every class or none")
+        return cls(support, described or None)
 
     @staticmethod
-    def names_of(adapted: Adaptation) -> dict[Label, str] | None:
+    def descriptions_of(adapted: Adaptation) -> dict[Label, str] | None:
         return None if adapted.names is None else dict(zip(adapted.support, adapted.names, strict=True))
 
     def known(self, label: Label) -> Label:
-        label = check_label(label, self.support)
-        if label not in self.support:
-            raise ValueError(f"there is no class {label!r}; there are {', '.join(map(repr, self.support))}")
-        return label
-
-    def added(self, label: Label, texts: Sequence[str], description: str | None) -> "Classes":
+        """The class with this label, outer white space aside."""
         label = check_label(label, self.support)
         if label in self.support:
-            raise ValueError(f"class {label!r} is there already; use add_examples for more texts of it")
-        names = None if self.names is None else {**self.names, label: self._name(label, description)}
+            return label
+        alike = [own for own in self.support if isinstance(own, str) and own.strip() == label.strip()]
+        if alike:
+            warnings.warn(f"label {label!r} is taken as class {alike[0]!r}", stacklevel=4)
+            return alike[0]
+        raise InputError(f"there is no class {label!r}; the classes are {', '.join(map(repr, self.support))}")
+
+    def added(self, label: Label, texts: Sequence[str], description: str | None) -> "Classes":
+        label = self._new(label)
+        descriptions = self.descriptions
+        if descriptions is not None:
+            descriptions = {**descriptions, label: self._description(label, description)}
         self._refuse_useless(description)
-        return Classes({**self.support, label: check_texts(texts)}, names)
+        return Classes({**self.support, label: check_texts(texts)}, descriptions)
 
     def removed(self, label: Label) -> "Classes":
         gone = self.known(label)
         if len(self.support) == 1:
-            raise ValueError(f"class {label!r} is the only one; fit again to start over")
-        names = None if self.names is None else {key: name for key, name in self.names.items() if key != gone}
-        return Classes({key: texts for key, texts in self.support.items() if key != gone}, names)
+            raise InputError(f"class {label!r} is the only one; fit again to start over")
+        descriptions = self.descriptions
+        if descriptions is not None:
+            descriptions = {key: text for key, text in descriptions.items() if key != gone}
+        return Classes({key: texts for key, texts in self.support.items() if key != gone}, descriptions)
 
     def renamed(self, label: Label, new: Label, description: str | None) -> "Classes":
-        old, new = self.known(label), check_label(new, self.support)
-        if new in self.support:
-            raise ValueError(f"class {new!r} is there already; choose another label")
+        old = self.known(label)
+        new = self._new(new, leaving=old)
         self._refuse_useless(description)
-        names = None
-        if self.names is not None:
-            kept = self.names[old] if self.names[old] != words(old) else words(new)
-            name = kept if description is None else check_texts([description])[0]
-            names = {**{key: value for key, value in self.names.items() if key != old}, new: name}
-        return Classes({new if key == old else key: texts for key, texts in self.support.items()}, names)
+        descriptions = self.descriptions
+        if descriptions is not None:
+            kept = descriptions[old] if descriptions[old] != words(old) else words(new)
+            text = kept if description is None else check_texts([description])[0]
+            descriptions = {**{key: value for key, value in descriptions.items() if key != old}, new: text}
+        return Classes({new if key == old else key: texts for key, texts in self.support.items()}, descriptions)
 
     def with_examples(self, X: Any, y: Any) -> "Classes":
         texts, labels = check_texts(X), check_labels(y)
-        if len(texts) != len(labels):
-            raise ValueError(f"{len(texts)} texts and {len(labels)} labels; one label for each text is needed")
+        check_pairs(texts, labels)
         support = {label: list(given) for label, given in self.support.items()}
         for text, label in zip(texts, labels, strict=True):
             support[self.known(label)].append(text)
-        return Classes(support, self.names)
+        return Classes(support, self.descriptions)
 
     def without_examples(self, X: Any) -> "Classes":
         gone = set(check_texts(X))
         missing = gone - {text for texts in self.support.values() for text in texts}
         if missing:
-            raise ValueError(f"{len(missing)} of these texts were never learned, such as {sorted(missing)[0]!r}")
+            raise InputError(
+                f"{len(missing)} of these texts were never learned, such as {min(missing)!r}; "
+                "support_ has those that were"
+            )
         support = {label: [text for text in texts if text not in gone] for label, texts in self.support.items()}
         empty = [label for label, texts in support.items() if not texts]
-        if empty and self.names is None:
-            raise ValueError(f"class {empty[0]!r} would have no text left; use remove_class to forget it")
-        return Classes(support, self.names)
+        if empty and self.descriptions is None:
+            raise InputError(f"class {empty[0]!r} would have no text left; use remove_class to forget it")
+        return Classes(support, self.descriptions)
 
-    def _name(self, label: Label, description: str | None) -> str:
+    def _new(self, label: Label, leaving: Label = None) -> Label:
+        """A label that no class has but the one that is `leaving` it, not even with other outer white space."""
+        label = check_label(label, self.support)
+        others = [own for own in self.support if own != leaving or own == label]
+        taken = [own for own in others if own == label or (isinstance(own, str) and own.strip() == label.strip())]
+        if taken:
+            raise InputError(
+                f"class {taken[0]!r} is there already; choose another label, or use add_examples for more texts of it"
+            )
+        warn_of_case([*others, label])
+        return label
+
+    def _description(self, label: Label, description: str | None) -> str:
         if description is not None:
             return check_texts([description])[0]
-        if self.names is None or any(name != words(key) for key, name in self.names.items()):
-            raise ValueError(f"class {label!r} has no description, as the others have; pass description=")
+        if any(text != words(key) for key, text in (self.descriptions or {}).items()):
+            raise InputError(f"class {label!r} has no description, as the others have; pass description=")
         return words(label)
 
     def _refuse_useless(self, description: str | None) -> None:
-        if description is not None and self.names is None:
-            raise ValueError(
+        if description is not None and self.descriptions is None:
+            raise InputError(
                 "a description counts only where label names do; leave it out, or fit again with label_names={label: description}"
             )
+
+
+def _described(label_names: Any) -> dict[Label, str]:
+    """Descriptions by label, where label_names gives them."""
+    if label_names is None or isinstance(label_names, bool):
+        return {}
+    if hasattr(label_names, "int2str"):  # datasets.ClassLabel
+        return {i: words(label_names.int2str(i)) for i in range(label_names.num_classes)}
+    if not isinstance(label_names, Mapping):
+        raise InputError(
+            f"label_names is {label_names!r}; True, False, {{label: description}} or a ClassLabel is needed"
+        )
+    for label, text in label_names.items():
+        if not isinstance(text, str) or not text.strip():
+            raise InputError(f"label_names describes {label!r} by {text!r}; a text that is not blank is needed")
+    labels = check_labels(list(label_names))
+    return dict(zip(labels, check_texts(list(label_names.values())), strict=True))
 
 
 def report(before: Adaptation, after: Adaptation) -> list[ClassChange]:

@@ -2,19 +2,19 @@
 
 import hashlib
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-from huggingface_hub import PyTorchModelHubMixin
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
-from torch import Tensor
 
 from meta_text.classify import audit as auditing
+from meta_text.classify.answers import answer, details
 from meta_text.classify.class_edits import ClassChange, Classes, report
-from meta_text.corpus.labels import check_labels, check_texts, plain, under_two_labels, words
+from meta_text.corpus.labels import label_array, object_array, texts_or_none, under_two_labels, words
+from meta_text.errors import InputError
 from meta_text.model.adaptation import Adaptation, Label
 from meta_text.model.model import MetaModel, Progress
 from meta_text.saving import loading, publish
@@ -23,13 +23,7 @@ from meta_text.saving.class_folder import load_adaptation
 PUSH_OPTIONS = ("token", "private", "branch", "commit_message")
 
 
-class FewShotClassifier(
-    PyTorchModelHubMixin,
-    ClassifierMixin,  # type: ignore[misc]
-    BaseEstimator,  # type: ignore[misc]
-    library_name="meta_text",
-    pipeline_tag="text-classification",
-):
+class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Adapts a meta-trained model to any classes, from a few texts each or from their names alone.
 
     model: a folder, a Hub name, "default" (the model in this package), or a MetaModel.
@@ -50,60 +44,53 @@ class FewShotClassifier(
         self.label_names = label_names
         self.device = device
 
-    def fit(self, X: Any, y: Any, progress: Progress | None = None) -> "FewShotClassifier":
-        """Learn from texts X and their labels y: str, int or bool, one a text; progress(done, total) while they are read.
+    def fit(
+        self, X: Any, y: Any, progress: Progress | None = None, bad_rows: Literal["raise", "skip"] = "raise"
+    ) -> "FewShotClassifier":
+        """Learn from texts X and their labels y; progress(done, total) is called while the texts are read.
 
-        Raises ValueError for texts that are no non-empty strings, labels that are missing, mixed or more than
-        one a text, and for lengths that differ. The same text under two labels is warned of.
+        X and y: lists, generators, and columns or arrays of NumPy, pandas, polars, pyarrow, torch and `datasets`.
+        Labels are all str, all int or all bool; whole floats count as int, UTF-8 bytes as str. Copies of a text
+        under one label, in whatever case, white space or Unicode form, count once. Warned of, with their names:
+        labels that differ only in outer white space, which are one class (the label without that space); labels that
+        differ only in case, which are two classes; the same text under two labels.
+
+        bad_rows: "raise" refuses a text that is blank or missing and a label that is missing or empty, naming the
+        row; "skip" leaves such rows out and warns of their number. Raises InputError for texts that are not strings,
+        for other or mixed labels, for several labels per text, and for lengths that differ.
         """
-        labels, texts, described = check_labels(y), check_texts(X), self._described()
-        if len(texts) != len(labels):
-            raise ValueError(f"{len(texts)} texts and {len(labels)} labels; one label for each text is needed")
-        support: dict[Label, list[str]] = {label: [] for label in (*labels, *described)}
-        if not support:
-            raise ValueError("no text and no described class; give labelled texts, or label_names={label: description}")
-        for text, label in zip(texts, labels, strict=True):
-            support[label].append(text)
-        names = {label: words(label) for label in support} if self.label_names is True else described or None
-        missing = [] if names is None else [label for label in support if label not in names]
-        if missing:
-            raise ValueError(f"label_names has no description of {missing[0]!r}; describe every class or none")
-        self._start(Classes(support, names), progress)
+        self._start(Classes.labelled(X, y, self.label_names, bad_rows), progress)
         return self
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Calibrated probabilities [len(X), len(classes_)], columns as in classes_, rows summing to 1."""
-        adapted = self._adapted()
-        return adapted.probabilities(adapted.score(self._represent(check_texts(X))))
+        """Calibrated probabilities [len(X), len(classes_)], columns as in classes_, rows summing to 1.
+
+        A text that is blank or missing gets the same probability for every class; one warning says how many are.
+        """
+        return answer(self._adapted(), X, None).probabilities
 
     def predict(self, X: Any, reject: float | None = None) -> np.ndarray:
         """The most probable label of each text; with reject=0.05, None where a text looks like no class.
 
-        `reject` is the share of texts that do belong to a class which may be refused by mistake.
+        `reject` is the share of texts that do belong to a class which may be refused by mistake. A text that is blank
+        or missing is answered None with `reject`, and the first of classes_ without it.
         """
         adapted = self._adapted()
-        parts = self._represent(check_texts(X))
-        found = self.classes_[adapted.probabilities(adapted.score(parts)).argmax(1)]
-        if reject is None:
-            return np.asarray(found)
-        known = adapted.is_known(parts, reject)
-        return np.array([label if is_in else None for label, is_in in zip(found, known, strict=True)], dtype=object)
+        given = answer(adapted, X, reject)
+        best = given.probabilities.argmax(1)
+        if given.known is None:
+            return np.asarray(self.classes_[best])
+        return object_array(self._labels(best, given.known))
 
-    def answers(self, X: Any, reject: float | None = None) -> list[tuple[str, Label, float]]:
-        """(text, label, probability) of each text; the label is None where `reject` refuses it."""
-        adapted, texts = self._adapted(), check_texts(X)
-        parts = self._represent(texts)
-        known = np.ones(len(texts), bool) if reject is None else adapted.is_known(parts, reject)
-        labels = self.classes_.tolist()
-        return [
-            (text, labels[row.argmax()] if is_in else None, float(row.max()))
-            for text, row, is_in in zip(texts, adapted.probabilities(adapted.score(parts)), known, strict=True)
-        ]
+    def answers(self, X: Any, reject: float | None = None) -> list[tuple[str | None, Label, float]]:
+        """(text, label, probability) for each text; the label is None where `reject` refuses it."""
+        given = answer(self._adapted(), X, reject)
+        labels = self._labels(given.probabilities.argmax(1), given.known)
+        return list(zip(given.texts, labels, given.probabilities.max(1).tolist(), strict=True))
 
     def predict_detail(self, X: Any, reject: float = 0.05) -> list[dict[str, Any]]:
         """For each text: label, probability, all probabilities, `known` at this rate, the nearest labelled text, and why."""
-        adapted, texts = self._adapted(), check_texts(X)
-        return auditing.detail(adapted, self.classes_.tolist(), texts, reject)
+        return details(self._adapted(), self.classes_.tolist(), X, reject)
 
     def audit(self) -> auditing.Audit:
         """Leave-one-out over the labelled texts: expected accuracy with no test set, and texts probably mislabelled."""
@@ -113,9 +100,9 @@ class FewShotClassifier(
     def suggest(self, X: Any, n: int = 10) -> list[int]:
         """Positions in X of up to n texts most worth labelling next: uncertain, and unlike one another.
 
-        Copies, of one another or of labelled texts, are left out.
+        Copies, of one another or of labelled texts, are left out, as are texts that are blank or missing.
         """
-        return auditing.suggest(self._adapted(), check_texts(X), n)
+        return auditing.suggest(self._adapted(), texts_or_none(X), n)
 
     def add_class(self, label: Label, texts: Sequence[str], description: str | None = None) -> list[ClassChange]:
         """Learn one more class; reports what that did to the others.
@@ -155,7 +142,7 @@ class FewShotClassifier(
         include_support=True also writes the labelled texts, which may be private: without them the loaded
         classifier answers, but cannot be changed. embed=True also writes the embedding's weights.
         """
-        for unused in ("config", "model_card_kwargs", "is_main_process"):  # of the mixin's signature
+        for unused in ("config", "model_card_kwargs", "is_main_process"):  # which tools of the Hub pass along
             options.pop(unused, None)
         unknown = sorted(options.keys() - {*(PUSH_OPTIONS if push_to_hub else ())})
         if unknown:
@@ -231,10 +218,10 @@ class FewShotClassifier(
         adapted = load_adaptation(folder, classifier.meta_model)
         if adapted is not None:
             classifier._take(adapted)
-            names = Classes.names_of(adapted)
-            if names is not None and not given:
-                derived = all(name == words(label) for label, name in names.items())
-                classifier.label_names = True if derived else names
+            descriptions = Classes.descriptions_of(adapted)
+            if descriptions is not None and not given:
+                derived = all(text == words(label) for label, text in descriptions.items())
+                classifier.label_names = True if derived else descriptions
         return classifier
 
     @property
@@ -253,17 +240,17 @@ class FewShotClassifier(
         return hasattr(self, "adaptation_")
 
     def _start(self, classes: Classes, progress: Progress | None = None) -> None:
-        labels, names = sorted(classes.support), classes.names
+        labels, descriptions = sorted(classes.support), classes.descriptions
         bare = [label for label in labels if not classes.support[label]]
-        if bare and names is None:
-            raise ValueError(f"class {bare[0]!r} has no text and no name; give it texts, or use label_names")
+        if bare and descriptions is None:
+            raise InputError(f"class {bare[0]!r} has no text and no name; give it texts, or use label_names")
         twice = under_two_labels(classes.support)
         if twice is not None:
             warnings.warn(twice, stacklevel=3)
         before = self.adaptation_ if self.__sklearn_is_fitted__() else None
-        calibration = self.meta_model.calibration.of(names is not None)
+        calibration = self.meta_model.calibration.of(descriptions is not None)
         in_order = {label: classes.support[label] for label in labels}
-        texts = None if names is None else [names[label] for label in labels]
+        texts = None if descriptions is None else [descriptions[label] for label in labels]
         self._take(Adaptation.learn(self.meta_model, calibration, in_order, texts, before, progress))
         if self.adaptation_.cut - (frozenset() if before is None else before.cut):
             warnings.warn(
@@ -272,7 +259,7 @@ class FewShotClassifier(
 
     def _take(self, adapted: Adaptation) -> None:
         self.adaptation_ = adapted
-        self.classes_ = np.array(list(adapted.support))
+        self.classes_ = label_array(list(adapted.support))
         self.support_ = {label: list(texts) for label, texts in adapted.support.items()}
         self.n_cut_ = adapted.n_cut
 
@@ -281,25 +268,12 @@ class FewShotClassifier(
         adapted: Adaptation = self.adaptation_
         return adapted
 
-    def _represent(self, texts: Sequence[str]) -> list[Tensor]:
-        parts, is_cut = self._adapted().model.represent(texts)
-        if any(is_cut):
-            warnings.warn(
-                f"{sum(is_cut)} of {len(texts)} texts are longer than the model reads; their ends were cut",
-                stacklevel=3,
-            )
-        return parts
-
-    def _described(self) -> dict[Label, str]:
-        """Descriptions by label, where label_names gives them."""
-        given = self.label_names
-        if given is None or isinstance(given, bool):
-            return {}
-        if hasattr(given, "int2str"):  # datasets.ClassLabel
-            return {i: words(given.int2str(i)) for i in range(given.num_classes)}
-        if not isinstance(given, Mapping):
-            raise ValueError(f"label_names is {given!r}; True, False, {{label: description}} or a ClassLabel is needed")
-        return {plain(label): text for label, text in zip(given, check_texts(list(given.values())), strict=True)}
+    def _labels(self, columns: np.ndarray, known: np.ndarray | None) -> list[Label]:
+        """Labels as plain Python values, None where a text is not known."""
+        labels = self.classes_.tolist()
+        if known is None:
+            return [labels[i] for i in columns]
+        return [labels[i] if is_known else None for i, is_known in zip(columns, known, strict=True)]
 
     def _change(self, classes: Classes) -> list[ClassChange]:
         """Learn these classes, and say what that did to those that were there and stay."""

@@ -10,8 +10,8 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from meta_text.corpus.arrow_rows import parquet_length
+from meta_text.corpus.labels import decoded
 from meta_text.corpus.read_rows import kind_of, table_rows
-from meta_text.corpus.row_checks import decoded
 from meta_text.corpus.table_row import BadRow, Row, heading_of, is_blank, no_column
 from meta_text.corpus.text_lines import Note
 from meta_text.errors import CorpusError, MetaTextError

@@ -1,5 +1,8 @@
-"""What users hand in: texts and labels, checked, with the position of what is wrong."""
+"""What users pass to a classifier, checked: a column of texts and a column of labels, in whatever array they come."""
 
+import math
+import warnings
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -7,72 +10,214 @@ import numpy as np
 from sklearn.utils import column_or_1d
 
 from meta_text.corpus.same_text import fold
+from meta_text.errors import InputError
+
+SKIP = 'drop the row, or pass bad_rows="skip" to fit'
+TO_LISTS = ("to_pylist", "to_list", "tolist")  # of pyarrow; of pandas and polars; of NumPy, torch and array.array
+TO_VALUES = ("as_py", "item")  # of pyarrow's scalars; of NumPy's, and of arrays and tensors without an axis
 
 
-def check_texts(X: Any) -> list[str]:
-    """A list of non-empty strings. Raises ValueError or TypeError naming the first position that is none.
+def column(values: Any, name: str, what: str) -> list[Any]:
+    """Any column, array or iterable as a list of plain Python values. Raises InputError for what is not a column.
+
+    Recognised by their methods, so that no package is imported: NumPy, pandas, polars, pyarrow and torch, columns of
+    `datasets`, and generators.
+    """
+    if isinstance(values, str | bytes):
+        raise InputError(
+            f"{name} is one string, {values[:30]!r}; a list of {what} is needed, such as [{values[:30]!r}]"
+        )
+    if isinstance(values, Mapping | set | frozenset) or not (isinstance(values, Iterable) or hasattr(values, "tolist")):
+        raise InputError(f"{name} is {_shown(values)}; a list of {what} is needed, such as ['a', 'b']")
+    shape = getattr(values, "shape", None)
+    if isinstance(shape, tuple) and len(shape) != 1:
+        raise InputError(
+            f"{name} has shape {shape}; a 1-dimensional sequence of {what} is needed, such as table['{what[:-1]}']"
+        )
+    method = next((getattr(values, method) for method in TO_LISTS if hasattr(values, method)), None)
+    return [plain(value) for value in (values if method is None else method())]
+
+
+def plain(value: Any) -> Any:
+    """A scalar of any array as a Python value: str, int or bool; whole floats as int; what is missing as None."""
+    if getattr(value, "ndim", 0) == 0 and not isinstance(value, str | bytes | int | float):
+        method = next((getattr(value, method) for method in TO_VALUES if hasattr(value, method)), None)
+        value = value if method is None else method()
+    if (
+        value is None
+        or type(value).__name__ in ("NAType", "NaTType")
+        or (isinstance(value, float) and math.isnan(value))
+    ):
+        return None
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return value if type(value) is str else str.__str__(value)  # np.str_, and members of a str enumeration
+    if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
+        return int(value)
+    return value
+
+
+def texts_or_none(X: Any) -> list[str | None]:
+    """Texts in order, None for what is missing or blank. Raises InputError naming the first that is not a string.
 
     Lone surrogates, which no tokenizer takes, become question marks.
     """
-    if isinstance(X, str):
-        raise ValueError(f"X is one string, {X[:30]!r}; a list of texts is needed, such as [{X[:30]!r}]")
-    if not isinstance(X, Iterable):
-        raise ValueError(f"X is {X!r}; a list of texts is needed, such as ['a text to classify']")
-    if getattr(X, "ndim", 1) != 1:
-        raise ValueError(
-            f"X has shape {getattr(X, 'shape', ())}; a 1-dimensional sequence of texts is needed, such as table['text']"
-        )
-    texts = list(X)
+    texts = column(X, "X", "texts")
     for i, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise ValueError(f"X[{i}] is {text!r} ({type(text).__name__}); a string is needed")
-        if not text.strip():
-            raise ValueError(f"X[{i}] is empty; drop it or write a text")
-    return [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
+        if text is not None and not isinstance(text, str):
+            way_out = "decode it first" if isinstance(text, bytes) else "convert it first"
+            raise InputError(f"X[{i}] is {_shown(text)} ({type(text).__name__}); a string is needed: {way_out}")
+    return [text.encode("utf-8", "replace").decode("utf-8") if text and text.strip() else None for text in texts]
 
 
-def check_labels(y: Any) -> list[Any]:
-    """Plain str, int or bool labels, one a text, all of one kind; a column of labels is taken as a list, with a warning.
+def check_texts(X: Any, way_out: str = "drop it or write a text") -> list[str]:
+    """A list of texts. Raises InputError naming the first position that is blank, missing or not a string."""
+    texts = texts_or_none(X)
+    if None in texts:
+        raise InputError(f"X[{texts.index(None)}] is empty or missing; a string is needed: {way_out}")
+    return [text for text in texts if text is not None]
 
-    Raises ValueError for None, NaN, mixed kinds, and for several labels a text, which is not supported.
+
+def labels_or_none(y: Any) -> list[Any]:
+    """Labels in order, one per text, all str, all int or all bool; None for what is missing or empty.
+
+    Raises InputError for any other kind, for mixed kinds and for several labels per text.
     """
     if y is None:
-        raise ValueError(
-            "fit requires y to be passed, but the target y is None; a sequence of labels, one a text, is needed"
+        raise InputError(
+            "fit requires y to be passed, but the target y is None; a sequence of labels, one per text, is needed"
         )
     if getattr(y, "ndim", 1) == 2 and y.shape[1] == 1:
-        y = column_or_1d(y, warn=True)
-    if isinstance(y, str) or not isinstance(y, Iterable):
-        raise ValueError(f"y is {y!r}; a sequence of labels, one a text, is needed")
-    labels = [plain(label) for label in (y.tolist() if isinstance(y, np.ndarray) else y)]
-    kinds = {type(label) for label in labels}
-    for i, label in enumerate(labels):
-        if isinstance(label, list | tuple | set | frozenset | dict):
-            raise ValueError(
-                f"y[{i}] holds several labels ({label!r}); multi-label input is not supported: give one label a text, "
-                "or fit one classifier a label with y true or false"
-            )
-        if not isinstance(label, str | int):
-            kind = "float, a continuous label" if isinstance(label, float) else type(label).__name__
-            raise ValueError(f"y[{i}] is {label!r} ({kind}); str, int or bool labels are needed")
+        y = column_or_1d(np.asarray(y), warn=True)
+    labels = [None if label == "" else _one_label(i, label) for i, label in enumerate(column(y, "y", "labels"))]
+    kinds = sorted({type(label).__name__ for label in labels if label is not None})
     if len(kinds) > 1:
-        raise ValueError(f"y mixes {' and '.join(sorted(k.__name__ for k in kinds))} labels; use one kind, such as str")
+        raise InputError(f"y mixes {' and '.join(kinds)} labels; use one kind, such as str")
+    return labels
+
+
+def decoded(value: Any) -> Any:
+    """UTF-8 bytes as str; anything else, other bytes too, as it is."""
+    if not isinstance(value, bytes):
+        return value
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        return value
+
+
+def _one_label(i: int, label: Any) -> Any:
+    label = decoded(label)
+    if isinstance(label, bytes):
+        raise InputError(f"y[{i}] is {_shown(label)}, bytes that are not UTF-8; decode the labels first")
+    if isinstance(label, list | tuple | set | frozenset | dict | np.ndarray):
+        raise InputError(
+            f"y[{i}] holds several labels ({_shown(label)}); multi-label input is not supported: give one label per "
+            "text, or fit one classifier per label with y true or false"
+        )
+    if label is not None and not isinstance(label, str | int):
+        kind = "float, a continuous label" if isinstance(label, float) else type(label).__name__
+        raise InputError(f"y[{i}] is {_shown(label)} ({kind}); str, int or bool labels are needed")
+    if isinstance(label, str) and not label.strip():
+        return None
+    if isinstance(label, str) and any("\ud800" <= character <= "\udfff" for character in label):
+        raise InputError(f"y[{i}] is {label!r}, which holds half a character (a lone surrogate); repair the label")
+    return label
+
+
+def check_labels(y: Any, way_out: str = "give every text a label") -> list[Any]:
+    """Plain labels, one per text; a column of labels is taken as a list, with a warning.
+
+    Raises InputError as `labels_or_none` does, and for a label that is missing.
+    """
+    labels = labels_or_none(y)
+    if None in labels:
+        raise InputError(f"y[{labels.index(None)}] is None, NaN or empty, so the label is missing; {way_out}")
     return labels
 
 
 def check_label(label: Any, others: Iterable[Any]) -> Any:
-    """A label for a class beside `others`, as a plain value. Raises ValueError for another kind, or for none at all."""
+    """A label for a class beside `others`, as a plain value. Raises InputError for another kind, or for none at all."""
     label, kind = plain(label), type(next(iter(others)))
     if type(label) is not kind:
-        found = "several labels" if isinstance(label, list | tuple | set) else type(label).__name__
-        raise ValueError(
-            f"label {label!r} is {found}, the classes that are there are {kind.__name__}; one such is needed"
-        )
+        given = "several labels" if isinstance(label, list | tuple | set) else type(label).__name__
+        raise InputError(f"label {label!r} is {given}, the other classes are {kind.__name__}; use {kind.__name__}")
+    if label == "" or (isinstance(label, str) and not label.strip()):
+        raise InputError(f"label {label!r} is empty; give the class a name")
     return label
 
 
+def check_pairs(texts: Sequence[Any], labels: Sequence[Any]) -> None:
+    if len(texts) != len(labels):
+        raise InputError(f"{len(texts)} texts and {len(labels)} labels; one label per text is needed")
+
+
+def without_bad_rows(X: Any, y: Any) -> tuple[list[str], list[Any]]:
+    """The rows that have both a text and a label; one warning counts the others."""
+    texts, labels = texts_or_none(X), labels_or_none(y)
+    check_pairs(texts, labels)
+    rows = [(text, label) for text, label in zip(texts, labels, strict=True) if text is not None and label is not None]
+    if len(rows) < len(texts):
+        no_text, no_label = texts.count(None), len(texts) - len(rows) - texts.count(None)
+        warnings.warn(
+            f"{len(texts) - len(rows)} of {len(texts)} rows skipped: {no_text} without a text, {no_label} without a label",
+            stacklevel=3,
+        )
+    return [text for text, _ in rows], [label for _, label in rows]
+
+
+def merged_labels(labels: Sequence[Any]) -> list[Any]:
+    """The labels, where those that differ only in outer white space are one, with a warning; else as they are.
+
+    Labels that differ only in case stay apart, with a warning.
+    """
+    spelled: dict[str, list[str]] = {}
+    for label in dict.fromkeys(label for label in labels if isinstance(label, str)):
+        spelled.setdefault(label.strip(), []).append(label)
+    merged = {label: short for short, variants in spelled.items() if len(variants) > 1 for label in variants}
+    for short in dict.fromkeys(merged.values()):
+        variants = " and ".join(map(repr, spelled[short]))
+        warnings.warn(
+            f"labels {variants} differ only in outer white space; they are one class, {short!r}", stacklevel=3
+        )
+    result = [merged.get(label, label) if isinstance(label, str) else label for label in labels]
+    warn_of_case(result)
+    return result
+
+
+def warn_of_case(labels: Iterable[Any]) -> None:
+    """A warning that names labels which differ only in case."""
+    cased: dict[str, list[str]] = {}
+    for label in dict.fromkeys(label for label in labels if isinstance(label, str)):
+        cased.setdefault(label.strip().casefold(), []).append(label)
+    for variants in cased.values():
+        if len(variants) > 1:
+            shown = " and ".join(map(repr, variants))
+            warnings.warn(f"labels {shown} differ only in case; they are {len(variants)} classes", stacklevel=4)
+
+
+def label_array(labels: Sequence[Any]) -> np.ndarray:
+    """Labels as `classes_` holds them: an array of their own kind where that keeps them as they are, else of objects.
+
+    NumPy's strings lose trailing NULs, and integers beyond 64 bits become floats or objects.
+    """
+    array = np.array(labels)
+    same = (
+        array.dtype != object and array.ndim == 1 and Counter(map(repr, array.tolist())) == Counter(map(repr, labels))
+    )
+    return array if same else object_array(labels)
+
+
+def object_array(values: Sequence[Any]) -> np.ndarray:
+    """A 1-dimensional array that holds these very objects."""
+    objects = np.empty(len(values), dtype=object)
+    objects[:] = values
+    return objects
+
+
 def under_two_labels(support: Mapping[Any, Sequence[str]]) -> str | None:
-    """A warning that names the first text which stands under two labels, or None."""
+    """A warning that names the first text which stands under two labels, in whatever spelling, or None."""
     first: dict[str, Any] = {}
     for label, texts in support.items():
         for text in texts:
@@ -90,7 +235,6 @@ def words(label: Any) -> str:
     return str(label).replace("_", " ")
 
 
-def plain(label: Any) -> Any:
-    """NumPy scalars as Python values, whole floats as int."""
-    label = label.item() if isinstance(label, np.generic) else label
-    return int(label) if isinstance(label, float) and label.is_integer() else label
+def _shown(value: Any) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= 60 else f"{shown[:57]}..."

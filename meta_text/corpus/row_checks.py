@@ -1,11 +1,10 @@
 """Rows checked one by one on their way into a corpus; every message about what is in a row is here."""
 
-import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from meta_text.corpus.labels import plain
+from meta_text.corpus.labels import decoded, plain
 from meta_text.corpus.table_row import heading_of, no_column
 from meta_text.errors import CorpusError
 
@@ -51,7 +50,7 @@ class RowChecker:
         if (label is None and self.null_label == "out of scope") or self._is_out_of_scope(label):
             self.out_of_scope.append(text)
             return None
-        if label is None or (isinstance(label, float) and math.isnan(label)):
+        if label is None:
             return self._bad(number, "label missing", f"{self.label} is missing; give every text a label")
         spelled = self._as_string(place, label)
         if not spelled.strip():
@@ -151,16 +150,6 @@ class RowChecker:
             for alike in by_case.values()
             if len(alike) > 1
         ]
-
-
-def decoded(value: Any) -> Any:
-    """UTF-8 bytes as str; anything else, other bytes too, as it is."""
-    if not isinstance(value, bytes):
-        return value
-    try:
-        return value.decode("utf-8")
-    except UnicodeDecodeError:
-        return value
 
 
 def joined(keys: Sequence[tuple[str, ...]], mark: str) -> list[str]:

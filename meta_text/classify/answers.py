@@ -1,0 +1,115 @@
+"""What a fitted classifier says of texts: probabilities, whether they belong to any class, and why."""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from meta_text.corpus.labels import texts_or_none
+from meta_text.model.adaptation import Adaptation, Label
+from meta_text.model.calibration import check_rate
+
+Vectors = Sequence[Tensor]  # of represented texts
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The answers to texts, in order; a text that is None was blank or missing."""
+
+    texts: list[str | None]
+    parts: Vectors  # of the texts that are not None
+    probabilities: np.ndarray  # [texts, classes]
+    known: np.ndarray | None  # [texts], where a rate was given
+
+
+def answer(adapted: Adaptation, X: Any, rate: float | None) -> Answers:
+    """Ask for every text. One that is blank or missing gets equal probabilities and is never known, with a warning.
+
+    The prior over classes is uniform: how many labelled texts a class has says nothing about how often it is asked for.
+    """
+    if rate is not None:
+        check_rate(rate)
+    texts = texts_or_none(X)
+    there = np.array([text is not None for text in texts], dtype=bool)
+    parts = read(adapted, [text for text in texts if text is not None])
+    probabilities = np.full((len(texts), adapted.n_way), 1 / adapted.n_way)
+    probabilities[there] = adapted.probabilities(adapted.score(parts))
+    known = None
+    if rate is not None:
+        known = np.zeros(len(texts), dtype=bool)
+        known[there] = adapted.is_known(parts, rate)
+    if not there.all():
+        warnings.warn(
+            f"{np.count_nonzero(~there)} of {len(texts)} texts are blank or missing; every class gets the same "
+            "probability there, and reject answers None",
+            stacklevel=4,
+        )
+    return Answers(texts, parts, probabilities, known)
+
+
+def read(adapted: Adaptation, texts: Sequence[str]) -> Vectors:
+    """The texts represented, with one warning for those that are too long."""
+    parts, is_cut = adapted.model.represent(texts)
+    if any(is_cut):
+        warnings.warn(
+            f"{sum(is_cut)} of {len(texts)} texts are longer than the model reads; their ends were cut", stacklevel=5
+        )
+    return parts
+
+
+def details(adapted: Adaptation, labels: Sequence[Label], X: Any, rate: float) -> list[dict[str, Any]]:
+    """For each text: label, probability, all scores, `known` at this false-reject rate, nearest labelled text, why.
+
+    `known` is None where the model has no thresholds for "none of these".
+    """
+    check_rate(rate)
+    has_thresholds = bool(adapted.calibration.thresholds)
+    given = answer(adapted, X, rate if has_thresholds else None)
+    nearest = iter(_nearest(adapted, given.parts))
+    rows = []
+    for i, text in enumerate(given.texts):
+        row = given.probabilities[i]
+        ranked = np.argsort(-row, kind="stable")
+        known = None if given.known is None else bool(given.known[i])
+        near = None if text is None else next(nearest)
+        why = ", then ".join(f"{100 * row[i]:.0f} % {labels[i]}" for i in ranked[:2])
+        if text is None:
+            why = "there is no text"
+        elif near is not None:
+            why += f"; nearest labelled text ({near['label']}, similarity {near['similarity']:.2f}): {near['text']}"
+        if known is False and text is not None:
+            why += f"; less like any class than {100 - 100 * rate:.0f} % of texts that belong to one"
+        rows.append(
+            {
+                "label": labels[ranked[0]],
+                "probability": float(row[ranked[0]]),
+                "scores": dict(zip(labels, row.tolist(), strict=True)),
+                "known": known,
+                "nearest": near,
+                "why": why,
+            }
+        )
+    return rows
+
+
+def _nearest(adapted: Adaptation, parts: Vectors) -> list[dict[str, Any] | None]:
+    """The labelled text with the largest cosine to each represented text; None where no text was kept."""
+    labelled = [(text, label) for label, texts in adapted.distinct.items() for text in texts]
+    if not labelled or not parts:
+        return [None] * len(parts)
+    similar_QS = unit_vectors(parts) @ unit_vectors([adapted.features[text] for text, _ in labelled]).T
+    best = similar_QS.max(-1)
+    return [
+        {"text": labelled[i][0], "label": labelled[i][1], "similarity": value}
+        for i, value in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    ]
+
+
+def unit_vectors(parts: Vectors) -> Tensor:
+    """One row per represented text, of length 1; token states are averaged."""
+    vectors = torch.stack([part if part.ndim == 1 else part.mean(0) for part in parts]).double().cpu()
+    return torch.nn.functional.normalize(vectors, dim=-1)
