@@ -152,7 +152,7 @@ def test_changes_are_reported() -> None:
     ("act", "message"),
     [
         (lambda c: c.add_class("car", ["x"]), "class 'car' is there already"),
-        (lambda c: c.remove_class("boat"), "there is no class 'boat'; there are 'car', 'wine'"),
+        (lambda c: c.remove_class("boat"), "there is no class 'boat'; the classes are 'car', 'wine'"),
         (lambda c: c.rename_class("car", "wine"), "choose another label"),
         (lambda c: c.remove_examples(["nonsense"]), "never learned"),
         (lambda c: c.remove_examples(TEXTS[:3]), "would have no text left"),

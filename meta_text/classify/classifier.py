@@ -4,7 +4,7 @@ import hashlib
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -44,9 +44,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.label_names = label_names
         self.device = device
 
-    def fit(
-        self, X: Any, y: Any, progress: Progress | None = None, bad_rows: Literal["raise", "skip"] = "raise"
-    ) -> "FewShotClassifier":
+    def fit(self, X: Any, y: Any, progress: Progress | None = None, bad_rows: str = "raise") -> "FewShotClassifier":
         """Learn from texts X and their labels y; progress(done, total) is called while the texts are read.
 
         X and y: lists, generators, and columns or arrays of NumPy, pandas, polars, pyarrow, torch and `datasets`.

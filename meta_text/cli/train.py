@@ -162,6 +162,6 @@ def demo(
         ("category", "probability"),
         (
             (text, "none of these", "") if category is None else (text, str(category), f"{100 * probability:.0f} %")
-            for text, category, probability in classifier.answers(asked, reject=0.05)
+            for text, (_, category, probability) in zip(asked, classifier.answers(asked, reject=0.05), strict=True)
         ),
     )
