@@ -156,6 +156,7 @@ def answered(engine: str) -> tuple[FewShotClassifier, np.ndarray]:
     return classifier, np.vstack([classifier.predict_proba([text]) for text in asked])
 
 
+@pytest.mark.filterwarnings("ignore:.* mostly in a script that:UserWarning")
 @needs_minilm
 @pytest.mark.filterwarnings("ignore:.* texts are longer than the model reads")
 @pytest.mark.parametrize("engine", available())

@@ -143,7 +143,9 @@ def recall(shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> tuple[flo
     monkeypatch.setattr(
         model,
         "represent",
-        lambda texts, progress=None: Represented([features[text] for text in texts], [False] * len(texts)),
+        lambda texts, progress=None: Represented(
+            [features[text] for text in texts], [False] * len(texts), [False] * len(texts)
+        ),
     )
     recalls, refused = [], []
     for seed in range(20):

@@ -52,13 +52,24 @@ def answer(adapted: Adaptation, X: Any, rate: float | None) -> Answers:
 
 
 def read(adapted: Adaptation, texts: Sequence[str]) -> Vectors:
-    """The texts represented, with one warning for those that are too long."""
-    parts, is_cut = adapted.model.represent(texts)
+    """The texts represented, with one warning for those that are too long and one for those in an unknown script."""
+    parts, is_cut, is_unread = adapted.model.represent(texts)
     if any(is_cut):
         warnings.warn(
             f"{sum(is_cut)} of {len(texts)} texts are longer than the model reads; their ends were cut", stacklevel=5
         )
+    if any(is_unread):
+        warnings.warn(unread_warning(sum(is_unread), len(texts), adapted), stacklevel=5)
     return parts
+
+
+def unread_warning(count: int, total: int, adapted: Adaptation) -> str:
+    """What to tell of texts in scripts that the embedding does not know."""
+    return (
+        f"{count} of {total} texts ({100 * count / total:.0f} %) are mostly in a script that "
+        f"'{adapted.model.embedding.model}' does not know, so answers about them are guesses; use a model whose embedding "
+        "reads it, or train one without pretrained weights (recipe csldcp)"
+    )
 
 
 def details(adapted: Adaptation, labels: Sequence[Label], X: Any, rate: float) -> list[dict[str, Any]]:

@@ -105,7 +105,7 @@ def suggest(adaptation: Adaptation, texts: Sequence[str | None], n: int) -> list
     candidates = list(places.values())
     if not candidates:
         return []
-    parts, _ = adaptation.model.represent([text for place in candidates if (text := texts[place]) is not None])
+    parts = adaptation.model.represent([text for place in candidates if (text := texts[place]) is not None]).parts
     doubt = 1 - torch.from_numpy(adaptation.probabilities(adaptation.score(parts)).max(1))
     vectors = unit_vectors(parts)
     similar = torch.zeros(len(candidates), dtype=torch.float64)

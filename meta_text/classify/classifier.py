@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from meta_text.classify import audit as auditing
-from meta_text.classify.answers import answer, details
+from meta_text.classify.answers import answer, details, unread_warning
 from meta_text.classify.class_edits import ClassChange, Classes, report
 from meta_text.corpus.labels import label_array, object_array, texts_or_none, under_two_labels, words
 from meta_text.errors import InputError
@@ -254,6 +254,10 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             warnings.warn(
                 f"{self.n_cut_} labelled texts are longer than the model reads; their ends were cut", stacklevel=3
             )
+        unread = self.adaptation_.unread
+        if unread - (frozenset() if before is None else before.unread):
+            total = sum(map(len, self.adaptation_.distinct.values()))
+            warnings.warn(unread_warning(len(unread), max(total, len(unread)), self.adaptation_), stacklevel=3)
 
     def _take(self, adapted: Adaptation) -> None:
         self.adaptation_ = adapted

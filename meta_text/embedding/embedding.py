@@ -8,6 +8,7 @@ import copy
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +20,7 @@ from meta_text.embedding.batching import Windows, by_length, padded_width, windo
 from meta_text.embedding.device import trains_in_bf16
 from meta_text.embedding.pretrained import MINILM, find_model
 from meta_text.embedding.process import one_thread_at_a_time, own_settings
+from meta_text.embedding.scripts import unread_pieces
 from meta_text.embedding.token_states import TokenIds, TokenStates, pad
 from meta_text.embedding.vocabulary import latent_vectors, learn_tokenizer
 from meta_text.errors import ConfigError, ModelFileError
@@ -66,8 +68,9 @@ class Embedding(nn.Module):
         self.trained_names = frozenset(name for name, p in self.body.named_parameters() if p.requires_grad)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the copy in low precision: it doubles the size, and another machine may have no use for it."""
-        return {**self.__dict__, "_low": []}
+        """Without what was computed on the way: a copy in low precision, and what the tokenizer does not know."""
+        kept = {key: value for key, value in self.__dict__.items() if key not in ("_unread", "_special")}
+        return {**kept, "_low": []}
 
     @classmethod
     def learned(
@@ -154,6 +157,20 @@ class Embedding(nn.Module):
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         width = body.config.hidden_size
         return cls("transformer", tokenizer, body, width, max_tokens, model, train, folder=folder, commit=commit)
+
+    @cached_property
+    def _unread(self) -> frozenset[int]:
+        # a learned tokenizer knows the scripts of its texts, where single characters may be words
+        return frozenset() if self.kind == "learned" else unread_pieces(self.tokenizer)
+
+    def is_unread(self, windows: Windows) -> bool:
+        """Whether most of a text's pieces say nothing to this embedding, as of a text in a script that it does not know."""
+        pieces = [piece for window in windows for piece in window if piece not in self._special]
+        return 2 * sum(piece in self._unread for piece in pieces) > len(pieces)
+
+    @cached_property
+    def _special(self) -> frozenset[int]:
+        return frozenset(self.tokenizer.get_added_tokens_decoder()) - {self.tokenizer.token_to_id("[UNK]")}
 
     @property
     def device(self) -> torch.device:

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,7 @@ class Adaptation:
     shots: float  # labelled texts per class, the mean; copies count once
     features: Mapping[str, Tensor] = field(default_factory=dict)  # of labelled texts and names
     cut: frozenset[str] = frozenset()  # texts too long to be read whole
+    unread: frozenset[str] = frozenset()  # texts in a script that the embedding does not know
     corrections: tuple[float, ...] = ()  # of the thresholds for "none of these", from this task's own texts
 
     @classmethod
@@ -58,10 +60,10 @@ class Adaptation:
         wanted = _texts_of(distinct, names)
         known = before.features if before is not None and before.model is model else {}
         new = list(dict.fromkeys(text for text in wanted if text not in known))
-        found, cut = _read(model, new, progress)
-        features = {text: known[text] for text in wanted if text in known} | found
+        read, cut, unread = _read(model, new, progress)
+        features = {text: known[text] for text in wanted if text in known} | read
         if before is not None and known:
-            cut |= before.cut & features.keys()
+            cut, unread = cut | before.cut & features.keys(), unread | before.unread & features.keys()
         task = _adapt(model, distinct, names, features)
         shots = sum(map(len, distinct.values())) / len(distinct)
         kept = None if names is None else tuple(names)
@@ -69,7 +71,7 @@ class Adaptation:
         as_even = even_shots([len(texts) for texts in distinct.values()], weight)
         without = _likeness_without_itself(model, distinct, task, weight, as_even, features)
         corrections = calibration.corrections(len(distinct), shots, without, as_even)
-        return cls(model, calibration, sorted_support, kept, task, shots, features, cut, corrections)
+        return cls(model, calibration, sorted_support, kept, task, shots, features, cut, unread, corrections)
 
     @cached_property
     def distinct(self) -> Mapping[Label, tuple[str, ...]]:
@@ -78,8 +80,8 @@ class Adaptation:
 
     def with_features(self) -> "Adaptation":
         """The same with its texts and names read, as a change of the classes needs them."""
-        features, cut = _read(self.model, list(dict.fromkeys(_texts_of(self.distinct, self.names))))
-        return replace(self, features=features, cut=cut)
+        features, cut, unread = _read(self.model, list(dict.fromkeys(_texts_of(self.distinct, self.names))))
+        return replace(self, features=features, cut=cut, unread=unread)
 
     @property
     def n_cut(self) -> int:
@@ -142,10 +144,11 @@ def _texts_of(support: Mapping[Label, Sequence[str]], names: Sequence[str] | Non
 
 def _read(
     model: MetaModel, texts: Sequence[str], progress: Progress | None = None
-) -> tuple[dict[str, Tensor], frozenset[str]]:
-    """Each text's representation, and which of them are too long to be read whole."""
-    parts, is_cut = model.represent(texts, progress)
-    return dict(zip(texts, parts, strict=True)), frozenset(text for text, cut in zip(texts, is_cut, strict=True) if cut)
+) -> tuple[dict[str, Tensor], frozenset[str], frozenset[str]]:
+    """Each text's representation; which are too long to be read whole; which are in a script that is not known."""
+    parts, is_cut, is_unread = model.represent(texts, progress)
+    cut, unread = (frozenset(compress(texts, flags)) for flags in (is_cut, is_unread))
+    return dict(zip(texts, parts, strict=True)), cut, unread
 
 
 @torch.no_grad()

@@ -23,10 +23,11 @@ ENCODER_FACTOR = 8  # an LSTM pays a call for every token: its batches are large
 
 
 class Represented(NamedTuple):
-    """What `represent` gives of each text, and whether the text was too long to be read whole."""
+    """What `represent` gives of each text: whether it was too long to be read whole, and whether it is in an unknown script."""
 
     parts: list[Tensor]
     is_cut: list[bool]
+    is_unread: list[bool]
 
 
 class MetaModel(nn.Module):
@@ -78,11 +79,11 @@ class MetaModel(nn.Module):
         A text's representation does not depend on the texts around it. progress(texts read, of how many).
         """
         parts: list[Tensor] = [torch.empty(0, dtype=torch.float32)] * len(texts)
-        is_cut, done = [False] * len(texts), 0
+        is_cut, is_unread, done = [False] * len(texts), [False] * len(texts), 0
         read = self.engine.read
         for rows, windows in windows_ahead(self.embedding.tokenizer, texts):
             for row, each in zip(rows, windows, strict=True):
-                is_cut[row] = len(each) > MAX_WINDOWS
+                is_cut[row], is_unread[row] = len(each) > MAX_WINDOWS, self.embedding.is_unread(each)
             kept = [each[:MAX_WINDOWS] for each in windows]
             for batch in by_length([sum(map(len, each)) for each in kept], one_width=True):
                 for i, part in zip(batch, self._parts([kept[i] for i in batch], read), strict=True):
@@ -90,7 +91,7 @@ class MetaModel(nn.Module):
                 done += len(batch)
                 if progress is not None:
                     progress(done, len(texts))
-        return Represented(parts, is_cut)
+        return Represented(parts, is_cut, is_unread)
 
     def _parts(self, texts: Sequence[Windows], read: Callable[[TokenIds], TokenStates]) -> Sequence[Tensor]:
         with torch.inference_mode():
