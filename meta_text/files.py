@@ -11,7 +11,7 @@ from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from meta_text.errors import ModelFileError
+from meta_text.errors import ModelFileError, OutputError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -99,6 +99,14 @@ def recover(target: str | Path) -> None:
         os.rename(new if new.exists() else old, target)
         shutil.rmtree(old, ignore_errors=True)
         return
+
+
+def check_file(target: Path, option: str = "the output") -> None:
+    """Raises OutputError for a path that no file can be written to: a folder, or one in a folder that is not there."""
+    if target.is_dir():
+        raise OutputError(f"{option} {target} is a folder; name a file in it")
+    if not target.parent.is_dir():
+        raise OutputError(f"{target}: there is no folder {target.parent}; make it first")
 
 
 @contextmanager

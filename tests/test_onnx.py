@@ -14,7 +14,7 @@ from meta_text import FewShotClassifier
 from meta_text.classify.onnx_export import export_classifier
 from meta_text.config import EmbeddingConfig, EncoderConfig, Recipe
 from meta_text.embedding.embedding import Embedding
-from meta_text.errors import ExportError, ExtraError
+from meta_text.errors import ExportError, ExtraError, OutputError
 from meta_text.extras import EXTRAS, missing_packages
 from meta_text.learners import LEARNERS
 from meta_text.model.build import build_model
@@ -92,3 +92,11 @@ def test_export_from_the_command_line(
     assert run(monkeypatch, "export", str(tmp_path / "mine"), "--out", str(tmp_path / "mine.onnx")) == 0
     assert "mine.onnx, 0." in capsys.readouterr().out
     assert ask(tmp_path / "mine.onnx", ASKED[:1])[0].argmax() == 1
+
+
+def test_a_target_that_cannot_be_written_is_refused_before_the_work(tmp_path: Path) -> None:
+    adapted = FewShotClassifier(MODEL).fit(TEXTS, LABELS)
+    with pytest.raises(OutputError, match=r"there is no folder .*nowhere; make it first"):
+        adapted.export_onnx(tmp_path / "nowhere" / "a.onnx")
+    with pytest.raises(OutputError, match="is a folder; name a file in it"):
+        adapted.export_onnx(tmp_path)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from meta_text.embedding.onnx_graph import TokenStatesOnly, write_graph
 from meta_text.embedding.token_states import TokenStates
 from meta_text.errors import ExportError
+from meta_text.files import check_file
 from meta_text.learners.encoder import HyperLSTMCell, LSTMCell, TextEncoder
 from meta_text.model.adaptation import Adaptation
 from meta_text.model.build import build_encoder
@@ -69,8 +70,9 @@ def export_classifier(adapted: Adaptation, target: Path) -> None:
     """Write an adapted model as one ONNX file: token_ids and mask in, calibrated probabilities out.
 
     Labels (in column order), max_tokens and the tokenizer are in the file's metadata. Raises ExportError for a
-    hyper-LSTM encoder and where the extra `[onnx]` is not installed.
+    hyper-LSTM encoder, ExtraError where the extra `[onnx]` is not installed, OutputError where no file can be written.
     """
+    check_file(target)  # before the work, not after
     encoder: TextEncoder = adapted.model.learner.encoder
     if isinstance(encoder.forward_cell, HyperLSTMCell):
         raise ExportError(

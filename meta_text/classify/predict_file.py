@@ -22,6 +22,7 @@ from meta_text.corpus.read_rows import column_names
 from meta_text.corpus.table_row import heading_of, no_column
 from meta_text.corpus.text_lines import Note
 from meta_text.errors import OutputError
+from meta_text.files import check_file
 
 PARTS_FORMAT = 2  # of the parts of a run; those of another format cannot be gone on with
 
@@ -149,12 +150,8 @@ def check_outputs(source: str, target: str, errors: Path | None, *, resume: bool
         kind_written(files["--output"])
     for option in ("--output", "--errors"):
         path = files.get(option)
-        if path is None:
-            continue
-        if path.is_dir():
-            raise OutputError(f"{option} {path} is a folder; name a file in it")
-        if not path.parent.is_dir():
-            raise OutputError(f"{path}: there is no folder {path.parent}; make it first")
+        if path is not None:
+            check_file(path, option)
     for one, other in (("--output", "--input"), ("--errors", "--input"), ("--errors", "--output")):
         if one in files and other in files and _is_same(files[one], files[other]):
             raise OutputError(f"{one} {files[one]} is the file of {other}, which would be lost; name another file")
