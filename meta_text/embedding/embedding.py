@@ -18,9 +18,11 @@ from torch import Tensor, nn
 
 from meta_text.embedding.batching import Windows, by_length, padded_width, windows_ahead
 from meta_text.embedding.device import trains_in_bf16
+from meta_text.embedding.four_bits import unpack_linears
+from meta_text.embedding.packed_bert import build_body, is_packed, read_packed
 from meta_text.embedding.pretrained import MINILM, find_model
 from meta_text.embedding.process import one_thread_at_a_time, own_settings
-from meta_text.embedding.scripts import unread_pieces
+from meta_text.embedding.scripts import unknown_piece, unread_pieces
 from meta_text.embedding.token_states import TokenIds, TokenStates, pad
 from meta_text.embedding.vocabulary import latent_vectors, learn_tokenizer
 from meta_text.errors import ConfigError, ModelFileError
@@ -135,26 +137,13 @@ class Embedding(nn.Module):
         rank: int,
         seed: int,
     ) -> "Embedding":
-        from transformers import AutoModel
-
         folder = find_model(model, revision)
-        with _quiet_transformers():
-            # eager: on a CPU the fused attention took three times as long in bf16 on masked short texts
-            body: Any = AutoModel.from_pretrained(
-                folder,
-                local_files_only=True,
-                trust_remote_code=False,
-                dtype=torch.float32,
-                attn_implementation="eager",
-            )
-        for dropout in (module for module in body.modules() if isinstance(module, nn.Dropout)):
-            dropout.p = 0.0
+        body, tokenizer = _packed(folder, train) if is_packed(folder) else _pretrained(folder)
         if train == "lora":
             body = _with_lora(body, rank, seed)
         for idle in (body.get_input_embeddings(), getattr(body, "pooler", None)):
             if idle is not None:
                 idle.requires_grad_(False)
-        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         width = body.config.hidden_size
         return cls("transformer", tokenizer, body, width, max_tokens, model, train, folder=folder, commit=commit)
 
@@ -170,7 +159,9 @@ class Embedding(nn.Module):
 
     @cached_property
     def _special(self) -> frozenset[int]:
-        return frozenset(self.tokenizer.get_added_tokens_decoder()) - {self.tokenizer.token_to_id("[UNK]")}
+        """Pieces that stand in every text, such as a prompt's, or in none."""
+        added = frozenset(self.tokenizer.get_added_tokens_decoder()) | set(self.tokenizer.encode("").ids)
+        return added - {unknown_piece(self.tokenizer)}
 
     @property
     def device(self) -> torch.device:
@@ -215,7 +206,8 @@ class Embedding(nn.Module):
         """
         with one_thread_at_a_time():
             if not self._low:
-                body: Any = copy.deepcopy(self.body).to(torch.bfloat16)
+                shared = {id(buffer): buffer for buffer in self.body.buffers()}  # such as tables in 4 bits
+                body: Any = copy.deepcopy(self.body, shared).to(torch.bfloat16)
                 body.set_attn_implementation("eager")
                 self._low.append(body)
         return self._low[0]
@@ -257,6 +249,29 @@ class Embedding(nn.Module):
 def _commit_of(folder: Path | None) -> str | None:
     """The commit of a snapshot in the Hub's cache."""
     return folder.name if folder is not None and folder.parent.name == "snapshots" else None
+
+
+def _pretrained(folder: Path) -> tuple[Any, Tokenizer]:
+    """The network and the tokenizer of a folder in transformers' layout."""
+    from transformers import AutoModel
+
+    with _quiet_transformers():
+        # eager: on a CPU the fused attention took three times as long in bf16 on masked short texts
+        body: Any = AutoModel.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False, dtype=torch.float32, attn_implementation="eager"
+        )
+    for dropout in (module for module in body.modules() if isinstance(module, nn.Dropout)):
+        dropout.p = 0.0
+    return body, Tokenizer.from_file(str(folder / "tokenizer.json"))
+
+
+def _packed(folder: Path, train: Train) -> tuple[Any, Tokenizer]:
+    """The same of a folder whose matrices are in 4 bits; linear maps that are to be trained are unpacked."""
+    packed = read_packed(folder)
+    body = build_body(packed)
+    if train != "none":
+        unpack_linears(body)
+    return body, packed.tokenizer
 
 
 @contextmanager
