@@ -46,8 +46,9 @@ class EpisodeConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class EmbeddingConfig:
-    kind: Literal["learned", "static", "transformer"] = "transformer"
+    kind: Literal["learned", "static", "transformer", "encoders"] = "transformer"
     model: str = "sentence-transformers/all-MiniLM-L6-v2"
+    encoders: tuple[str, ...] = ("minilm", "e5")  # only of kind = "encoders": one vector per text, weighed by each task
     revision: str | None = None  # commit of the model on the Hub
     train: Literal["none", "lora", "full"] = "none"
     rank: int = 16  # of the LoRA updates

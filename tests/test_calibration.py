@@ -27,6 +27,11 @@ def drawn(temperature: float, n_way: int, count: int, seed: int) -> tuple[torch.
     return torch.tensor(logits), torch.tensor((logits / temperature + noise).argmax(1))
 
 
+def terms_of_shapes() -> list[torch.Tensor]:
+    rows = [[1, math.log(n), math.log(1 + k), math.log(n) * math.log(1 + k)] for n, k in SHAPES]
+    return [torch.tensor([row], dtype=torch.float64) for row in rows]
+
+
 def test_oracle_temperature_is_that_of_scipy() -> None:
     pairs = [drawn(0.5 + i, n, 60, i) for i, (n, _) in enumerate(SHAPES)]
     terms = [np.array([1, math.log(n), math.log(1 + k), math.log(n) * math.log(1 + k)]) for n, k in SHAPES]
@@ -39,14 +44,14 @@ def test_oracle_temperature_is_that_of_scipy() -> None:
         return float(np.mean(losses) + 1e-4 * (weights**2).sum())
 
     expected = minimize(objective, np.zeros(4), method="BFGS", options={"gtol": 1e-9})
-    found = fitting._fit_temperature([p[0] for p in pairs], [p[1] for p in pairs], SHAPES)
+    found = fitting.fit_temperature([p[0] for p in pairs], [p[1] for p in pairs], terms_of_shapes())
     assert objective(np.array(found)) == pytest.approx(objective(expected.x), abs=1e-6)
     np.testing.assert_allclose(found, expected.x, atol=2e-2)
 
 
 def test_the_temperature_that_labels_were_drawn_at_is_found() -> None:
     pairs = [drawn(2.0, n, 4000, i) for i, (n, _) in enumerate(SHAPES)]
-    weights = fitting._fit_temperature([p[0] for p in pairs], [p[1] for p in pairs], SHAPES)
+    weights = fitting.fit_temperature([p[0] for p in pairs], [p[1] for p in pairs], terms_of_shapes())
     for n_way, shots in SHAPES:
         assert Calibration(weights).temperature_at(n_way, shots) == pytest.approx(2.0, rel=0.1)
 
@@ -56,7 +61,7 @@ def fitted_to(likeness: list[np.ndarray], monkeypatch: pytest.MonkeyPatch) -> Ca
     left: list[Any] = []
     for (n_way, _), values in zip(SHAPES, likeness, strict=True):
         logits, labels = drawn(1.0, n_way, len(values), 0)
-        left += [(logits, labels), (torch.tensor(values), labels)]
+        left += [(logits, labels, None), (torch.tensor(values), labels, None)]
     monkeypatch.setattr(fitting, "_answers", lambda *_: left.pop(0))
     monkeypatch.setattr(fitting, "_grid", lambda *_: [(n, int(k), []) for n, k in SHAPES])
     corpus = Corpus.from_rows([{"text": "a", "label": "x"}, {"text": "b", "label": "y"}], name="unused")

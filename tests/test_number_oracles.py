@@ -16,7 +16,7 @@ from meta_text.model.calibration import (
     Calibration,
     Calibrations,
     check_rate,
-    shape_terms,
+    temperature_terms,
     threshold_terms,
 )
 
@@ -93,7 +93,8 @@ def test_temperature_at(n_way: int, shots: float) -> None:
     n, k = math.log(n_way), math.log(1 + shots)
     expected = math.exp(0.3 - 0.2 * n + 0.5 * k + 0.1 * n * k)
     assert CALIBRATION.temperature_at(n_way, shots) == pytest.approx(expected)
-    assert shape_terms(n_way, shots) == pytest.approx((1, n, k, n * k))
+    assert temperature_terms(n_way, shots) == pytest.approx((1, n, k, n * k, 0, 0))
+    assert temperature_terms(n_way, shots, (0.5, 0.25)) == pytest.approx((1, n, k, n * k, 0.5, 0.25))
     assert threshold_terms(n_way, shots) == pytest.approx((1, n, 1 / (1 + shots), k))
     assert Calibration().temperature_at(n_way, shots) == 1
 

@@ -35,7 +35,7 @@ def commands(results):
 
 def fits(task, results):
     model = FewShotClassifier(device="cpu").meta_model
-    results["engine"] = model.engine.note
+    results["engine"] = model.engine_note
     read = model.embedding.tokenizer.encode_batch_fast(task["test_texts"])
     results["tokens_per_text"] = sum(len(encoding.ids) for encoding in read) / len(read)
     fit(task["five_way"][0])

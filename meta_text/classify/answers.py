@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from meta_text.corpus.labels import texts_or_none
@@ -53,7 +52,7 @@ def answer(adapted: Adaptation, X: Any, rate: float | None) -> Answers:
 
 def read(adapted: Adaptation, texts: Sequence[str]) -> Vectors:
     """The texts represented, with one warning for those that are too long and one for those in an unknown script."""
-    parts, is_cut, is_unread = adapted.model.represent(texts)
+    parts, is_cut, is_unread = adapted.represent(texts)
     if any(is_cut):
         warnings.warn(
             f"{sum(is_cut)} of {len(texts)} texts are longer than the model reads; their ends were cut", stacklevel=5
@@ -112,15 +111,10 @@ def _nearest(adapted: Adaptation, parts: Vectors) -> list[dict[str, Any] | None]
     labelled = [(text, label) for label, texts in adapted.distinct.items() for text in texts]
     if not labelled or not parts:
         return [None] * len(parts)
-    similar_QS = unit_vectors(parts) @ unit_vectors([adapted.features[text] for text, _ in labelled]).T
+    similar_QS = adapted.unit_vectors(parts) @ adapted.unit_vectors([adapted.features[text] for text, _ in labelled]).T
     best = similar_QS.max(-1)
     return [
         {"text": labelled[i][0], "label": labelled[i][1], "similarity": value}
         for i, value in zip(best.indices.tolist(), best.values.tolist(), strict=True)
     ]
 
-
-def unit_vectors(parts: Vectors) -> Tensor:
-    """One row per represented text, of length 1; token states are averaged."""
-    vectors = torch.stack([part if part.ndim == 1 else part.mean(0) for part in parts]).double().cpu()
-    return torch.nn.functional.normalize(vectors, dim=-1)

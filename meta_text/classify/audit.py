@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from meta_text.classify.answers import unit_vectors
 from meta_text.corpus.same_text import fold
 from meta_text.errors import InputError
 from meta_text.model.adaptation import Adaptation, Label
@@ -105,9 +104,9 @@ def suggest(adaptation: Adaptation, texts: Sequence[str | None], n: int) -> list
     candidates = list(places.values())
     if not candidates:
         return []
-    parts = adaptation.model.represent([text for place in candidates if (text := texts[place]) is not None]).parts
+    parts = adaptation.represent([text for place in candidates if (text := texts[place]) is not None]).parts
     doubt = 1 - torch.from_numpy(adaptation.probabilities(adaptation.score(parts)).max(1))
-    vectors = unit_vectors(parts)
+    vectors = adaptation.unit_vectors(parts)
     similar = torch.zeros(len(candidates), dtype=torch.float64)
     chosen: list[int] = []
     for _ in range(min(n, len(candidates))):

@@ -104,9 +104,9 @@ def predict(
     if input_file is not None:
         check_outputs(input_file, output_file, errors, resume=resume)  # before the model is loaded, not after
     classifier = FewShotClassifier.from_pretrained(folder, device=device)
-    engine = classifier.meta_model.engine
-    if engine.note:
-        err_console.print(engine.note, style="dim", highlight=False, markup=False)
+    note_of_engine = classifier.meta_model.engine_note
+    if note_of_engine:
+        err_console.print(note_of_engine, style="dim", highlight=False, markup=False)
     if texts:
         for one, label, probability in classifier.answers(texts, reject):
             answer = "none of these\t" if label is None else f"{label}\t{100 * probability:.0f} %"

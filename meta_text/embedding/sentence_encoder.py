@@ -1,5 +1,6 @@
 """Texts to one vector each: what every encoder is to the rest of the package, and the pretrained transformer as one."""
 
+import copy
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -38,6 +39,10 @@ class SentenceEncoder(ABC):
         """How it computes on this machine, in one line for people; empty where there was nothing to choose."""
         return ""
 
+    def to(self, device: torch.device) -> "SentenceEncoder":
+        """The same encoder computing on a device, if it can; `self` is left as it is."""
+        return self
+
 
 class TransformerEncoder(SentenceEncoder):
     """A frozen embedding whose token states are pooled into one vector, as sentence-transformers does.
@@ -62,7 +67,7 @@ class TransformerEncoder(SentenceEncoder):
         self.name, self.embedding = name, embedding
         self.pooling, self.head, self.normalize, self.keep, self.prompt = pooling, head, normalize, keep, prompt
         with torch.no_grad():
-            self.width = len(self._finish(torch.zeros(1, embedding.width))[0])
+            self.width = self._finish(torch.zeros(1, embedding.width, device=embedding.device)).shape[1]
 
     @property
     def engine(self) -> Engine:
@@ -77,6 +82,14 @@ class TransformerEncoder(SentenceEncoder):
         read = self.engine.read
         prompted = [self.prompt + text for text in texts] if self.prompt else texts
         return read_texts(self.embedding, prompted, lambda batch: self._vectors(batch, read), progress)
+
+    def to(self, device: torch.device) -> "SentenceEncoder":
+        if self.embedding.device == device:
+            return self
+        there = copy.copy(self)
+        there.embedding = copy.deepcopy(self.embedding).to(device)
+        there.head = None if self.head is None else copy.deepcopy(self.head).to(device)
+        return there
 
     def digest(self) -> str:
         digest = hashlib.sha256(self.embedding.weights_hash().encode())

@@ -23,6 +23,7 @@ class EmbeddedEpisode(NamedTuple):
     Texts are token states, or features where the encoder does not change within a task.
 
     classes: the position of each label among the corpus's classes, for joint training.
+    left_out: what the support says of itself (`model.mixture.Space`), where texts are features of the task's own space.
     """
 
     support: Texts
@@ -32,6 +33,7 @@ class EmbeddedEpisode(NamedTuple):
     n_way: int
     names: Texts | None = None
     classes: Int[Tensor, " N"] | None = None
+    left_out: Float[Tensor, " 2"] | None = None
 
 
 class Learner(nn.Module, ABC):

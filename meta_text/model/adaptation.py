@@ -14,15 +14,15 @@ from torch import Tensor
 
 from meta_text.corpus.same_text import fold, one_of_each
 from meta_text.embedding.process import own_settings
-from meta_text.embedding.reading import Progress
-from meta_text.embedding.token_states import TokenStates, pad
+from meta_text.embedding.reading import Progress, Represented
+from meta_text.embedding.token_states import TokenStates, masked_mean, pad
 from meta_text.learners.learner import TaskState, likeness, membership
 from meta_text.learners.uneven import even_shots, inverse_count, spread
 from meta_text.model.calibration import Calibration
-from meta_text.model.model import MetaModel
+from meta_text.model.model import MetaModel, Packed
 
 Label = Any  # str, int or bool
-Packed = TokenStates | Float[Tensor, "_ D"]
+SPACE = ("weights", "centre", "left_out")  # of a task, where there are several encoders (`model.mixture.Space`)
 
 
 @dataclass(frozen=True)
@@ -99,11 +99,34 @@ class Adaptation:
         """Scores of represented texts, on the CPU."""
         if not parts:
             return torch.zeros(0, self.n_way, dtype=torch.float32)
-        return self.model.learner.logits(self.task, _pack(parts, self.model.embedding.device)).float().cpu()
+        return self.model.learner.logits(self.task, self._packed(parts)).float().cpu()
+
+    def represent(self, texts: Sequence[str]) -> Represented:
+        """Texts as `score` reads them; an encoder that has no weight in this task is not run."""
+        weights = self.task.get("weights")
+        return self.model.represent(texts, used=None if weights is None else (weights > 0).tolist())
+
+    def _packed(self, parts: Sequence[Tensor]) -> Packed:
+        return self.model.in_space(self.task, _pack(parts, self.model.embedding.device))
+
+    @torch.no_grad()
+    def unit_vectors(self, parts: Sequence[Tensor]) -> Float[Tensor, "Q D"]:
+        """One vector of length 1 per represented text, for cosines; token states are averaged."""
+        packed = self._packed(parts)
+        vectors = packed if isinstance(packed, Tensor) else masked_mean(*packed)
+        return torch.nn.functional.normalize(vectors.double().cpu(), dim=-1)
+
+    @property
+    def temperature(self) -> float:
+        """What logits are divided by: that of this shape of task and, with several encoders, of how hard it is."""
+        left_out = self.task.get("left_out")
+        return self.calibration.temperature_at(
+            self.n_way, self.shots, None if left_out is None else tuple(left_out.tolist())
+        )
 
     def probabilities(self, logits: Float[Tensor, "Q N"]) -> np.ndarray:
         """Softmax at the temperature that the model learned for this shape of task; rows sum to 1."""
-        scaled = logits.double().numpy() / self.calibration.temperature_at(self.n_way, self.shots)
+        scaled = logits.double().numpy() / self.temperature
         powers = np.exp(scaled - scaled.max(1, keepdims=True))
         return np.asarray(powers / powers.sum(1, keepdims=True))
 
@@ -113,8 +136,7 @@ class Adaptation:
         """How like its nearest class each represented text is: 1 - its squared distance to the prototype."""
         if not parts:
             return np.zeros(0, np.float32)
-        packed = _pack(parts, self.model.embedding.device)
-        alike = self.model.learner.likeness(self.task["prototypes"], packed, self.task.get("excess"))
+        alike = self.model.learner.likeness(self.task["prototypes"], self._packed(parts), self.task.get("excess"))
         return alike.float().cpu().numpy()
 
     def is_known(self, parts: Sequence[Tensor], rate: float) -> np.ndarray:
@@ -132,7 +154,8 @@ class Adaptation:
             rest = tuple(one for one in texts if fold(one) != itself)
             if rest or other == label or self.names is not None:
                 support[other] = rest
-        return replace(self, support=support, task=_adapt(self.model, support, self.names, self.features))
+        space = {key: value for key, value in self.task.items() if key in SPACE}  # one text hardly moves it
+        return replace(self, support=support, task=_adapt(self.model, support, self.names, self.features, space))
 
 
 def _distinct(support: Mapping[Label, Sequence[str]]) -> dict[Label, tuple[str, ...]]:
@@ -158,16 +181,21 @@ def _adapt(
     support: Mapping[Label, Sequence[str]],
     names: Sequence[str] | None,
     features: Mapping[str, Tensor],
+    space: TaskState | None = None,
 ) -> TaskState:
     device = model.embedding.device
     parts = [features[text] for texts in support.values() for text in texts]
     labels = [i for i, texts in enumerate(support.values()) for _ in texts]
     name_parts = None if names is None else _pack([features[name] for name in names], device)
     packed = _pack(parts, device) if parts else _none_of(name_parts)
-    given = torch.tensor(labels, dtype=torch.long, device=device)
-    x_SD, n_way = model.learner.features(packed), len(support)
+    given, n_way = torch.tensor(labels, dtype=torch.long, device=device), len(support)
+    if space is None:
+        space = model.fit_space(packed, given, n_way, name_parts)
+    packed = model.in_space(space, packed)
+    name_parts = None if name_parts is None else model.in_space(space, name_parts)
+    x_SD = model.learner.features(packed)
     prototypes = model.learner.prototypes(x_SD, given, n_way, name_parts)
-    task = {**model.learner.adapt(packed, given, n_way, name_parts), "prototypes": prototypes}
+    task = {**space, **model.learner.adapt(packed, given, n_way, name_parts), "prototypes": prototypes}
     if len(set(map(len, support.values()))) > 1:
         task["excess"] = model.learner.length_excess(x_SD, given, n_way, named=names is not None)
     return task
@@ -192,7 +220,7 @@ def _likeness_without_itself(
     if max(counts) < 2:
         return np.zeros(0, np.float32)
     device = prototypes.device
-    x_SD = model.learner.features(_pack([features[text] for text, _ in given], device))
+    x_SD = model.learner.features(model.in_space(task, _pack([features[text] for text, _ in given], device)))
     labels = torch.tensor([i for _, i in given], device=device)
     near_SN = likeness(x_SD, prototypes) + task.get("excess", 0.0)
 

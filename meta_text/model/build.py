@@ -11,22 +11,30 @@ from meta_text.config import Recipe
 from meta_text.corpus.class_split import ClassSplit
 from meta_text.corpus.corpus import Corpus
 from meta_text.embedding.embedding import Embedding
+from meta_text.embedding.encoder_blocks import EncoderBlocks
+from meta_text.embedding.encoders import open_encoders
 from meta_text.embedding.pretrained import local_folder
 from meta_text.embedding.process import float32_parameters, one_thread_at_a_time, own_settings
 from meta_text.errors import ConfigError
 from meta_text.learners import LEARNERS
-from meta_text.learners.encoder import TextEncoder, run_cell
+from meta_text.learners.encoder import NoEncoder, TextEncoder, run_cell
 from meta_text.model.model import MetaModel
 
 INNER_OPTIONS = ("encoder", "n_classes", "checkpoint_steps")  # of learners, which no recipe sets under [learner]
 
 
-def build_embedding(recipe: Recipe, training_texts: Sequence[str], commit: str | None = None) -> Embedding:
+def build_embedding(recipe: Recipe, training_texts: Sequence[str], commit: str | None = None) -> Embedding | EncoderBlocks:
     """The embedding a recipe asks for; only a learned one reads the (training classes') texts.
 
     commit: of the Hub repository that the files came from, for files that no longer lie in a snapshot.
     """
     wanted = recipe.embedding
+    if wanted.kind == "encoders":
+        if wanted.train != "none":
+            raise ConfigError(
+                f"embedding.train = '{wanted.train}', but encoders stay frozen; leave it out, or use kind = 'transformer'"
+            )
+        return EncoderBlocks(open_encoders(wanted.encoders))
     if wanted.kind == "learned":
         return Embedding.learned(
             training_texts,
@@ -48,7 +56,7 @@ def build_embedding(recipe: Recipe, training_texts: Sequence[str], commit: str |
     )
 
 
-def build_model(recipe: Recipe, embedding: Embedding, n_classes: int = 0) -> MetaModel:
+def build_model(recipe: Recipe, embedding: Embedding | EncoderBlocks, n_classes: int = 0) -> MetaModel:
     """A fresh learner on an embedding, drawn from the recipe's seed; the global random state is left alone.
 
     n_classes: of the corpus; only joint training has a use for it.
@@ -95,13 +103,15 @@ def build_model(recipe: Recipe, embedding: Embedding, n_classes: int = 0) -> Met
 
 def _with_resolved_paths(recipe: Recipe) -> Recipe:
     """An embedding named by its folder is found from any working folder."""
-    folder = None if recipe.embedding.kind == "learned" else local_folder(recipe.embedding.model)
+    folder = None if recipe.embedding.kind in ("learned", "encoders") else local_folder(recipe.embedding.model)
     return recipe if folder is None else replace(recipe, embedding=replace(recipe.embedding, model=str(folder)))
 
 
 def build_encoder(recipe: Recipe, width: int, run: Callable[..., Tensor] = run_cell) -> TextEncoder:
     """A fresh encoder over token states of this width; `run` runs its cells over the tokens."""
     shape = recipe.encoder
+    if recipe.embedding.kind == "encoders":
+        return NoEncoder(width)
     return TextEncoder(width, shape.hidden, shape.cell, shape.bidirectional, run)
 
 

@@ -1,7 +1,8 @@
 """What a model knows of its own certainty: a temperature, and thresholds for "none of these".
 
 One temperature for every number of classes N and labelled texts per class K: ln T = w . [1, ln N, ln(1+K), ln N ln(1+K)]
-(after Guo et al., ICML 2017, who fit one T on labels of the task itself). A threshold is a quantile of the
+(after Guo et al., ICML 2017, who fit one T on labels of the task itself). With several encoders two terms more say how
+hard the task is, by its own texts (`model.mixture.Space.left_out`). A threshold is a quantile of the
 likeness of texts that do belong to a class. `training.calibrate` fits both to classes held out from training.
 """
 
@@ -22,16 +23,19 @@ PRIOR_TEXTS = 50  # how many texts the held-out classes count for beside them
 class Calibration:
     """Temperature weights and reject thresholds of one model, used either with or without label names."""
 
-    temperature: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    temperature: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0)  # weights of `temperature_terms`: 4, or 6 with `left_out`
     thresholds: tuple[tuple[float, ...], ...] = ()  # for each of RATES, weights of [1, ln N, 1/(1+K), ln(1+K)]
 
     def __post_init__(self) -> None:
+        if len(self.temperature) not in (4, 6):
+            raise ValueError(f"{len(self.temperature)} temperature weights; 4 or 6 are needed")
         if self.thresholds and [len(row) for row in self.thresholds] != [4] * len(RATES):
             raise ValueError(f"{len(RATES)} thresholds of 4 weights each are needed")
 
-    def temperature_at(self, n_way: int, shots: float) -> float:
+    def temperature_at(self, n_way: int, shots: float, left_out: Sequence[float] | None = None) -> float:
         """What logits are divided by for a task of n_way classes with `shots` texts each on average."""
-        return math.exp(float(np.dot(self.temperature, shape_terms(n_way, shots))))
+        terms = temperature_terms(n_way, shots, left_out)[: len(self.temperature)]
+        return math.exp(float(np.dot(self.temperature, terms)))
 
     def threshold_at(self, n_way: int, shots: float, rate: float, corrections: Sequence[float] = ()) -> float:
         """The likeness below which a text is "none of these", so that `rate` of the texts that belong are rejected.
@@ -90,9 +94,10 @@ def check_rate(rate: Any) -> None:
         raise ValueError(f"reject={rate!r}; a false-reject rate from {RATES[0]} to {RATES[-1]} is needed, such as 0.05")
 
 
-def shape_terms(n_way: int, shots: float) -> tuple[float, float, float, float]:
+def temperature_terms(n_way: int, shots: float, left_out: Sequence[float] | None = None) -> tuple[float, ...]:
+    """[1, ln N, ln(1+K), ln N ln(1+K)], and both numbers of `left_out` behind them, zeros where it is None."""
     ways, texts = math.log(n_way), math.log1p(shots)
-    return 1.0, ways, texts, ways * texts
+    return 1.0, ways, texts, ways * texts, *(left_out or (0.0, 0.0))
 
 
 def threshold_terms(n_way: int, shots: float) -> tuple[float, float, float, float]:

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
@@ -12,8 +12,10 @@ from meta_text.corpus.corpus import Corpus
 from meta_text.corpus.episode import Episode
 from meta_text.embedding.bound_texts import BoundTexts
 from meta_text.embedding.embedding import Embedding
+from meta_text.embedding.encoder_blocks import BoundVectors, EncoderBlocks
 from meta_text.embedding.token_states import TokenStates
 from meta_text.learners import EmbeddedEpisode, Learner
+from meta_text.model.mixture import Prior, fit_space
 
 
 class EmbeddedCorpus:
@@ -25,27 +27,35 @@ class EmbeddedCorpus:
     def __init__(
         self,
         corpus: Corpus,
-        embedding: Embedding,
+        embedding: Embedding | EncoderBlocks,
         *,
         rows: Iterable[int] | None = None,
         cache: Path | None = None,
         progress: Callable[[int, int], None] | None = None,
+        prior: Prior = Prior(),  # noqa: B008 (a frozen value)
     ) -> None:
-        self.corpus = corpus
+        self.corpus, self.prior = corpus, prior
         texts = [*corpus.texts, *(corpus.label_text(name) for name in corpus.class_names)]
         wanted = None if rows is None else [*rows, *range(len(corpus.texts), len(texts))]
-        self.bound = BoundTexts(embedding, texts, rows=wanted, cache=cache, progress=progress)
+        self.bound: BoundTexts | BoundVectors
+        if isinstance(embedding, EncoderBlocks):
+            self.bound = BoundVectors(embedding, texts, rows=wanted, cache=cache, progress=progress)
+        else:
+            self.bound = BoundTexts(embedding, texts, rows=wanted, cache=cache, progress=progress)
         self.device = embedding.device
         self._read: Callable[[Sequence[int]], TokenStates | Tensor] = self.bound  # what a learner reads of rows
 
     def as_features(self, learner: Learner) -> "EmbeddedCorpus":
         """The same corpus read as features [B D], where embedding and encoder stand still: each text is encoded once."""
         still = copy.copy(self)
-        still._read = Features(self.bound, learner)
+        if isinstance(self.bound, BoundTexts):
+            still._read = Features(self.bound, learner)
         return still
 
     def holding(self, episodes: Sequence[Episode]) -> AbstractContextManager[None]:
         """While the embedding stands still: the texts and names of these episodes are encoded once."""
+        if isinstance(self.bound, BoundVectors):
+            return nullcontext()
         return self.bound.holding(row for e in episodes for row in (*e.support, *e.query, *self._name_rows(e)))
 
     def batch(self, episodes: Sequence[Episode], *, label_names: bool) -> EmbeddedEpisode:
@@ -64,6 +74,11 @@ class EmbeddedCorpus:
 
         stacked = each(texts) if isinstance(texts, Tensor) else TokenStates(each(texts.states), each(texts.mask))
 
+        labels = torch.tensor([e.support_labels for e in episodes], device=self.device)
+        left_out = None
+        if isinstance(self.bound, BoundVectors) and isinstance(stacked, Tensor):
+            stacked, left_out = self._in_spaces(stacked, labels, episodes[0])
+
         def part(start: int, end: int | None) -> TokenStates | Tensor:
             if isinstance(stacked, Tensor):
                 return stacked[:, start:end]
@@ -73,7 +88,7 @@ class EmbeddedCorpus:
         n_asked = n_support + len(episodes[0].query)
         return EmbeddedEpisode(
             support=part(0, n_support),
-            support_labels=torch.tensor([e.support_labels for e in episodes], device=self.device),
+            support_labels=labels,
             query=part(n_support, n_asked),
             query_labels=torch.tensor([e.query_labels for e in episodes], device=self.device),
             n_way=episodes[0].n_way,
@@ -81,7 +96,19 @@ class EmbeddedCorpus:
             classes=torch.tensor(
                 [list(map(self.corpus.class_index, e.class_names)) for e in episodes], device=self.device
             ),
+            left_out=left_out,
         )
+
+    def _in_spaces(self, vectors: Tensor, labels: Tensor, shape: Episode) -> tuple[Tensor, Tensor]:
+        """Vectors [M B D] of support, queries and names as features of each task's own space, and what it left out."""
+        assert isinstance(self.bound, BoundVectors)
+        n_support, n_asked = len(shape.support), len(shape.support) + len(shape.query)
+        spaces = [
+            fit_space(task[:n_support], given, shape.n_way, self.bound.blocks, self.prior, task[n_asked:])
+            for task, given in zip(vectors, labels, strict=True)
+        ]
+        features = torch.stack([space(task) for space, task in zip(spaces, vectors, strict=True)])
+        return features, torch.stack([space.left_out for space in spaces])
 
     def _name_rows(self, episode: Episode) -> list[int]:
         return [len(self.corpus.texts) + self.corpus.class_index(name) for name in episode.class_names]

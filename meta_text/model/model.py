@@ -1,24 +1,28 @@
 """Embedding and learner together: what is trained, saved and evaluated."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from meta_text.config import Recipe
 from meta_text.embedding.batching import Windows, by_length
 from meta_text.embedding.embedding import Embedding
-from meta_text.embedding.precision import Engine, choose
+from meta_text.embedding.encoder_blocks import EncoderBlocks
+from meta_text.embedding.precision import choose
 from meta_text.embedding.process import own_settings
 from meta_text.embedding.reading import Progress, Represented, read_texts
 from meta_text.embedding.token_states import TokenIds, TokenStates
 from meta_text.learners import EmbeddedEpisode, Learner
+from meta_text.learners.learner import TaskState
 from meta_text.model.calibration import Calibrations
 from meta_text.model.embedded_corpus import EmbeddedCorpus
+from meta_text.model.mixture import Prior, Space, fit_space
 from meta_text.model.results import Result
 
+Packed = TokenStates | Float[Tensor, "_ D"]  # represented texts of one task, in one batch
 ENCODER_FACTOR = 8  # an LSTM pays a call for every token: its batches are larger than a transformer's
 
 
@@ -27,14 +31,16 @@ class MetaModel(nn.Module):
 
     def __init__(
         self,
-        embedding: Embedding,
+        embedding: Embedding | EncoderBlocks,
         learner: Learner,
         recipe: Recipe,
         *,
         calibration: Calibrations | None = None,
         results: Sequence[Result] = (),
+        prior: Prior = Prior(),  # noqa: B008 (a frozen value)
     ) -> None:
         super().__init__()
+        self.prior = prior
         self.embedding, self.learner, self.recipe = embedding, learner, recipe
         self.calibration, self.results = calibration or Calibrations(), tuple(results)
 
@@ -48,6 +54,7 @@ class MetaModel(nn.Module):
             self.recipe,
             calibration=self.calibration if calibration is None else calibration,
             results=self.results if results is None else results,
+            prior=self.prior,
         )
         return model.train(self.training)
 
@@ -60,18 +67,37 @@ class MetaModel(nn.Module):
         return f"MetaModel({self.recipe.learner.name} over {self.embedding.model})"
 
     @property
-    def engine(self) -> Engine:
-        """How `represent` runs the embedding on this machine."""
-        return choose(self.embedding)
+    def engine_note(self) -> str:
+        """How `represent` runs on this machine, in one line; empty where there was nothing to choose."""
+        return self.embedding.note if isinstance(self.embedding, EncoderBlocks) else choose(self.embedding).note
 
     @own_settings()
-    def represent(self, texts: Sequence[str], progress: Progress | None = None) -> Represented:
-        """Each text as a feature [D], or as token states [T E] where the learner moves the encoder.
+    def represent(
+        self, texts: Sequence[str], progress: Progress | None = None, used: Sequence[bool] | None = None
+    ) -> Represented:
+        """Each text as a feature [D], as token states [T E] where the learner moves the encoder, or as joined vectors [D].
 
-        A text's representation does not depend on the texts around it. progress(texts read, of how many).
+        A text's representation does not depend on the texts around it. progress(texts read, of how many). used: which
+        encoders' blocks are needed, if not all.
         """
-        engine = self.engine
-        return read_texts(self.embedding, texts, lambda batch: self._parts(batch, engine.read), progress)
+        if isinstance(self.embedding, EncoderBlocks):
+            return self.embedding.encode(texts, progress, used)
+        read = choose(self.embedding).read
+        return read_texts(self.embedding, texts, lambda batch: self._parts(batch, read), progress)
+
+    def fit_space(self, texts: Packed, labels: Int[Tensor, " S"], n_way: int, names: Packed | None) -> TaskState:
+        """What of a task comes before learning: with several encoders its space, else nothing."""
+        if not isinstance(self.embedding, EncoderBlocks):
+            return {}
+        assert isinstance(texts, Tensor)
+        named = names if isinstance(names, Tensor) else texts[:0]
+        return fit_space(texts, labels, n_way, self.embedding, self.prior, named).state
+
+    def in_space(self, task: Mapping[str, Tensor], texts: Packed) -> Packed:
+        """Represented texts as the learner reads them in this task."""
+        if isinstance(self.embedding, EncoderBlocks) and isinstance(texts, Tensor):
+            return Space.of(self.embedding.widths, task)(texts)
+        return texts
 
     def _parts(self, texts: Sequence[Windows], read: Callable[[TokenIds], TokenStates]) -> Sequence[Tensor]:
         with torch.inference_mode():

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from meta_text.corpus.corpus import Corpus
 from meta_text.corpus.episode import Episode, EpisodeSampler, batches
 from meta_text.learners import EmbeddedEpisode
-from meta_text.model.calibration import RATES, Calibration, Calibrations, shape_terms, threshold_terms
+from meta_text.model.calibration import RATES, Calibration, Calibrations, temperature_terms, threshold_terms
 from meta_text.model.embedded_corpus import EmbeddedCorpus
 from meta_text.model.model import MetaModel
 
@@ -24,18 +24,28 @@ def calibrate(
     model: MetaModel, embedded: EmbeddedCorpus, class_names: Sequence[str], *, label_names: bool, episodes: int = 40
 ) -> Calibration:
     """Fit temperature and thresholds to `episodes` episodes of held-out classes in each of several shapes."""
-    logits, likeness, labels, shapes = [], [], [], []
+    logits, likeness, labels, shapes, terms = [], [], [], [], []
     for n_way, k_shot, drawn in _grid(embedded.corpus, class_names, episodes):
-        found, wanted = _answers(model.logits, embedded, drawn, label_names)
+        answered, true, left_out = _answers(model.logits, embedded, drawn, label_names)
         likeness.append(_answers(model.likeness, embedded, drawn, label_names)[0].numpy())
-        logits.append(found)
-        labels.append(wanted)
+        logits.append(answered)
+        labels.append(true)
         shapes.append((n_way, float(k_shot)))
-    quantiles_SR = np.array([np.quantile(found, RATES) for found in likeness])
+        terms.append(_terms(n_way, float(k_shot), left_out, len(true)))
+    quantiles_SR = np.array([np.quantile(alike, RATES) for alike in likeness])
     terms_S4 = np.array([threshold_terms(n_way, shots) for n_way, shots in shapes])
     weights_4R = np.linalg.lstsq(terms_S4, quantiles_SR, rcond=None)[0]
     thresholds = tuple(tuple(weights.tolist()) for weights in weights_4R.T)
-    return Calibration(_fit_temperature(logits, labels, shapes), thresholds)
+    return Calibration(fit_temperature(logits, labels, terms), thresholds)
+
+
+def _terms(n_way: int, shots: float, left_out: Tensor | None, n_queries: int) -> Tensor:
+    """One row of temperature terms per query: 4, or 6 where its task says how hard it is."""
+    if left_out is None:
+        row = torch.tensor(temperature_terms(n_way, shots)[:4], dtype=torch.float64)
+        return row.expand(n_queries, -1)
+    rows = [temperature_terms(n_way, shots, row) for row in left_out.tolist()]
+    return torch.tensor(rows, dtype=torch.float64).repeat_interleave(n_queries // len(rows), dim=0)
 
 
 def calibrate_model(model: MetaModel, embedded: EmbeddedCorpus, class_names: Sequence[str]) -> Calibrations:
@@ -61,7 +71,7 @@ def _choose_name_weight(model: MetaModel, embedded: EmbeddedCorpus, class_names:
     for weight in NAME_WEIGHTS:
         model.learner.log_name_weight.fill_(math.log(weight))
         losses[weight] = sum(
-            F.cross_entropy(*_answers(model.logits, embedded, drawn, label_names=True), reduction="sum").item()
+            F.cross_entropy(*_answers(model.logits, embedded, drawn, label_names=True)[:2], reduction="sum").item()
             for _, _, drawn in grid
         )
     model.learner.log_name_weight.fill_(math.log(min(losses, key=lambda weight: losses[weight])))
@@ -69,13 +79,18 @@ def _choose_name_weight(model: MetaModel, embedded: EmbeddedCorpus, class_names:
 
 def _answers(
     ask: Callable[[EmbeddedEpisode], Tensor], embedded: EmbeddedCorpus, drawn: Sequence[Episode], label_names: bool
-) -> tuple[Tensor, Tensor]:
-    """The answers to all queries and their true classes. A batch holds about a hundred classes."""
-    found = [
-        ask(embedded.batch(batch, label_names=label_names)).flatten(0, 1).cpu()
-        for batch in batches(drawn, max(1, 100 // drawn[0].n_way))
-    ]
-    return torch.cat(found), torch.tensor([y for episode in drawn for y in episode.query_labels])
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """The answers to all queries, their true classes, and `left_out` of each episode where there are several encoders.
+
+    A batch holds about a hundred classes.
+    """
+    answered, left_out = [], []
+    for batch in batches(drawn, max(1, 100 // drawn[0].n_way)):
+        stacked = embedded.batch(batch, label_names=label_names)
+        answered.append(ask(stacked).flatten(0, 1).cpu())
+        left_out += [] if stacked.left_out is None else [stacked.left_out.cpu()]
+    true = torch.tensor([y for episode in drawn for y in episode.query_labels])
+    return torch.cat(answered), true, torch.cat(left_out) if left_out else None
 
 
 def _grid(corpus: Corpus, class_names: Sequence[str], episodes: int) -> list[tuple[int, int, list[Episode]]]:
@@ -95,25 +110,26 @@ def _grid(corpus: Corpus, class_names: Sequence[str], episodes: int) -> list[tup
     return grid
 
 
-def _fit_temperature(
-    logits: Sequence[Tensor], labels: Sequence[Tensor], shapes: Sequence[tuple[int, float]]
-) -> tuple[float, float, float, float]:
-    """The weights with the least negative log-likelihood; every shape counts the same."""
-    terms = [torch.tensor(shape_terms(n_way, shots), dtype=torch.float64) for n_way, shots in shapes]
-    weights = torch.zeros(4, dtype=torch.float64, requires_grad=True)
+def fit_temperature(
+    logits: Sequence[Tensor], labels: Sequence[Tensor], terms: Sequence[Tensor]
+) -> tuple[float, ...]:
+    """The weights of `temperature_terms` with the least negative log-likelihood; every shape counts the same.
+
+    terms: for each shape one row per query.
+    """
+    weights = torch.zeros(terms[0].shape[1], dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.LBFGS([weights], max_iter=200, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
         optimizer.zero_grad()
         losses = [
-            F.cross_entropy(found.double() / (weights @ term).exp(), wanted)
-            for found, wanted, term in zip(logits, labels, terms, strict=True)
+            F.cross_entropy(answered.double() / (rows @ weights).exp()[:, None], true)
+            for answered, true, rows in zip(logits, labels, terms, strict=True)
         ]
-        loss = torch.stack(losses).mean() + 1e-4 * weights.square().sum()  # few shapes do not pin all four
+        loss = torch.stack(losses).mean() + 1e-4 * weights.square().sum()  # few shapes do not pin them all
         loss.backward()
         return loss
 
     with torch.enable_grad():
         optimizer.step(closure)
-    a, b, c, d = weights.detach().tolist()
-    return a, b, c, d
+    return tuple(weights.detach().tolist())

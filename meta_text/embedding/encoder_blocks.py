@@ -1,0 +1,119 @@
+"""Several sentence encoders as one: their vectors stand one after another, a block for each."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from meta_text.embedding.reading import Progress, Represented
+from meta_text.embedding.sentence_encoder import SentenceEncoder
+from meta_text.embedding.token_cache import TokenCache
+
+
+class EncoderBlocks:
+    """Texts to the vectors of all encoders, joined; frozen, so it stands where a model could have an `Embedding`."""
+
+    kind, commit, folder, is_frozen = "encoders", None, None, True
+    trained_names: frozenset[str] = frozenset()
+
+    def __init__(self, encoders: Sequence[SentenceEncoder], device: torch.device | None = None) -> None:
+        self.encoders = tuple(encoders)
+        self.device = device or torch.device("cpu")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(encoder.name for encoder in self.encoders)
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        return tuple(encoder.width for encoder in self.encoders)
+
+    @property
+    def width(self) -> int:
+        return sum(self.widths)
+
+    @property
+    def model(self) -> str:
+        """The encoders' names, for messages."""
+        return " + ".join(self.names)
+
+    @property
+    def note(self) -> str:
+        """How the encoders compute on this machine, in one line."""
+        return "; ".join(encoder.note for encoder in self.encoders if encoder.note)
+
+    def to(self, device: torch.device) -> "EncoderBlocks":
+        """The same encoders on a device; those that other models share stay where they are."""
+        return EncoderBlocks([encoder.to(device) for encoder in self.encoders], device)
+
+    def settle(self) -> "EncoderBlocks":
+        """Nothing here is ever trained."""
+        return self
+
+    def weights_hash(self) -> str:
+        """SHA-256 over the encoders' digests."""
+        return hashlib.sha256("\n".join(encoder.digest() for encoder in self.encoders).encode()).hexdigest()
+
+    def encode(
+        self, texts: Sequence[str], progress: Progress | None = None, used: Sequence[bool] | None = None
+    ) -> Represented:
+        """One vector [width] per text; blocks that are not `used` hold zeros and cost nothing.
+
+        A text is cut where any encoder cuts it, and unread where none can read it.
+        """
+        runs = [True] * len(self.encoders) if used is None else list(used)
+        blocks: list[Tensor] = []
+        is_cut, is_unread, done = [False] * len(texts), [True] * len(texts), 0
+        for encoder, run in zip(self.encoders, runs, strict=True):
+            if not run:
+                blocks.append(torch.zeros(len(texts), encoder.width, dtype=torch.float32))
+                continue
+            read = encoder.encode(texts, _part(progress, done, sum(runs)))
+            blocks.append(torch.stack(read.parts) if texts else torch.zeros(0, encoder.width))
+            is_cut = [one or other for one, other in zip(is_cut, read.is_cut, strict=True)]
+            is_unread = [one and other for one, other in zip(is_unread, read.is_unread, strict=True)]
+            done += 1
+        return Represented(list(torch.cat(blocks, dim=1).unbind()), is_cut, is_unread)
+
+
+def _part(progress: Progress | None, done: int, runs: int) -> Progress | None:
+    """Progress over all encoders, seen from one of them."""
+    if progress is None:
+        return None
+    return lambda read, total: progress((done * total + read) // runs, total)
+
+
+class BoundVectors:
+    """Rows of a corpus as vectors; each text is encoded once and kept on disk, for each encoder by itself.
+
+    rows: those that will be asked for, if not all; the others are not encoded.
+    """
+
+    def __init__(
+        self,
+        blocks: EncoderBlocks,
+        texts: Sequence[str],
+        *,
+        rows: Iterable[int] | None = None,
+        cache: Path | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:
+        self.blocks, self.texts = blocks, texts
+        needed = [texts[row] for row in (range(len(texts)) if rows is None else rows)]
+        total, self.caches = len(set(needed)), []
+        for encoder in blocks.encoders:
+            stored = TokenCache({"sentence_vectors": encoder.digest(), "dtype": "float16", "note": encoder.note}, cache)
+            stored.fill(needed, _rows_of(encoder), lambda done: progress(done, total) if progress else None)
+            self.caches.append(stored)
+
+    def __call__(self, rows: Sequence[int]) -> Tensor:
+        """Vectors [B D] of these rows."""
+        parts = [torch.cat([stored.get(self.texts[row]) for row in rows]) for stored in self.caches]
+        return torch.cat(parts, dim=1).float().to(self.blocks.device)
+
+
+def _rows_of(encoder: SentenceEncoder) -> Callable[[Sequence[str]], list[Tensor]]:
+    return lambda texts: [vector[None] for vector in encoder.encode(texts).parts]
+

@@ -1,0 +1,170 @@
+"""Several encoders side by side, each weighted by what a task's own labelled texts say that it is worth.
+
+The vectors of B encoders are blocks of one vector. A task centres each block on its own texts, gives it length 1 and
+multiplies it by the root of its weight, so that a linear kernel over all is the weighted sum of the encoders' kernels.
+The weights are a Bayesian model average (Hoeting et al., Statistical Science 1999) over a grid, by the leave-one-out
+likelihood of kernel ridge regression, which has a closed form (Cawley & Talbot, Neural Networks 2004).
+"""
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+
+from meta_text.embedding.encoder_blocks import EncoderBlocks
+from meta_text.learners.learner import membership
+
+STEPS = 4  # the grid of weights: multiples of a quarter
+RIDGES = (0.1, 0.3, 1.0)
+SCALES = (4.0, 8.0, 16.0)  # of the ridge's answers, as logits
+PRIOR_TEXTS = 30  # texts that the prior counts for
+MOST_TEXTS = 1000  # that the choice looks at: beyond, it takes seconds and changes nothing
+LEAST_WEIGHT = 0.02  # below which an encoder is not run
+
+
+@dataclass(frozen=True)
+class Prior:
+    """Which weight an encoder has before a label is seen: softmax over encoders of w . [1, ln N, ln(1+K)].
+
+    logits: three numbers for each encoder, by its name; one that is not listed has zeros.
+    """
+
+    logits: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
+
+    def of(self, names: Sequence[str], n_way: int, shots: float) -> Float[Tensor, " B"]:
+        terms = torch.tensor([1.0, math.log(n_way), math.log1p(shots)], dtype=torch.float64)
+        rows = torch.tensor([self.logits.get(name, (0.0, 0.0, 0.0)) for name in names], dtype=torch.float64)
+        return (rows @ terms).softmax(0)
+
+
+@dataclass(frozen=True)
+class Space:
+    """The features of one task: blocks of `widths`, less `centre`, of length 1, times the roots of `weights`.
+
+    left_out: how hard the task is, by its own texts: the mean negative log-likelihood of a text that was left out, times
+    n / (n + PRIOR_TEXTS) for n such texts, and that share itself. Both are 0 where no text can be left out.
+    """
+
+    widths: tuple[int, ...]
+    weights: Float[Tensor, " B"]
+    centre: Float[Tensor, " D"]
+    left_out: Float[Tensor, " 2"]
+
+    def __call__(self, vectors: Float[Tensor, "*Q D"]) -> Float[Tensor, "*Q D"]:
+        blocks = centred_blocks(vectors, self.centre, self.widths)
+        return torch.cat([root * block for root, block in zip(self.weights.sqrt(), blocks, strict=True)], dim=-1)
+
+    @property
+    def state(self) -> dict[str, Tensor]:
+        """What a saved task holds of it."""
+        return {"weights": self.weights, "centre": self.centre, "left_out": self.left_out}
+
+    @classmethod
+    def of(cls, widths: Sequence[int], state: Mapping[str, Tensor]) -> "Space":
+        """The space that `state` came from."""
+        return cls(tuple(widths), state["weights"], state["centre"], state["left_out"])
+
+
+def centred_blocks(
+    vectors: Float[Tensor, "*Q D"], centre: Float[Tensor, " D"], widths: Sequence[int]
+) -> list[Float[Tensor, "*Q _"]]:
+    """Each encoder's vectors less the centre, at length 1."""
+    return [F.normalize(block, dim=-1) for block in (vectors - centre).split(list(widths), dim=-1)]
+
+
+@torch.no_grad()
+def fit_space(
+    vectors: Float[Tensor, "S D"],
+    labels: Int[Tensor, " S"],
+    n_way: int,
+    blocks: EncoderBlocks,
+    prior: Prior,
+    names: Float[Tensor, "_ D"],
+) -> Space:
+    """The space of a task: its centre is the mean of its class means, its weights and `left_out` come from `weigh`.
+
+    names: one text per class, or none. They count as texts where no class has two of its own, for nothing could be left
+    out there.
+    """
+    shots = max(1.0, len(labels) / n_way)
+    if len(names) and (len(labels) == 0 or int(membership(labels, n_way).sum(0).max()) < 2):
+        vectors, labels = torch.cat([vectors, names]), torch.cat([labels, torch.arange(n_way, device=labels.device)])
+    member_SN = membership(labels, n_way).to(vectors.dtype)
+    count_N = member_SN.sum(0)
+    centre_D = ((member_SN.T @ vectors)[count_N > 0] / count_N[count_N > 0, None]).mean(0)
+    before_B = prior.of(blocks.names, n_way, shots)
+    weights_B, left_out = weigh(centred_blocks(vectors, centre_D, blocks.widths), labels, n_way, before_B)
+    return Space(blocks.widths, weights_B.to(vectors), centre_D, left_out.to(vectors))
+
+
+def weigh(
+    blocks: Sequence[Float[Tensor, "S _"]], labels: Int[Tensor, " S"], n_way: int, prior: Float[Tensor, " B"]
+) -> tuple[Float[Tensor, " B"], Float[Tensor, " 2"]]:
+    """Weights that sum to 1, and `Space.left_out` at these weights.
+
+    The weights are the mean of the grid under the posterior, shrunk to the prior by n / (n + PRIOR_TEXTS).
+    """
+    blocks, labels = _at_most(blocks, labels, MOST_TEXTS)
+    counted_S = membership(labels, n_way).sum(0)[labels] > 1  # a text alone in its class says nothing when left out
+    n_texts = int(counted_S.sum())
+    if n_texts == 0:
+        return prior, torch.zeros(2, dtype=torch.float64)
+    kernels_BSS = torch.stack([block.double() @ block.double().T for block in blocks])
+    share = n_texts / (n_texts + PRIOR_TEXTS)
+
+    def likelihood(weights_B: Tensor) -> Tensor:
+        return left_out_likelihood((weights_B[:, None, None] * kernels_BSS).sum(0), labels, n_way, counted_S)
+
+    grid_GB = weight_grid(len(blocks)).to(kernels_BSS)
+    if len(grid_GB) == 1:
+        mixed_B = prior.to(kernels_BSS)
+    else:
+        mean_B = torch.stack([likelihood(weights_B) for weights_B in grid_GB]).softmax(0) @ grid_GB
+        mixed_B = share * mean_B + (1 - share) * prior.to(mean_B)
+        mixed_B = torch.where(mixed_B < LEAST_WEIGHT, 0.0, mixed_B)
+        mixed_B = mixed_B / mixed_B.sum()
+    hardness = -likelihood(mixed_B) / n_texts
+    return mixed_B, share * torch.stack([hardness, torch.ones_like(hardness)])
+
+
+def weight_grid(n_blocks: int) -> Float[Tensor, "G B"]:
+    """All weights in steps of 1 / STEPS that sum to 1."""
+    rows = [row for row in itertools.product(range(STEPS + 1), repeat=n_blocks) if sum(row) == STEPS]
+    return torch.tensor(rows, dtype=torch.float64) / STEPS
+
+
+def left_out_likelihood(
+    kernel: Float[Tensor, "S S"], labels: Int[Tensor, " S"], n_way: int, counted: Tensor
+) -> Float[Tensor, ""]:
+    """The best summed log-likelihood, over RIDGES and SCALES, of each counted text's label when the text is left out.
+
+    With H = K (K + r I)^-1 the answer without text i is (H Y - h_ii Y)_i / (1 - h_ii).
+    """
+    values_S, vectors_SS = torch.linalg.eigh(kernel + 1)  # + 1: a bias
+    target_SN = membership(labels, n_way).to(kernel)
+    rotated_SN = vectors_SS.T @ target_SN
+    ridges_R1 = torch.tensor(RIDGES, dtype=kernel.dtype, device=kernel.device)[:, None]
+    gains_RS = values_S / (values_S + ridges_R1)
+    own_RS1 = (gains_RS @ vectors_SS.square().T)[..., None]
+    fitted_RSN = vectors_SS @ (gains_RS[..., None] * rotated_SN)
+    left_out_RSN = (fitted_RSN - own_RS1 * target_SN) / (1 - own_RS1)
+    scales_C111 = torch.tensor(SCALES, dtype=kernel.dtype, device=kernel.device)[:, None, None, None]
+    log_p_CRSN = (scales_C111 * left_out_RSN).log_softmax(-1)
+    own_CRS = log_p_CRSN.gather(-1, labels.expand(*log_p_CRSN.shape[:2], -1)[..., None])[..., 0]
+    return own_CRS[..., counted].sum(-1).amax()
+
+
+def _at_most(
+    blocks: Sequence[Tensor], labels: Int[Tensor, " S"], most: int
+) -> tuple[list[Tensor], Int[Tensor, " S"]]:
+    """Evenly spaced texts of every class, `most` in all."""
+    if len(labels) <= most:
+        return list(blocks), labels
+    by_class = labels.argsort(stable=True)
+    kept = by_class[torch.linspace(0, len(labels) - 1, most, device=labels.device).long()]
+    return [block[kept] for block in blocks], labels[kept]
