@@ -63,7 +63,8 @@ class TransformerEncoder(SentenceEncoder):
     ) -> None:
         self.name, self.embedding = name, embedding
         self.pooling, self.head, self.normalize, self.keep, self.prompt = pooling, head, normalize, keep, prompt
-        self.skipped = 0 if pool_prompt else prompt_tokens(embedding, prompt)  # tokens that no vector is made of
+        # a text's first tokens that are not pooled; its last one is never the prompt's
+        self.skipped = 0 if pool_prompt or pooling == "last" else prompt_tokens(embedding, prompt)
         with torch.no_grad():
             self.width = len(self._finish(torch.zeros(1, embedding.width, dtype=torch.float32))[0])
 
@@ -99,7 +100,11 @@ class TransformerEncoder(SentenceEncoder):
             is_first = [i == 0 for windows in texts for i in range(len(windows))]
             mask[torch.tensor(is_first, device=mask.device), : self.skipped] = False
         pooled_WD = self._pool(states, mask)
-        weights_W = mask.sum(1).clamp(min=1).float() if self.pooling == "mean" else torch.ones_like(mask[:, 0], dtype=torch.float32)
+        weights_W = (
+            mask.sum(1).clamp(min=1).float()
+            if self.pooling == "mean"
+            else torch.ones_like(mask[:, 0], dtype=torch.float32)
+        )
         owner = torch.tensor([i for i, windows in enumerate(texts) for _ in windows], device=mask.device)
         share_TW = (owner == torch.arange(len(texts), device=mask.device)[:, None]).float() * weights_W
         mean_TD = (share_TW / share_TW.sum(1, keepdim=True)) @ pooled_WD if len(flat) > len(texts) else pooled_WD
