@@ -107,10 +107,8 @@ def _pretrained(
     if Path(spec).expanduser().is_file():
         raise InputError(f"embedding '{spec}' is a file; name the folder that it is in")
     for key, value in (("truncate_dim", truncate_dim), ("max_tokens", max_tokens)):
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-            raise InputError(f"{key}={value!r}; a whole number from 1 on is needed, or leave it out")
-    if prompt is not None and not isinstance(prompt, str):
-        raise InputError(f"prompt is a {type(prompt).__name__}; a text is needed, such as 'query: '")
+        if value is not None and value < 1:
+            raise InputError(f"{key}={value}; a whole number from 1 on is needed, or leave it out")
     try:
         with own_settings():
             folder = find_model(spec, revision, for_sentences=True)

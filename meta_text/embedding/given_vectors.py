@@ -67,7 +67,7 @@ class VectorEncoder(SentenceEncoder):
         self.width = 0  # not known before the first call
 
     @own_settings()
-    def encode(self, texts: Sequence[Any], progress: Progress | None = None) -> Represented:
+    def encode(self, texts: Any, progress: Progress | None = None) -> Represented:
         vectors = as_vectors(texts, "embedding='vectors' got") if len_of(texts) else torch.empty(0, 0)
         if len(vectors):
             self.width = _same_width(self.width, vectors, "embedding='vectors' got")
