@@ -1,7 +1,7 @@
 """Downloads from the Hugging Face Hub, and what it refuses in words: what was found, what is needed, the way out."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal, cast
 
@@ -57,6 +57,21 @@ def earlier_download(repo_id: str, revision: str | None, cache_dir: str | Path |
         return Path(snapshot_download(repo_id, revision=revision, cache_dir=cache_dir, local_files_only=True))
     except (HFValidationError, LocalEntryNotFoundError):
         return None
+
+
+def ask_for(repo_id: str, filename: str, snapshot: Path, token: str | bool | None = None) -> None:
+    """Ask the Hub once whether a snapshot's commit has a file; that it has none is noted beside the snapshots."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError
+
+    # the cache's folder is three above: models--user--name/snapshots/commit
+    with hub_errors(repo_id, "pull"), suppress(EntryNotFoundError):
+        hf_hub_download(repo_id, filename, revision=snapshot.name, cache_dir=snapshot.parents[2], token=token)
+
+
+def is_known_to_lack(snapshot: Path, filename: str) -> bool:
+    """Whether the Hub has said that a snapshot's commit has no such file."""
+    return (snapshot.parents[1] / ".no_exist" / snapshot.name / filename).exists()
 
 
 @contextmanager

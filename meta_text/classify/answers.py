@@ -117,4 +117,3 @@ def _nearest(adapted: Adaptation, parts: Vectors) -> list[dict[str, Any] | None]
         {"text": labelled[i][0], "label": labelled[i][1], "similarity": value}
         for i, value in zip(best.indices.tolist(), best.values.tolist(), strict=True)
     ]
-

@@ -116,4 +116,3 @@ class BoundVectors:
 
 def _rows_of(encoder: SentenceEncoder) -> Callable[[Sequence[str]], list[Tensor]]:
     return lambda texts: [vector[None] for vector in encoder.encode(texts).parts]
-

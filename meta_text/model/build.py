@@ -23,7 +23,9 @@ from meta_text.model.model import MetaModel
 INNER_OPTIONS = ("encoder", "n_classes", "checkpoint_steps")  # of learners, which no recipe sets under [learner]
 
 
-def build_embedding(recipe: Recipe, training_texts: Sequence[str], commit: str | None = None) -> Embedding | EncoderBlocks:
+def build_embedding(
+    recipe: Recipe, training_texts: Sequence[str], commit: str | None = None
+) -> Embedding | EncoderBlocks:
     """The embedding a recipe asks for; only a learned one reads the (training classes') texts.
 
     commit: of the Hub repository that the files came from, for files that no longer lie in a snapshot.

@@ -159,9 +159,7 @@ def left_out_likelihood(
     return own_CRS[..., counted].sum(-1).amax()
 
 
-def _at_most(
-    blocks: Sequence[Tensor], labels: Int[Tensor, " S"], most: int
-) -> tuple[list[Tensor], Int[Tensor, " S"]]:
+def _at_most(blocks: Sequence[Tensor], labels: Int[Tensor, " S"], most: int) -> tuple[list[Tensor], Int[Tensor, " S"]]:
     """Evenly spaced texts of every class, `most` in all."""
     if len(labels) <= most:
         return list(blocks), labels

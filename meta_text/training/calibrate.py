@@ -110,9 +110,7 @@ def _grid(corpus: Corpus, class_names: Sequence[str], episodes: int) -> list[tup
     return grid
 
 
-def fit_temperature(
-    logits: Sequence[Tensor], labels: Sequence[Tensor], terms: Sequence[Tensor]
-) -> tuple[float, ...]:
+def fit_temperature(logits: Sequence[Tensor], labels: Sequence[Tensor], terms: Sequence[Tensor]) -> tuple[float, ...]:
     """The weights of `temperature_terms` with the least negative log-likelihood; every shape counts the same.
 
     terms: for each shape one row per query.
