@@ -14,8 +14,10 @@ from meta_text.classify import audit as auditing
 from meta_text.classify.answers import answer, details, unread_warning
 from meta_text.classify.class_edits import ClassChange, Classes, report
 from meta_text.corpus.labels import label_array, object_array, texts_or_none, under_two_labels, words
+from meta_text.embedding.encoder_blocks import EncoderBlocks
+from meta_text.embedding.given_vectors import VectorEncoder, row_texts
 from meta_text.embedding.reading import Progress
-from meta_text.errors import InputError
+from meta_text.errors import ConfigError, InputError
 from meta_text.model.adaptation import Adaptation, Label
 from meta_text.model.model import MetaModel
 from meta_text.saving import loading, publish
@@ -28,6 +30,9 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Adapts a meta-trained model to any classes, from a few texts each or from their names alone.
 
     model: a folder, a Hub name, "default" (the model in this package), or a MetaModel.
+    embedding: the encoders that read the texts, if not those of the model: "auto" (MiniLM and E5, the default's own),
+        "fast" (MiniLM alone), "minilm", "e5", a Hub name, a folder, a function from a list of texts to vectors,
+        "vectors" (X is an array [n, width]), or a list of these, which every task weighs (see `open_encoders`).
     label_names: True to use labels as texts too; or {label: description}, also for classes without any
         text; or a `datasets.ClassLabel`. A name fades as labelled texts are added. False or None: names do not count.
     device: "cpu", "cuda", ...; None takes CUDA if there is one.
@@ -39,9 +44,15 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """
 
     def __init__(
-        self, model: str | Path | MetaModel = "default", *, label_names: Any = False, device: str | None = None
+        self,
+        model: str | Path | MetaModel = "default",
+        *,
+        embedding: Any = None,
+        label_names: Any = False,
+        device: str | None = None,
     ) -> None:
         self.model = model
+        self.embedding = embedding
         self.label_names = label_names
         self.device = device
 
@@ -58,7 +69,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         row; "skip" leaves such rows out and warns of their number. Raises InputError for texts that are not strings,
         for other or mixed labels, for several labels per text, and for lengths that differ.
         """
-        self._start(Classes.labelled(X, y, self.label_names, bad_rows), progress)
+        self._start(Classes.labelled(self._as_texts(X), y, self.label_names, bad_rows), progress)
         return self
 
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -66,7 +77,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         A text that is blank or missing gets the same probability for every class; one warning says how many are.
         """
-        return answer(self._adapted(), X, None).probabilities
+        return answer(self._adapted(), self._as_texts(X), None).probabilities
 
     def predict(self, X: Any, reject: float | None = None) -> np.ndarray:
         """The most probable label of each text; with reject=0.05, None where a text looks like no class.
@@ -75,7 +86,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         or missing is answered None with `reject`, and the first of classes_ without it.
         """
         adapted = self._adapted()
-        given = answer(adapted, X, reject)
+        given = answer(adapted, self._as_texts(X), reject)
         best = given.probabilities.argmax(1)
         if given.known is None:
             return np.asarray(self.classes_[best])
@@ -83,13 +94,13 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def answers(self, X: Any, reject: float | None = None) -> list[tuple[str | None, Label, float]]:
         """(text, label, probability) for each text; the label is None where `reject` refuses it."""
-        given = answer(self._adapted(), X, reject)
+        given = answer(self._adapted(), self._as_texts(X), reject)
         labels = self._labels(given.probabilities.argmax(1), given.known)
         return list(zip(given.texts, labels, given.probabilities.max(1).tolist(), strict=True))
 
     def predict_detail(self, X: Any, reject: float = 0.05) -> list[dict[str, Any]]:
         """For each text: label, probability, all probabilities, `known` at this rate, the nearest labelled text, and why."""
-        return details(self._adapted(), self.classes_.tolist(), X, reject)
+        return details(self._adapted(), self.classes_.tolist(), self._as_texts(X), reject)
 
     def audit(self) -> auditing.Audit:
         """Leave-one-out over the labelled texts: expected accuracy with no test set, and texts probably mislabelled."""
@@ -101,14 +112,14 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         Copies, of one another or of labelled texts, are left out, as are texts that are blank or missing.
         """
-        return auditing.suggest(self._adapted(), texts_or_none(X), n)
+        return auditing.suggest(self._adapted(), texts_or_none(self._as_texts(X)), n)
 
     def add_class(self, label: Label, texts: Sequence[str], description: str | None = None) -> list[ClassChange]:
         """Learn one more class; reports what that did to the others.
 
         description: the class as a text, where the others have one; `texts` may then be empty.
         """
-        return self._change(Classes.of(self._adapted()).added(label, texts, description))
+        return self._change(Classes.of(self._adapted()).added(label, self._as_texts(texts), description))
 
     def remove_class(self, label: Label) -> list[ClassChange]:
         """Forget a class and its texts."""
@@ -120,11 +131,11 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def add_examples(self, X: Any, y: Any) -> list[ClassChange]:
         """More labelled texts for classes that are there."""
-        return self._change(Classes.of(self._adapted()).with_examples(X, y))
+        return self._change(Classes.of(self._adapted()).with_examples(self._as_texts(X), y))
 
     def remove_examples(self, X: Any) -> list[ClassChange]:
         """Forget these labelled texts, wherever they stand."""
-        return self._change(Classes.of(self._adapted()).without_examples(X))
+        return self._change(Classes.of(self._adapted()).without_examples(self._as_texts(X)))
 
     def save_pretrained(
         self,
@@ -197,9 +208,12 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         token: str | bool | None = None,
         local_files_only: bool = False,
         device: str | None = None,
+        embedding: Any = None,
         **model_kwargs: Any,
     ) -> "FewShotClassifier":
         """A classifier from a folder, or from one snapshot of a Hub repository; fitted if it was saved fitted.
+
+        embedding: an encoder that only its owner can make, for a classifier that was saved with it.
 
         cache_dir, token and local_files_only also hold for the embedding that the model needs. model_kwargs:
         label_names, as for the constructor; without it a fitted classifier has those it was fitted with. Raises
@@ -213,7 +227,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         folder = loading.find_folder(name, revision, cache_dir, token, local_files_only, force_download)
         loading.fetch_embedding(folder, cache_dir, token, local_files_only)
         model = "default" if name == "default" else str(folder)
-        classifier = cls(model, label_names=label_names, device=device)
+        classifier = cls(model, embedding=embedding, label_names=label_names, device=device)
         adapted = load_adaptation(folder, classifier.meta_model)
         if adapted is not None:
             classifier._take(adapted)
@@ -227,8 +241,10 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def meta_model(self) -> MetaModel:
         """The meta-trained model, loaded at first use and shared between clones."""
         if isinstance(self.model, MetaModel):
+            if self.embedding is not None:
+                raise ConfigError("model is a MetaModel, which has its encoders; leave embedding out")
             return self.model
-        return loading.shared_model(str(self.model), self.device)
+        return loading.shared_model(str(self.model), self.device, self.embedding)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -270,6 +286,12 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         adapted: Adaptation = self.adaptation_
         return adapted
+
+    def _as_texts(self, X: Any) -> Any:
+        """X as it is; or, where it is an array of vectors, each row written as a text."""
+        embedding = self.meta_model.embedding
+        is_vectors = isinstance(embedding, EncoderBlocks) and isinstance(embedding.encoders[0], VectorEncoder)
+        return row_texts(X) if is_vectors else X
 
     def _labels(self, columns: np.ndarray, known: np.ndarray | None) -> list[Label]:
         """Labels as plain Python values, None where a text is not known."""

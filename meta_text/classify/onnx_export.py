@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from meta_text.embedding.embedding import Embedding
+from meta_text.embedding.encoder_blocks import EncoderBlocks
 from meta_text.embedding.onnx_graph import TokenStatesOnly, write_graph
 from meta_text.embedding.token_states import TokenStates
 from meta_text.errors import ExportError
@@ -21,10 +23,11 @@ class Probabilities(nn.Module):
 
     def __init__(self, adapted: Adaptation) -> None:
         super().__init__()
-        self.states = TokenStatesOnly(adapted.model.embedding)
-        model = adapted.model
+        model, embedding = adapted.model, adapted.model.embedding
+        assert isinstance(embedding, Embedding)
+        self.states = TokenStatesOnly(embedding)
         moved = {name.removeprefix("encoder."): w for name, w in adapted.task.items() if name.startswith("encoder.")}
-        encoder = build_encoder(model.recipe, model.embedding.width, run_lstm)
+        encoder = build_encoder(model.recipe, embedding.width, run_lstm)
         encoder.load_state_dict({**model.learner.encoder.state_dict(), **moved})
         self.learner = model.learner.over(encoder).requires_grad_(False)
         self.task = nn.ParameterDict(
@@ -73,12 +76,17 @@ def export_classifier(adapted: Adaptation, target: Path) -> None:
     hyper-LSTM encoder, ExtraError where the extra `[onnx]` is not installed, OutputError where no file can be written.
     """
     check_file(target)  # before the work, not after
+    embedding = adapted.model.embedding
+    if isinstance(embedding, EncoderBlocks):
+        raise ExportError(
+            f"this classifier reads its texts with {embedding.model}, which has no ONNX form yet; export a model that reads "
+            "token states, such as one that `meta-text train` made"
+        )
     encoder: TextEncoder = adapted.model.learner.encoder
     if isinstance(encoder.forward_cell, HyperLSTMCell):
         raise ExportError(
             "this model's encoder is a hyper-LSTM, which ONNX has no node for; train with encoder.cell = 'lstm' to export"
         )
-    embedding = adapted.model.embedding
     metadata = {
         "labels": json.dumps(list(adapted.support), ensure_ascii=False),
         "max_tokens": str(embedding.max_tokens),

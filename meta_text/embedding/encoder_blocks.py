@@ -27,6 +27,11 @@ class EncoderBlocks:
         return tuple(encoder.name for encoder in self.encoders)
 
     @property
+    def sources(self) -> tuple[str, ...]:
+        """What makes them again; "(name)" for one that only its owner can make."""
+        return tuple(encoder.source or f"({encoder.name})" for encoder in self.encoders)
+
+    @property
     def widths(self) -> tuple[int, ...]:
         return tuple(encoder.width for encoder in self.encoders)
 
@@ -71,7 +76,7 @@ class EncoderBlocks:
                 blocks.append(torch.zeros(len(texts), encoder.width, dtype=torch.float32))
                 continue
             read = encoder.encode(texts, _part(progress, done, sum(runs)))
-            blocks.append(torch.stack(read.parts) if texts else torch.zeros(0, encoder.width))
+            blocks.append(torch.stack(read.parts) if texts else torch.zeros(0, encoder.width, dtype=torch.float32))
             is_cut = [one or other for one, other in zip(is_cut, read.is_cut, strict=True)]
             is_unread = [one and other for one, other in zip(is_unread, read.is_unread, strict=True)]
             done += 1

@@ -71,7 +71,8 @@ def open_encoder(
     given = [key for key, value in options.items() if value is not None]
     if isinstance(spec, str | PathLike) and spec not in (*SHIPPED, *MIXTURES, "vectors"):
         encoder = _pretrained(str(spec), prompt, truncate_dim, max_tokens, revision)
-        encoder.name = name or encoder.name
+        folder = local_folder(str(spec))
+        encoder.name, encoder.source = name or encoder.name, str(folder or spec)
         return encoder
     if name is not None and isinstance(spec, str | SentenceEncoder):
         given.append("name")

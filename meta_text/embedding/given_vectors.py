@@ -59,16 +59,21 @@ class CallableEncoder(SentenceEncoder):
 
 
 class VectorEncoder(SentenceEncoder):
-    """Vectors in place of texts: rows of an array of numbers [n, width]; the width is fixed by the first call."""
+    """Vectors in place of texts: rows of an array of numbers [n, width]; the width is fixed by the first call.
 
-    name = "vectors"
+    Where rows have to go through code that holds texts, `row_texts` writes them as text, and `encode` reads that too.
+    """
+
+    name = source = "vectors"
 
     def __init__(self) -> None:
         self.width = 0  # not known before the first call
 
     @own_settings()
     def encode(self, texts: Any, progress: Progress | None = None) -> Represented:
-        vectors = as_vectors(texts, "embedding='vectors' got") if len_of(texts) else torch.empty(0, 0)
+        if isinstance(texts, list) and texts and all(isinstance(text, str) for text in texts):
+            texts = [[float(number) for number in text.split()] for text in texts]
+        vectors = as_vectors(texts, "embedding='vectors' got") if len_of(texts) else torch.empty(0, self.width)
         if len(vectors):
             self.width = _same_width(self.width, vectors, "embedding='vectors' got")
         if progress is not None:
@@ -77,6 +82,13 @@ class VectorEncoder(SentenceEncoder):
 
     def digest(self) -> str:
         return hashlib.sha256(b"vectors").hexdigest()
+
+
+def row_texts(vectors: Any) -> list[str]:
+    """Each row of an array as a text of its numbers, from which the same float32 numbers are read again."""
+    if len_of(vectors) == 0:
+        return []
+    return [" ".join(map(repr, row)) for row in as_vectors(vectors, "embedding='vectors' got").tolist()]
 
 
 @own_settings()

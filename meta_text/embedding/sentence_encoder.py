@@ -23,7 +23,8 @@ Pooling = Literal["mean", "cls", "last"]
 class SentenceEncoder(ABC):
     """Texts to one vector [width] each. A text's vector depends on that text alone."""
 
-    name: str  # what messages, cards and saved folders call it
+    name: str  # what messages and cards call it
+    source: str = ""  # what `open_encoder` makes it from again; empty where only its owner can
     width: int
 
     @abstractmethod
@@ -38,6 +39,10 @@ class SentenceEncoder(ABC):
     def note(self) -> str:
         """How it computes on this machine, in one line for people; empty where there was nothing to choose."""
         return ""
+
+    def __sklearn_clone__(self) -> "SentenceEncoder":
+        """Clones of a classifier share it, for it stands still."""
+        return self
 
     def to(self, device: torch.device) -> "SentenceEncoder":
         """The same encoder computing on a device, if it can; `self` is left as it is."""

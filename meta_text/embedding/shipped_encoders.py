@@ -24,10 +24,14 @@ def e5(folder: str | None = None) -> TransformerEncoder:
 @lru_cache(maxsize=1)
 def _minilm() -> TransformerEncoder:
     embedding = Embedding.transformer(MINILM, max_tokens=256).settle()
-    return TransformerEncoder("minilm", embedding, pooling="mean", normalize=True)
+    encoder = TransformerEncoder("minilm", embedding, pooling="mean", normalize=True)
+    encoder.source = encoder.name
+    return encoder
 
 
 @lru_cache(maxsize=2)
 def _e5(folder: str | None) -> TransformerEncoder:
     # "query: " is part of the tokenizer's template, so that every window of a long text begins with it
-    return TransformerEncoder("e5", load_e5(folder), pooling="mean", normalize=True)
+    encoder = TransformerEncoder("e5", load_e5(folder), pooling="mean", normalize=True)
+    encoder.source = encoder.name
+    return encoder

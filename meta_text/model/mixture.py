@@ -156,7 +156,8 @@ def left_out_likelihood(
     scales_C111 = torch.tensor(SCALES, dtype=kernel.dtype, device=kernel.device)[:, None, None, None]
     log_p_CRSN = (scales_C111 * left_out_RSN).log_softmax(-1)
     own_CRS = log_p_CRSN.gather(-1, labels.expand(*log_p_CRSN.shape[:2], -1)[..., None])[..., 0]
-    return own_CRS[..., counted].sum(-1).amax()
+    best: Tensor = own_CRS[..., counted].sum(-1).amax()
+    return best
 
 
 def _at_most(blocks: Sequence[Tensor], labels: Int[Tensor, " S"], most: int) -> tuple[list[Tensor], Int[Tensor, " S"]]:

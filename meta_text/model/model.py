@@ -45,7 +45,11 @@ class MetaModel(nn.Module):
         self.calibration, self.results = calibration or Calibrations(), tuple(results)
 
     def with_findings(
-        self, *, calibration: Calibrations | None = None, results: Sequence[Result] | None = None
+        self,
+        *,
+        calibration: Calibrations | None = None,
+        results: Sequence[Result] | None = None,
+        prior: Prior | None = None,
     ) -> "MetaModel":
         """The same weights with what was found out about them; None keeps what is known already."""
         model = MetaModel(
@@ -54,9 +58,15 @@ class MetaModel(nn.Module):
             self.recipe,
             calibration=self.calibration if calibration is None else calibration,
             results=self.results if results is None else results,
-            prior=self.prior,
+            prior=self.prior if prior is None else prior,
         )
         return model.train(self.training)
+
+    def on(self, device: torch.device) -> "MetaModel":
+        """This model moved to a device, its encoders too; encoders that other models share stay where they are."""
+        if isinstance(self.embedding, EncoderBlocks):
+            self.embedding = self.embedding.to(device)
+        return self.to(device)
 
     def __sklearn_clone__(self) -> "MetaModel":
         """Clones of a classifier share the weights, which stand still."""
@@ -82,8 +92,8 @@ class MetaModel(nn.Module):
         """
         if isinstance(self.embedding, EncoderBlocks):
             return self.embedding.encode(texts, progress, used)
-        read = choose(self.embedding).read
-        return read_texts(self.embedding, texts, lambda batch: self._parts(batch, read), progress)
+        embedding, read = self.embedding, choose(self.embedding).read
+        return read_texts(embedding, texts, lambda batch: self._parts(embedding, batch, read), progress)
 
     def fit_space(self, texts: Packed, labels: Int[Tensor, " S"], n_way: int, names: Packed | None) -> TaskState:
         """What of a task comes before learning: with several encoders its space, else nothing."""
@@ -99,9 +109,11 @@ class MetaModel(nn.Module):
             return Space.of(self.embedding.widths, task)(texts)
         return texts
 
-    def _parts(self, texts: Sequence[Windows], read: Callable[[TokenIds], TokenStates]) -> Sequence[Tensor]:
+    def _parts(
+        self, embedding: Embedding, texts: Sequence[Windows], read: Callable[[TokenIds], TokenStates]
+    ) -> Sequence[Tensor]:
         with torch.inference_mode():
-            tokens = self.embedding.join(texts, read)
+            tokens = embedding.join(texts, read)
             features = None if self.learner.needs_tokens else self.learner.features(tokens)
         # cloned outside: what inference mode makes can take no part in a gradient step
         if features is not None:

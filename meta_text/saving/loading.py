@@ -1,10 +1,15 @@
 """Finding models (package, folder, Hugging Face Hub), saving classifiers whole, publishing them in one commit."""
 
 import re
+from collections.abc import Hashable
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
+
+import torch
 
 from meta_text.embedding.device import chosen_device
+from meta_text.embedding.encoders import open_encoders
 from meta_text.embedding.pretrained import find_model
 from meta_text.embedding.process import one_thread_at_a_time, own_settings
 from meta_text.errors import ModelFileError
@@ -71,17 +76,21 @@ def fetch_embedding(
 _pulled = lru_cache(maxsize=16)(find_folder)  # a name means one snapshot as long as the process runs
 
 
-def shared_model(name_or_path: str, device: str | None) -> MetaModel:
-    """The model of a folder on a device (None: CUDA if there is one), loaded once as long as its files stay the same."""
+def shared_model(name_or_path: str, device: str | None, embedding: Any = None) -> MetaModel:
+    """The model of a folder on a device (None: CUDA if there is one), loaded once as long as its files stay the same.
+
+    embedding: the encoders that it works on, if not those that it was saved with (see `open_encoders`).
+    """
+    spec = tuple(embedding) if isinstance(embedding, list) else embedding
     is_here = name_or_path == "default" or Path(name_or_path).expanduser().exists()
     with one_thread_at_a_time(), own_settings():
         folder = (find_folder if is_here else _pulled)(name_or_path).resolve()
         files = [(folder / name).stat() for name in ("config.json", "model.safetensors") if (folder / name).exists()]
         stamp = tuple((at.st_mtime_ns, at.st_size, at.st_ino) for at in files)
-        return _loaded(folder, str(chosen_device(device)), stamp)
+        return _loaded(folder, str(chosen_device(device)), stamp, spec)
 
 
 @lru_cache(maxsize=4)
-def _loaded(folder: Path, device: str, stamp: tuple[tuple[int, int, int], ...]) -> MetaModel:
+def _loaded(folder: Path, device: str, stamp: tuple[tuple[int, int, int], ...], spec: Hashable) -> MetaModel:
     """A model on a device, loaded once per process."""
-    return load_model(folder).to(device)
+    return load_model(folder, () if spec is None else open_encoders(spec)).on(torch.device(device))

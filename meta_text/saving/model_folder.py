@@ -2,7 +2,8 @@
 
 import json
 import shutil
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,10 +16,13 @@ from torch import Tensor, nn
 
 from meta_text.config import Recipe, saved_recipe
 from meta_text.embedding.embedding import Embedding
+from meta_text.embedding.encoder_blocks import EncoderBlocks
+from meta_text.embedding.sentence_encoder import SentenceEncoder
 from meta_text.errors import ConfigError, ModelFileError
 from meta_text.files import file_sha256, save_tensors
 from meta_text.model.build import build_embedding, build_model
 from meta_text.model.calibration import Calibrations
+from meta_text.model.mixture import Prior
 from meta_text.model.model import MetaModel
 from meta_text.model.results import Result
 
@@ -39,12 +43,13 @@ class StoredModel:
     embedding_weights_sha256: str | None = None
     embedding_commit: str | None = None
     tokenizer_sha256: str | None = None
+    prior: Prior = field(default_factory=Prior)  # of the weights of several encoders
 
 
 def model_tensors(model: MetaModel) -> dict[str, Tensor]:
     """The learner's tensors, and the embedding's where training changed them."""
     tensors = {f"learner.{name}": tensor for name, tensor in model.learner.state_dict().items()}
-    body = model.embedding.body.state_dict() if model.embedding.trained_names else {}
+    body = {} if isinstance(model.embedding, EncoderBlocks) else model.embedding.body.state_dict()
     tensors |= {f"embedding.{name}": tensor for name, tensor in body.items() if name in model.embedding.trained_names}
     return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
 
@@ -58,7 +63,10 @@ def load_tensors(model: MetaModel, tensors: dict[str, Tensor], source: Path) -> 
             f"{source} does not fit its config.json: missing {missing[:3] or 'none'}, unknown {unknown[:3] or 'none'}; "
             f"save the model again with this version"
         )
-    for part, module in (("learner", model.learner), ("embedding", model.embedding.body)):
+    parts: dict[str, nn.Module] = {"learner": model.learner}
+    if isinstance(model.embedding, Embedding):
+        parts["embedding"] = model.embedding.body
+    for part, module in parts.items():
         state = {name.removeprefix(f"{part}."): t for name, t in tensors.items() if name.startswith(f"{part}.")}
         try:
             module.load_state_dict(state, strict=False)  # names were compared above; frozen weights are not in the file
@@ -67,9 +75,10 @@ def load_tensors(model: MetaModel, tensors: dict[str, Tensor], source: Path) -> 
 
 
 def write_model(model: MetaModel, folder: Path, extra: dict[str, Any] | None = None) -> None:
-    """The three files of a model, into an existing folder."""
+    """The files of a model, into an existing folder; tokenizer.json is not there where encoders bring their own."""
     save_tensors(model_tensors(model), folder / "model.safetensors")
-    (folder / "tokenizer.json").write_text(model.embedding.tokenizer.to_str(), encoding="utf-8")
+    if isinstance(model.embedding, Embedding):
+        (folder / "tokenizer.json").write_text(model.embedding.tokenizer.to_str(), encoding="utf-8")
     config = {
         "format_version": FORMAT_VERSION,
         "library": "meta_text",
@@ -78,24 +87,33 @@ def write_model(model: MetaModel, folder: Path, extra: dict[str, Any] | None = N
         "results": [result.as_dict() for result in model.results],
         "embedding_weights_sha256": None if model.embedding.trained_names else model.embedding.weights_hash(),
         "embedding_commit": model.embedding.commit,
-        "tokenizer_sha256": file_sha256(folder / "tokenizer.json"),
+        "tokenizer_sha256": file_sha256(folder / "tokenizer.json") if model.embedding.kind != "encoders" else None,
+        "prior": asdict(model.prior),
         **(extra or {}),
     }
     (folder / "config.json").write_text(json.dumps(config, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def load_model(folder: str | Path) -> MetaModel:
-    """Read a model folder, strictly. Raises ModelFileError with the file at fault; no network for a local embedding."""
+def load_model(folder: str | Path, encoders: Sequence[SentenceEncoder] = ()) -> MetaModel:
+    """Read a model folder, strictly. Raises ModelFileError with the file at fault; no network for a local embedding.
+
+    encoders: those of the user's own that the folder cannot name, or others than it was saved with.
+    """
     folder = Path(folder)
     stored = checked(StoredModel, read_config(folder), f"{folder}/config.json")
     refuse_pickles(folder)
     wanted, path = stored.embedding_weights_sha256, folder / "model.safetensors"
     tensors = read_tensors(path)
     recipe = _recipe_of(folder, stored)
-    embedding = _embedding_of(folder, recipe, stored)
-    if wanted is not None and embedding.weights_hash() != wanted:
+    embedding: Embedding | EncoderBlocks
+    if encoders:
+        embedding = _own_encoders(folder, recipe, encoders)
+        recipe = replace(recipe, embedding=replace(recipe.embedding, encoders=embedding.sources))
+    else:
+        embedding = _embedding_of(folder, recipe, stored)
+    if wanted is not None and not encoders and embedding.weights_hash() != wanted:
         raise ModelFileError(
-            f"{folder} was trained on other weights of '{recipe.embedding.model}' (SHA-256 {wanted[:12]}...) than "
+            f"{folder} was trained on other weights of '{embedding.model}' (SHA-256 {wanted[:12]}...) than "
             f"those found here ({embedding.weights_hash()[:12]}...); install the same embedding"
         )
     try:
@@ -103,7 +121,7 @@ def load_model(folder: str | Path) -> MetaModel:
     except ConfigError as error:
         raise ModelFileError(f"{folder}/config.json: {error}; upgrade meta_text, or {AGAIN}") from None
     load_tensors(model, tensors, path)
-    model = model.with_findings(calibration=stored.calibration, results=stored.results)
+    model = model.with_findings(calibration=stored.calibration, results=stored.results, prior=stored.prior)
     model.embedding.settle()
     return model.eval()
 
@@ -112,7 +130,7 @@ def embedding_source(folder: Path) -> tuple[str, str | None] | None:
     """Name and revision of the pretrained embedding that a model folder needs; None where it brings its own."""
     stored = checked(StoredModel, read_config(folder), f"{folder}/config.json")
     wanted = _recipe_of(folder, stored).embedding
-    if wanted.kind == "learned" or (folder / EMBEDDING).is_dir():
+    if wanted.kind in ("learned", "encoders") or (folder / EMBEDDING).is_dir():
         return None
     return wanted.model, wanted.revision or stored.embedding_commit
 
@@ -146,6 +164,10 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 def write_embedding(model: MetaModel, folder: Path) -> None:
     """The pretrained embedding's own files, so that the model needs nothing else."""
+    if isinstance(model.embedding, EncoderBlocks):
+        raise ModelFileError(
+            f"the encoders {model.embedding.model} cannot be saved with a classifier; leave embed out: the folder names them"
+        )
     if model.embedding.kind == "learned":
         return  # its vectors and tokenizer are in the model's own files
     assert model.embedding.folder is not None
@@ -195,9 +217,23 @@ def _read_json(path: Path) -> Any:
         raise ModelFileError(f"{path} is not UTF-8 (byte {error.start}); {AGAIN}") from None
 
 
-def _embedding_of(folder: Path, recipe: Recipe, stored: StoredModel) -> Embedding:
+def _own_encoders(folder: Path, recipe: Recipe, encoders: Sequence[SentenceEncoder]) -> EncoderBlocks:
+    if recipe.embedding.kind != "encoders":
+        raise ModelFileError(
+            f"the model in {folder} reads token states of its own embedding '{recipe.embedding.model}', so it cannot work "
+            "on another one; leave embedding out, or leave model out"
+        )
+    return EncoderBlocks(encoders)
+
+
+def _embedding_of(folder: Path, recipe: Recipe, stored: StoredModel) -> Embedding | EncoderBlocks:
     """The embedding from the folder's own files where they are, else by its name in the recipe, at the commit it had."""
     wanted = recipe.embedding
+    unknown = [name for name in wanted.encoders if name.startswith("(")] if wanted.kind == "encoders" else []
+    if unknown:
+        raise ModelFileError(
+            f"{folder} was saved with the encoder {unknown[0]}, which only its owner can make; pass it as embedding="
+        )
     if wanted.kind == "learned":
         tokenizer = _read_tokenizer(folder / "tokenizer.json", stored.tokenizer_sha256)
         empty = torch.empty(tokenizer.get_vocab_size(), wanted.width, dtype=torch.float32)

@@ -11,6 +11,7 @@ from meta_text.corpus.episode import Episode, EpisodeSampler, given_episodes
 from meta_text.corpus.mixture import with_others
 from meta_text.embedding.device import chosen_device
 from meta_text.embedding.embedding import Embedding
+from meta_text.embedding.encoder_blocks import EncoderBlocks
 from meta_text.errors import ConfigError, CorpusError
 from meta_text.model.build import build_embedding, open_split
 from meta_text.model.embedded_corpus import EmbeddedCorpus
@@ -24,7 +25,7 @@ class Bench:
     recipe: Recipe
     corpus: Corpus
     split: ClassSplit
-    embedding: Embedding
+    embedding: Embedding | EncoderBlocks
     embedded: EmbeddedCorpus
     progress: Progress
     unseen: tuple[Corpus, ...] = ()
@@ -131,7 +132,7 @@ def _problems(
 
 def embed(
     recipe: Recipe, corpus: Corpus, train_classes: Sequence[str], progress: Progress, device: str | None
-) -> tuple[Embedding, EmbeddedCorpus]:
+) -> tuple[Embedding | EncoderBlocks, EmbeddedCorpus]:
     """The recipe's embedding on `device` (by default CUDA if there is one), and the corpus bound to it."""
     texts = [corpus.texts[row] for name in train_classes for row in corpus.rows_of(name)]
     embedding = build_embedding(recipe, texts).to(chosen_device(device))
