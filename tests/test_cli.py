@@ -81,7 +81,7 @@ MISTAKES = {
     ),
     "output nowhere": (
         ["predict", "MODEL", "--input", "CSV", "--output", "nowhere/o.csv"],
-        "nowhere/o.csv: there is no folder nowhere; make it first",
+        "nowhere/o.csv: the folder nowhere does not exist; create it first",
     ),
     "out of the user's files": (["fit", "MODEL", "CSV", "--out", "HOME"], "which this package did not write"),
     "train over the user's files": (["train", INTENT, "--out", "HOME"], "model is a file; name a folder that is new"),

@@ -158,11 +158,13 @@ def test_a_copy_takes_a_name_a_folder_or_none_and_replaces_nothing(
     monkeypatch.chdir(tmp_path)
     assert copy_recipe("intent") == [Path("intent.toml")]
     assert copy_recipe("intent", tmp_path / "mine.toml") == [tmp_path / "mine.toml"]
-    with pytest.raises(OutputError, match=r"intent\.toml exists and is not replaced; name another file or folder"):
+    with pytest.raises(
+        OutputError, match=r"intent\.toml already exists and is not overwritten; name another file or folder"
+    ):
         copy_recipe("intent")
     (tmp_path / "other").mkdir()
     shutil.copyfile(ROOT / "recipes" / "default_split.json", tmp_path / "other" / "default_split.json")
-    with pytest.raises(OutputError, match=r"default_split\.json exists"):
+    with pytest.raises(OutputError, match=r"default_split\.json already exists"):
         copy_recipe("default", tmp_path / "other")
     assert not (tmp_path / "other" / "default.toml").exists()
     with pytest.raises(ConfigError, match=r"no shipped recipe 'intents'; choose from arsc, banking77, "):

@@ -95,7 +95,7 @@ SPOILED: dict[str, tuple[Spoil, str]] = {
     "recipe of another version": (config(lambda c: c["recipe"]["train"].update(zz=1)), "has no key 'zz'.*upgrade"),
     "a retired key that asked for more": (
         config(lambda c: c["recipe"]["encoder"].update(pooling="max")),
-        r"config.json: \[encoder\] pooling = 'max', which this version no longer does: .* train the model again",
+        r"config.json: \[encoder\] pooling = 'max', which this version no longer supports: .* train the model again",
     ),
     "unknown learner": (config(lambda c: c["recipe"]["learner"].update(name="new")), "no learner 'new'.*upgrade"),
     "class added": (
