@@ -36,7 +36,7 @@ wheel: $(VENV)/installed
 	$(FRESH)/bin/pip install -q "$$(echo dist/*.whl)[minilm]" -c constraints.txt
 	$(FRESH)/bin/python tests/wheel_smoke.py --minilm
 
-# Breaks each line of mathematics once and asks the tests; docs/reliability.md has the figures. Continues where it stopped.
+# Breaks each line of mathematics once and runs the tests; docs/reliability.md has the figures. Resumes an interrupted run.
 mutation: $(VENV)/installed
 	$(BIN)/pip install -q -e ".[mutation]" -c constraints.txt
 	$(BIN)/python benchmarks/mutation/run.py

@@ -263,12 +263,12 @@ def parse_recipe(tables: Mapping[str, Any]) -> Recipe:
 
 
 def _parse(table: str, kind: Any, values: Mapping[str, Any]) -> Any:
-    names = [f.name for f in fields(kind)] if is_dataclass(kind) else []
+    known_keys = [f.name for f in fields(kind)] if is_dataclass(kind) else []
     for key in values:
         if (retired := RETIRED.get((table, key))) is not None:
             raise ConfigError(f"[{table}] {key} is no longer a setting: {retired.instead}; leave it out")
-        if key not in names:
-            raise ConfigError(f"[{table}] has no key '{key}'{_hint(key, names)}")
+        if key not in known_keys:
+            raise ConfigError(f"[{table}] has no key '{key}'{_hint(key, known_keys)}")
     try:
         return TypeAdapter(kind).validate_python(dict(values))
     except ValidationError as error:

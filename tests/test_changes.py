@@ -44,7 +44,7 @@ def test_property_add_a_then_b_equals_b_then_a(labels: list, first: list[str], s
     [
         (lambda c: c.add_class("boat", []), "class 'boat' has no text and no name; give it texts, or use label_names"),
         (lambda c: c.add_class("boat", "one string"), "a list of texts is needed"),
-        (lambda c: c.add_class(3, ["x"]), "label 3 is int, the other classes are str; use str"),
+        (lambda c: c.add_class(3, ["x"]), "label 3 is int but the other classes are str; use str"),
         (lambda c: c.add_class(None, ["x"]), "label None is NoneType"),
         (lambda c: c.add_class(["a", "b"], ["x"]), "is several labels"),
         (lambda c: c.add_class("boat", ["x"], description="y"), "a description has no effect without label names"),
@@ -184,7 +184,7 @@ def test_reprs_are_short() -> None:
 @pytest.mark.parametrize(
     ("device", "message"),
     [
-        ("cuda:0", "device 'cuda:0' is not here .*; use cpu, or leave device out"),
+        ("cuda:0", "device 'cuda:0' is not available .*; use cpu, or leave device out"),
         ("gpu", "'gpu' is not a device torch knows; use cpu, cuda or cuda:0"),
     ],
 )

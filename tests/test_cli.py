@@ -70,9 +70,9 @@ MISTAKES = {
         "[evaluate] episodes = 0: input should",
     ),
     "resume nothing": (["train", INTENT, "--resume"], "--resume without --out; name the folder of the run"),
-    "unknown learner": (["compare", INTENT, "--learners", "protonet, mamel"], "no learner 'mamel'; there are"),
-    "no learner": (["compare", INTENT, "--learners", "protonet,"], "no learner ''; there are"),
-    "device": (["predict", "MODEL", "x", "--device", "cuda:99"], "device 'cuda:99' is not here"),
+    "unknown learner": (["compare", INTENT, "--learners", "protonet, mamel"], "unknown learner 'mamel'; use one of"),
+    "no learner": (["compare", INTENT, "--learners", "protonet,"], "unknown learner ''; use one of"),
+    "device": (["predict", "MODEL", "x", "--device", "cuda:99"], "device 'cuda:99' is not available"),
     "split file": (["evaluate", "MODEL", "--corpus", INTENTS, "--split", "BAD"], "bad.json is not JSON"),
     "no split file": (["evaluate", "MODEL", "--corpus", INTENTS, "--split", "no.json"], "no class split at no.json"),
     "split file left behind": (

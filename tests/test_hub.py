@@ -219,7 +219,7 @@ def test_the_embedding_is_fetched_with_the_same_options_once_and_by_commit(
     wanted = EmbeddingConfig(kind="transformer", model=name, max_tokens=8)
     cache = tmp_path / "cache"
     with pytest.raises(
-        ValueError, match="embedding 'tester/tiny-bert' is not a folder and the Hub did not give it: the Hub has"
+        ValueError, match="embedding 'tester/tiny-bert' is not a folder and could not be downloaded: the Hub has"
     ):
         find_model(name, cache_dir=cache, token=False)
     with pytest.raises(ValueError, match="has no local copy, and the Hub was not contacted"):

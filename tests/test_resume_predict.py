@@ -83,7 +83,7 @@ def test_parts_of_another_run_are_refused(saved: Path, tmp_path: Path) -> None:
         predict_file(classifier, str(source), str(target), "text", 0.05, None, resume=True)
     source.write_text(source.read_text() + '{"text": "one more"}\n')
     other = FewShotClassifier(MODEL, device="cpu").fit(TEXTS[:5], LABELS[:5])
-    with pytest.raises(OutputError, match="made with another input and classifier"):
+    with pytest.raises(OutputError, match="made with a different input and classifier"):
         predict_file(other, str(source), str(target), "text", None, None, resume=True)
     assert predict_file(other, str(source), str(target), "text", None, None) == 4  # starts over
     assert len(list(read_rows(target))) == 21

@@ -1,4 +1,4 @@
-"""What lower precision costs: the default model's accuracy with every engine of this machine, on identical draws.
+"""What lower precision costs: the default model's accuracy in every precision of this machine, on identical draws.
 
 META_TEXT_DATA=DIR python benchmarks/accuracy/precision.py [--draws 10]
 """

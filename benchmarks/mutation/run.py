@@ -1,12 +1,12 @@
-"""Break each line of mathematics on purpose, one at a time, and see whether a test notices.
+"""Break each line of mathematics on purpose, one at a time, and check that a test fails.
 
     python benchmarks/mutation/run.py [--only PATTERN] [--jobs 2] [--results runs/mutation.jsonl]
 
 cosmic-ray makes the mutants. Heavy packages are imported once; each mutant is then a fork in which the mutated source
-stands for the file, so nothing on disk changes. A mutant is killed when a test of its module fails, or when it takes
+replaces the file's, so nothing on disk changes. A mutant is killed when a test of its module fails, or when it takes
 more than `CPU_SECONDS`. Results are kept line by line, and a second run continues where the first one stopped.
 
-Exit code 1 where fewer than 85 % are killed, or where a survivor has no reason in survivors.toml.
+Exit code 1 if fewer than 85 % are killed, or if a survivor has no reason in survivors.toml.
 """
 
 import argparse

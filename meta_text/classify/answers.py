@@ -79,13 +79,13 @@ def details(adapted: Adaptation, labels: Sequence[Label], X: Any, rate: float) -
     """
     check_rate(rate)
     has_thresholds = bool(adapted.calibration.thresholds)
-    given = answer(adapted, X, rate if has_thresholds else None)
-    nearest = iter(_nearest(adapted, given.parts))
+    answers = answer(adapted, X, rate if has_thresholds else None)
+    nearest = iter(_nearest(adapted, answers.parts))
     rows = []
-    for i, text in enumerate(given.texts):
-        row = given.probabilities[i]
+    for i, text in enumerate(answers.texts):
+        row = answers.probabilities[i]
         ranked = np.argsort(-row, kind="stable")
-        known = None if given.known is None else bool(given.known[i])
+        known = None if answers.known is None else bool(answers.known[i])
         near = None if text is None else next(nearest)
         why = ", then ".join(f"{100 * row[i]:.0f} % {labels[i]}" for i in ranked[:2])
         if text is None:

@@ -74,17 +74,17 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         missing text is answered None with `reject`, and the first of classes_ without it.
         """
         adapted = self._adapted()
-        given = answer(adapted, X, reject)
-        best = given.probabilities.argmax(1)
-        if given.known is None:
+        answers = answer(adapted, X, reject)
+        best = answers.probabilities.argmax(1)
+        if answers.known is None:
             return np.asarray(self.classes_[best])
-        return object_array(self._labels(best, given.known))
+        return object_array(self._labels(best, answers.known))
 
     def answers(self, X: Any, reject: float | None = None) -> list[tuple[str | None, Label, float]]:
         """(text, label, probability) for each text; the label is None if `reject` rejects the text."""
-        given = answer(self._adapted(), X, reject)
-        labels = self._labels(given.probabilities.argmax(1), given.known)
-        return list(zip(given.texts, labels, given.probabilities.max(1).tolist(), strict=True))
+        answers = answer(self._adapted(), X, reject)
+        labels = self._labels(answers.probabilities.argmax(1), answers.known)
+        return list(zip(answers.texts, labels, answers.probabilities.max(1).tolist(), strict=True))
 
     def predict_detail(self, X: Any, reject: float = 0.05) -> list[dict[str, Any]]:
         """For each text: label, probability, all probabilities, `known` at this rate, the nearest labelled text, and why."""
@@ -204,7 +204,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         label_names, as for the constructor; without it a fitted classifier keeps those it was fitted with. Raises
         ModelFileError for a broken or newer folder, HubError when the Hub refuses or cannot be reached.
         """
-        given = "label_names" in model_kwargs
+        names_given = "label_names" in model_kwargs
         label_names = model_kwargs.pop("label_names", False)
         if model_kwargs:
             raise TypeError(f"from_pretrained has no option {sorted(model_kwargs)[0]!r}")
@@ -217,7 +217,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if adapted is not None:
             classifier._take(adapted)
             descriptions = Classes.descriptions_of(adapted)
-            if descriptions is not None and not given:
+            if descriptions is not None and not names_given:
                 derived = all(text == words(label) for label, text in descriptions.items())
                 classifier.label_names = True if derived else descriptions
         return classifier

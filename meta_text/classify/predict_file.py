@@ -52,22 +52,22 @@ def predict_file(
     """
     check_outputs(source, target, errors, resume=resume)
     source, errors = _expanded(source), None if errors is None else errors.expanduser()
-    told: dict[str, None] = {}
+    reported: dict[str, None] = {}
 
     def tell_once(line: str) -> None:
-        if note is not None and line not in told:
+        if note is not None and line not in reported:
             note(line)
-        told[line] = None
+        reported[line] = None
 
     how: dict[str, Any] = {"separator": separator, "encoding": encoding, "note": None if note is None else tell_once}
     answering = Answering(classifier, column, reject, on_bad_row)
     if source == STDIN and target == STDIN:
         return _to_stdout(answering, source, how, errors, progress)
     if source != STDIN:
-        names = column_names(source, (column,), **how)
-        if names and heading_of(column, names) is None:
-            raise no_column(source, column, names, {"text": column})
-        answering = answering.beside(names)
+        input_columns = column_names(source, (column,), **how)
+        if input_columns and heading_of(column, input_columns) is None:
+            raise no_column(source, column, input_columns, {"text": column})
+        answering = answering.beside(input_columns)
     if target == STDIN:
         return _to_stdout(answering, source, how, errors, progress)
     path = Path(target).expanduser()
@@ -144,8 +144,8 @@ def check_outputs(source: str, target: str, errors: Path | None, *, resume: bool
         raise OutputError("standard output cannot be resumed; name a file with --output")
     if resume and source == STDIN:
         raise OutputError("standard input cannot be resumed; name a file with --input")
-    given = {"--input": source, "--output": target, "--errors": None if errors is None else str(errors)}
-    files = {option: Path(_expanded(name)) for option, name in given.items() if name not in (None, STDIN) and name}
+    options = {"--input": source, "--output": target, "--errors": None if errors is None else str(errors)}
+    files = {option: Path(_expanded(name)) for option, name in options.items() if name not in (None, STDIN) and name}
     if "--output" in files:
         kind_written(files["--output"])
     for option in ("--output", "--errors"):

