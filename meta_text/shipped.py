@@ -1,4 +1,4 @@
-"""Recipes and corpora that come with the package: inside it when installed, beside it in a checkout."""
+"""Recipes and corpora that come with the package: inside it when installed, next to it in a checkout."""
 
 import os
 import shutil

@@ -122,8 +122,8 @@ def test_label_text():
 
 BAD = {
     "missing column": ({"text": "a"}, r"bad, row 2: no column 'label' \(found: text\)"),
-    "empty text": ({"text": "  ", "label": "x"}, r"bad, row 2: text is '  ' where a non-empty string is needed"),
-    "non-string text": ({"text": 7, "label": "x"}, r"bad, row 2: text is 7 where a non-empty string is needed"),
+    "empty text": ({"text": "  ", "label": "x"}, r"bad, row 2: text is '  '; a non-empty string is needed"),
+    "non-string text": ({"text": 7, "label": "x"}, r"bad, row 2: text is 7; a non-empty string is needed"),
     "label missing": ({"text": "a", "label": " "}, r"bad, row 2: label is empty; give every text a label"),
     "label null": ({"text": "a", "label": None}, r"bad, row 2: label is missing; give every text a label"),
     "label not a number": ({"text": "a", "label": float("nan")}, r"bad, row 2: label is missing; give every text"),

@@ -18,7 +18,7 @@ def column_types(source: Path) -> dict[str, Any]:
 
 
 def answer_types(column: str, names: tuple[str, str]) -> dict[str, Any]:
-    """The Arrow types of a text column and of the answer beside it."""
+    """The Arrow types of a text column and of its answer's columns."""
     with needs("parquet", "writing Parquet"):
         import pyarrow
 

@@ -33,7 +33,7 @@ class Audit:
     """Leave-one-out over the labelled texts; copies count once.
 
     `accuracy` is a fraction of the `checked` texts. `low` and `high` are Wilson's 95 % interval (JASA 1927), which
-    keeps a width even if all answers are correct. With checked=0, accuracy is NaN, the interval is 0 to 1, and there
+    has a width even if all answers are correct. With checked=0, accuracy is NaN, the interval is 0 to 1, and there
     are no doubts.
     """
 

@@ -41,7 +41,7 @@ class Corpus:
     class_names: tuple[str, ...]
     fields: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # further columns, one value per row
     groups: tuple[str, ...] | None = None  # class -> group
-    class_labels: tuple[str, ...] | None = None  # class -> its label, where class_names hold more than that
+    class_labels: tuple[str, ...] | None = None  # class -> its label, if class_names contain more than that
     origins: tuple[str, ...] | None = None  # class -> the corpus it came from, in a mixture of several
     out_of_scope: tuple[str, ...] = ()
     skipped: Mapping[str, int] = field(default_factory=dict)  # reason -> rows

@@ -1,4 +1,4 @@
-"""Rows of CSV files as people have them: the separator is given, declared or guessed, and bad rows spoil no others."""
+"""Rows of real-world CSV files: the separator is given, declared or guessed, and a bad row does not affect others."""
 
 import csv
 import re

@@ -19,7 +19,7 @@ class KnownCorpus:
     """A corpus that a recipe can name."""
 
     licence: str  # in words
-    hub_licence: str | None = None  # as the Hub abbreviates it; None where no licence is stated
+    hub_licence: str | None = None  # as the Hub abbreviates it; None if no licence is stated
     source: HubSource | None = None  # None: no open copy on the Hub
     shipped: bool = False  # it comes with the package
 

@@ -46,7 +46,7 @@ class RowChecker:
         if isinstance(text, bytes):
             return self._bad(number, "text not UTF-8", f"{self.text} is bytes that are not UTF-8; decode it first")
         if not isinstance(text, str) or not text.strip():
-            return self._bad(number, "empty text", f"{self.text} is {text!r} where a non-empty string is needed")
+            return self._bad(number, "empty text", f"{self.text} is {text!r}; a non-empty string is needed")
         if (label is None and self.null_label == "out of scope") or self._is_out_of_scope(label):
             self.out_of_scope.append(text)
             return None

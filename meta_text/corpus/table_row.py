@@ -15,7 +15,7 @@ OTHER_HEADINGS = {
 
 
 class BadRow(NamedTuple):
-    """A row that cannot be read as it stands, by its first line in the file."""
+    """A row that cannot be read, by its first line in the file."""
 
     line: int
     problem: str

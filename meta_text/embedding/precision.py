@@ -1,7 +1,7 @@
 """The precision in which `fit` and `predict` run a frozen transformer on a processor.
 
-A rule decides: bfloat16 where the processor has units for it, else float32. Nothing is measured or stored, so every
-process on a machine decides alike. Training always computes the same way, so that its runs repeat bit by bit.
+A rule decides: bfloat16 if the processor has units for it, else float32. Nothing is measured or stored, so every
+process on a machine makes the same choice. Training always computes the same way, so that its runs repeat bit by bit.
 """
 
 import os

@@ -17,7 +17,7 @@ class TaskShape(NamedTuple):
     """What a rule may know about the task besides gradients."""
 
     n_way: int
-    shots: float  # texts per class, the mean where uneven
+    shots: float  # texts per class, the mean if uneven
     steps: int
     scale: Tensor | float = 1.0  # sharpness of the support loss's logits; its curvature grows with the square
 

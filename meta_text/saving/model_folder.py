@@ -42,7 +42,7 @@ class StoredModel:
 
 
 def model_tensors(model: MetaModel) -> dict[str, Tensor]:
-    """The learner's tensors, and the embedding's where training changed them."""
+    """The learner's tensors, and the embedding's if training changed them."""
     tensors = {f"learner.{name}": tensor for name, tensor in model.learner.state_dict().items()}
     body = model.embedding.body.state_dict() if model.embedding.trained_names else {}
     tensors |= {f"embedding.{name}": tensor for name, tensor in body.items() if name in model.embedding.trained_names}
