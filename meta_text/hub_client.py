@@ -55,8 +55,12 @@ def earlier_download(repo_id: str, revision: str | None, cache_dir: str | Path |
 
     try:
         return Path(snapshot_download(repo_id, revision=revision, cache_dir=cache_dir, local_files_only=True))
-    except (HFValidationError, LocalEntryNotFoundError):
+    except HFValidationError:
         return None
+    except LocalEntryNotFoundError as error:
+        # newer clients know all files of the repository, and name the folder where one is missing
+        incomplete = getattr(error, "snapshot_path", None)
+        return None if incomplete is None else Path(incomplete)
 
 
 def ask_for(repo_id: str, filename: str, snapshot: Path, token: str | bool | None = None) -> None:

@@ -218,7 +218,7 @@ def test_mixtures_hold_each_encoder_once(shipped: None, folders: dict[str, Path]
         open_encoders([])
     with pytest.raises(InputError, match="a list within a list; write all encoders into one list"):
         open_encoders(["minilm", ["e5"]])
-    with pytest.raises(InputError, match="embedding has 'auto' in a list.*; write 'minilm' and 'e5' instead"):
+    with pytest.raises(InputError, match=r"embedding has 'auto' in a list.*; write 'minilm' and 'e5' instead"):
         open_encoders(["auto", lengths])
     with pytest.raises(InputError, match="'vectors' beside others, which read texts"):
         open_encoders(["vectors", "minilm"])
@@ -249,7 +249,7 @@ def test_options_are_for_folders(folders: dict[str, Path]) -> None:
         open_encoder("vectors", prompt="a", max_tokens=3)
     with pytest.raises(InputError, match="truncate_dim can be passed for a folder or a Hub name, not for a function"):
         open_encoder(lengths, truncate_dim=3)
-    with pytest.raises(InputError, match="name can be passed for .* not for 'vectors'"):
+    with pytest.raises(InputError, match=r"name can be passed for .* not for 'vectors'"):
         open_encoder("vectors", name="mine")
     with pytest.raises(InputError, match="truncate_dim=0; a whole number from 1 on is needed"):
         open_encoder(folders["plain"], truncate_dim=0)

@@ -154,7 +154,8 @@ def _check_kind(start: Path) -> None:
     from transformers import AutoConfig
 
     config = AutoConfig.from_pretrained(start, local_files_only=True, trust_remote_code=False)
-    if config.is_encoder_decoder:
+    # the encoder half of a T5 says that it is none, and would be loaded with a decoder drawn by chance
+    if config.is_encoder_decoder or hasattr(config, "num_decoder_layers"):
         raise ModelFileError(
             f"{start} is an encoder-decoder ({config.model_type}); a model that gives one state per token is needed. "
             "Take an encoder such as intfloat/multilingual-e5-small, or pass a function that computes the vectors"
