@@ -8,7 +8,6 @@ import pytest
 import torch
 import transformers
 from encoder_folders import (
-    TEXTS,
     edit_json,
     fast_tokenizer,
     model2vec_folder,
@@ -110,6 +109,31 @@ BAD: dict[str, tuple[str, Callable[[Path], None], str]] = {
         "plain",
         edited("config.json", auto_map={"AutoModel": "m.M"}),
         f"auto_map: AutoModel.* never.*{FUNCTION}",
+    ),
+    "reranker": (
+        "sentences",
+        edited(SETTINGS, model_type="CrossEncoder"),
+        f"is a CrossEncoder; a SentenceTra.*{FUNCTION}",
+    ),
+    "other task": (
+        "sentences",
+        edited("sentence_bert_config.json", transformer_task="fill-mask"),
+        "asks for fill-mask by .*; supported is feature-extraction of a text's last_hidden_state",
+    ),
+    "other output": (
+        "sentences",
+        edited("sentence_bert_config.json", modality_config={"text": {"method": "get_text_features"}}),
+        f"asks for feature-extraction by .*get_text_features.*{FUNCTION}",
+    ),
+    "end of text": (
+        "plain",
+        edited("tokenizer_config.json", add_eos_token=True, eos_token="[UNK]"),
+        r"puts \[UNK\] around every text, tokenizer.json does not; transformers.AutoTokenizer",
+    ),
+    "start of text": (
+        "plain",
+        edited("tokenizer_config.json", add_bos_token=True, bos_token={"content": "[UNK]"}),
+        r"puts \[UNK\] around every text, tokenizer.json does not",
     ),
     "custom module": (
         "sentences",
@@ -275,51 +299,3 @@ def test_models_without_token_states_are_refused(tmp_path: Path) -> None:
     folder = model_folder(tmp_path / "dpr", config, transformers.DPRQuestionEncoder)
     with pytest.raises(ModelFileError, match=f"gives no state per token .*p{FUNCTION}"):
         open_encoder(folder)
-
-
-@pytest.mark.parametrize("kind", ["bert", "roberta", "mpnet"])
-def test_long_texts_stay_within_the_positions(kind: str, tmp_path: Path) -> None:
-    """RoBERTa and MPNet number tokens from 2 on, so two of the 34 positions are never used."""
-    encoder = open_encoder(plain_folder(tmp_path / kind, kind))
-    assert encoder.embedding.max_tokens == (34 if kind == "bert" else 32)  # type: ignore[attr-defined]
-    found = encoder.encode([*TEXTS, "my card " * 100, "lost " * 2000])
-    assert torch.stack(found.parts).isfinite().all()
-    assert found.is_cut == [False] * (len(TEXTS) + 1) + [True]
-
-
-def test_a_length_that_nobody_says_is_bounded(tmp_path: Path) -> None:
-    folder = plain_folder(tmp_path / "decoder", "decoder", max_position_embeddings=32768)
-    assert open_encoder(folder).embedding.max_tokens == 2048  # type: ignore[attr-defined]
-    assert open_encoder(folder, max_tokens=3000).embedding.max_tokens == 3000  # type: ignore[attr-defined]
-    edit_json(folder / "tokenizer_config.json", model_max_length=100)
-    assert open_encoder(folder).embedding.max_tokens == 100  # type: ignore[attr-defined]
-    edit_json(folder / "sentence_bert_config.json", max_seq_length=50)
-    assert open_encoder(folder).embedding.max_tokens == 50  # type: ignore[attr-defined]
-
-
-def test_a_text_without_a_known_token_is_zero_in_a_static_model(made: Callable[[str], Path]) -> None:
-    for kind in ("static", "model2vec"):
-        found = open_encoder(made(kind)).encode(["", "nowhere", "lost", "   "])
-        texts = torch.stack(found.parts)
-        assert not texts[0].any() and not texts[3].any() and texts[2].any()
-        assert texts[1].any() == (kind == "static")  # sentence-transformers has a vector for the unknown token
-        assert found.is_cut == [False] * 4
-    assert open_encoder(made("static")).encode(["lost " * 5000]).is_cut == [False]
-
-
-E5_NAMES = {
-    "intfloat/multilingual-e5-small": "query: ",
-    "hub/models--intfloat--e5-base-v2/snapshots/0123": "query: ",
-    "intfloat/multilingual-e5-large-instruct": "",
-    "somebody/multilingual-e5-small": "",
-    "intfloat/simlm-base": "",
-}
-
-
-@pytest.mark.parametrize(("name", "prompt"), E5_NAMES.items())
-def test_published_e5_models_get_their_prompt(name: str, prompt: str, tmp_path: Path) -> None:
-    folder = plain_folder(tmp_path / name)
-    assert open_encoder(folder).prompt == prompt  # type: ignore[attr-defined]
-    assert open_encoder(folder, prompt="").prompt == ""  # type: ignore[attr-defined]
-    edit_json(folder / SETTINGS, prompts={"own": "passage: "}, default_prompt_name="own")
-    assert open_encoder(folder).prompt == "passage: "  # type: ignore[attr-defined]

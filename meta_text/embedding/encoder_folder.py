@@ -130,6 +130,7 @@ def _transformer(layout: Layout, name: str, prompt: str, keep: int | None, max_t
         lower = normalizers.Lowercase()
         embedding.tokenizer.normalizer = lower if before is None else normalizers.Sequence([lower, before])
     embedding.read_at_most(_longest(embedding, said, max_tokens))
+    _check_tokenizer(embedding, start)
     _check_body(embedding, start)
     if layout.head is not None and layout.head[0].in_features != embedding.width:  # type: ignore[index]
         raise ModelFileError(
@@ -160,6 +161,20 @@ def _check_kind(start: Path) -> None:
             f"{start} is an encoder-decoder ({config.model_type}); a model that gives one state per token is needed. "
             "Take an encoder such as intfloat/multilingual-e5-small, or pass a function that computes the vectors"
         )
+
+
+def _check_tokenizer(embedding: Embedding, start: Path) -> None:
+    """Raises ModelFileError where transformers would put a token around every text that tokenizer.json does not put."""
+    config = read_json(start / "tokenizer_config.json")
+    tokens = embedding.tokenizer.encode("a").tokens
+    for side, place in (("bos", 0), ("eos", -1)):
+        token = config.get(f"{side}_token")
+        token = token.get("content") if isinstance(token, dict) else token
+        if config.get(f"add_{side}_token") and token and tokens[place : place + 1 or None] != [token]:
+            raise ModelFileError(
+                f"{start}/tokenizer_config.json puts {token} around every text, tokenizer.json does not; "
+                "transformers.AutoTokenizer.from_pretrained(folder).save_pretrained(folder) writes both alike"
+            )
 
 
 def _longest(embedding: Embedding, said: dict[str, Any], given: int | None) -> int:
@@ -229,5 +244,6 @@ def _unreadable(start: Path, error: Exception) -> MetaTextError:
 
 
 def short_name(name: str) -> str:
-    """The last part of a Hub name or a path."""
-    return Path(name).name or name
+    """The last part of a Hub name or a path; of a snapshot in the Hub's cache, the repository's."""
+    path = Path(name)
+    return path.parents[1].name.split("--")[-1] if path.parent.name == "snapshots" else path.name or name

@@ -68,7 +68,7 @@ class VectorEncoder(SentenceEncoder):
 
     @own_settings()
     def encode(self, texts: Any, progress: Progress | None = None) -> Represented:
-        vectors = as_vectors(texts, "embedding='vectors' got") if len_of(texts) else torch.empty(0, 0)
+        vectors = as_vectors(texts, "embedding='vectors' got") if _len_of(texts) else torch.empty(0, 0)
         if len(vectors):
             self.width = _same_width(self.width, vectors, "embedding='vectors' got")
         if progress is not None:
@@ -108,7 +108,7 @@ def as_vectors(found: Any, who: str) -> Tensor:
     return vectors
 
 
-def len_of(rows: Any) -> int:
+def _len_of(rows: Any) -> int:
     """The number of rows; sparse matrices have a shape, but no length."""
     return int(rows.shape[0]) if hasattr(rows, "shape") and len(rows.shape) else len(rows)
 
