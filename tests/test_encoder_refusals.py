@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-import transformers
 from encoder_folders import (
     edit_json,
     fast_tokenizer,
@@ -18,6 +17,7 @@ from encoder_folders import (
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from meta_text.embedding.encoder_layout import TOKEN_STATES
 from meta_text.embedding.encoders import open_encoder
 from meta_text.errors import ModelFileError
 
@@ -124,6 +124,11 @@ BAD: dict[str, tuple[str, Callable[[Path], None], str]] = {
         "sentences",
         edited("sentence_bert_config.json", modality_config={"text": {"method": "get_text_features"}}),
         f"asks for feature-extraction by .*get_text_features.*{FUNCTION}",
+    ),
+    "chat": (
+        "sentences",
+        edited("sentence_bert_config.json", modality_config={"text": TOKEN_STATES, "message": TOKEN_STATES}),
+        "asks for feature-extraction by .*'message'.*without a chat template",
     ),
     "end of text": (
         "plain",
@@ -264,38 +269,4 @@ def test_folders_that_cannot_be_read(
     folder = made(kind)
     change(folder)
     with pytest.raises(ModelFileError, match=message):
-        open_encoder(folder)
-
-
-def model_folder(path: Path, config: transformers.PretrainedConfig, model: type) -> Path:
-    model(config).save_pretrained(path)
-    fast_tokenizer(SPECIAL).save_pretrained(path)
-    return path
-
-
-def test_encoder_decoders_are_refused(tmp_path: Path) -> None:
-    config = transformers.T5Config(vocab_size=17, d_model=8, d_ff=8, num_layers=1, num_heads=2, d_kv=4)
-    for model in (transformers.T5Model, transformers.T5EncoderModel):
-        folder = model_folder(tmp_path / model.__name__, config, model)
-        with pytest.raises(ModelFileError, match=r"is an encoder-decoder \(t5\); .* Take an encoder such as"):
-            open_encoder(folder)
-
-
-def test_models_that_do_not_mask_padding_are_refused(tmp_path: Path) -> None:
-    config = transformers.FNetConfig(
-        vocab_size=17, hidden_size=8, num_hidden_layers=1, intermediate_size=8, initializer_range=0.5, pad_token_id=0
-    )
-    folder = model_folder(tmp_path / "fnet", config, transformers.FNetModel)
-    with pytest.raises(
-        ModelFileError, match=r"states change with padding \(it takes no attention_mask\), so that a text"
-    ):
-        open_encoder(folder)
-
-
-def test_models_without_token_states_are_refused(tmp_path: Path) -> None:
-    config = transformers.DPRConfig(
-        vocab_size=17, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8
-    )
-    folder = model_folder(tmp_path / "dpr", config, transformers.DPRQuestionEncoder)
-    with pytest.raises(ModelFileError, match=f"gives no state per token .*p{FUNCTION}"):
         open_encoder(folder)

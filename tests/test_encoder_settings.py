@@ -1,12 +1,15 @@
 """What an encoder takes from its folder and its place: length, names, prompts; and texts at the limits."""
 
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from encoder_folders import TEXTS, edit_json, model2vec_folder, plain_folder, static_folder
 
-from meta_text.embedding.encoders import open_encoder
+from meta_text.embedding.encoders import open_encoder, open_encoders
+from meta_text.errors import InputError
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::FutureWarning"),
@@ -66,3 +69,29 @@ def test_names_are_short(tmp_path: Path) -> None:
     assert open_encoder(plain_folder(tmp_path / "mine")).name == "mine"
     snapshot = tmp_path / "models--somebody--small-one" / "snapshots" / "0123abcd"
     assert open_encoder(plain_folder(snapshot)).name == "small-one"
+
+
+def test_what_the_page_shows_is_an_encoder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Every value of `embedding=` on the page, with a tiny folder in place of each name of a model."""
+    page = (Path(__file__).parents[1] / "docs" / "which_encoder.md").read_text("utf-8")
+    code = "\n".join(re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL))
+    shown = re.findall(r"FewShotClassifier\(embedding=(.+)\)$", code, flags=re.MULTILINE)
+    folder = plain_folder(tmp_path / "tiny")
+    for name in ("auto", "minilm", "BAAI/bge-small-en-v1.5", "models/my-encoder"):
+        assert sum(f'"{name}"' in one for one in shown) in (1, 2)
+        shown = [one.replace(f'"{name}"', repr(str(folder))) for one in shown]
+
+    def my_service(texts: list[str]) -> list[list[int]]:
+        return [[len(text)] for text in texts]
+
+    class Model:
+        def encode(self, texts: list[str]) -> list[list[int]]:
+            return my_service(texts)
+
+    names: dict[str, Any] = {"open_encoder": open_encoder, "my_service": my_service, "model": Model()}
+    names["encoder"] = open_encoder(folder, prompt="Instruct: Find the topic\nQuery: ")
+    assert len(shown) == 8
+    for one in shown[:-1]:
+        assert len(open_encoders(eval(one, names))) == 1
+    with pytest.raises(InputError, match="twice"):  # the mixture, of which both folders are now the same one
+        open_encoders(eval(shown[-1], names))

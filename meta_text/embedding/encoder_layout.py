@@ -118,10 +118,10 @@ def transformer_settings(start: Path) -> dict[str, Any]:
     said = read_json(path)
     task = said.get("transformer_task") or "feature-extraction"
     ways = said.get("modality_config") or {"text": TOKEN_STATES}
-    if task != "feature-extraction" or ways.get("text") != TOKEN_STATES:
+    if task != "feature-extraction" or ways.get("text") != TOKEN_STATES or "message" in ways:
         raise ModelFileError(
-            f"{path} asks for {task} by {ways}; supported is feature-extraction of a text's last_hidden_state. "
-            "Pass a function that computes the vectors instead"
+            f"{path} asks for {task} by {ways}; supported is feature-extraction of a text's last_hidden_state, without a chat "
+            "template. Pass a function that computes the vectors instead"
         )
     return said
 
