@@ -1,7 +1,7 @@
 """Downloads from the Hugging Face Hub, and readable messages for what it refuses."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal, cast
 
@@ -55,8 +55,27 @@ def earlier_download(repo_id: str, revision: str | None, cache_dir: str | Path |
 
     try:
         return Path(snapshot_download(repo_id, revision=revision, cache_dir=cache_dir, local_files_only=True))
-    except (HFValidationError, LocalEntryNotFoundError):
+    except HFValidationError:
         return None
+    except LocalEntryNotFoundError as error:
+        # newer clients know all files of the repository, and name the folder where one is missing
+        incomplete = getattr(error, "snapshot_path", None)
+        return None if incomplete is None else Path(incomplete)
+
+
+def ask_for(repo_id: str, filename: str, snapshot: Path, token: str | bool | None = None) -> None:
+    """Ask the Hub once whether a snapshot's commit has a file; that it has none is noted beside the snapshots."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import RemoteEntryNotFoundError
+
+    # the cache's folder is three above: models--user--name/snapshots/commit
+    with hub_errors(repo_id, "pull"), suppress(RemoteEntryNotFoundError):
+        hf_hub_download(repo_id, filename, revision=snapshot.name, cache_dir=snapshot.parents[2], token=token)
+
+
+def is_known_to_lack(snapshot: Path, filename: str) -> bool:
+    """Whether the Hub has said that a snapshot's commit has no such file."""
+    return (snapshot.parents[1] / ".no_exist" / snapshot.name / filename).exists()
 
 
 @contextmanager

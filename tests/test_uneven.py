@@ -8,6 +8,7 @@ import torch
 from test_classifier import LABELS, MODEL, TEXTS, small_model
 
 from meta_text import Corpus, FewShotClassifier
+from meta_text.embedding.reading import Represented
 from meta_text.learners import LEARNERS
 from meta_text.learners.learner import membership, prototype_head
 from meta_text.learners.uneven import (
@@ -20,7 +21,6 @@ from meta_text.learners.uneven import (
     lowered,
 )
 from meta_text.model.adaptation import Adaptation
-from meta_text.model.model import Represented
 from meta_text.saving.loading import shared_model
 
 

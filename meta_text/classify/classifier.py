@@ -14,9 +14,10 @@ from meta_text.classify import audit as auditing
 from meta_text.classify.answers import answer, details, unread_warning
 from meta_text.classify.class_edits import ClassChange, Classes, report
 from meta_text.corpus.labels import label_array, object_array, texts_or_none, under_two_labels, words
+from meta_text.embedding.reading import Progress
 from meta_text.errors import InputError
 from meta_text.model.adaptation import Adaptation, Label
-from meta_text.model.model import MetaModel, Progress
+from meta_text.model.model import MetaModel
 from meta_text.saving import loading, publish
 from meta_text.saving.class_folder import load_adaptation
 

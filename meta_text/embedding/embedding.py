@@ -6,8 +6,7 @@ after it (cache, padding, gradients) is the same.
 
 import copy
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +21,7 @@ from meta_text.embedding.pretrained import MINILM, find_model
 from meta_text.embedding.process import one_thread_at_a_time, own_settings
 from meta_text.embedding.scripts import unread_pieces
 from meta_text.embedding.token_states import TokenIds, TokenStates, pad
+from meta_text.embedding.transformer_body import load_body
 from meta_text.embedding.vocabulary import latent_vectors, learn_tokenizer
 from meta_text.errors import ConfigError, ModelFileError
 from meta_text.extras import needs
@@ -56,10 +56,9 @@ class Embedding(nn.Module):
     ) -> None:
         super().__init__()
         tokenizer.no_padding()
-        # consecutive windows overlap by a quarter, so that no phrase is cut in both
-        tokenizer.enable_truncation(max_tokens, stride=max_tokens // 4 if max_tokens >= 8 else 0)
         self.kind, self.tokenizer, self.body, self.width = kind, tokenizer, body, width
-        self.max_tokens, self.model = max_tokens, model
+        self.model = model
+        self.read_at_most(max_tokens)
         self.folder, self.commit = folder, commit or _commit_of(folder)
         self._has_lora = train == "lora"
         self._low: list[nn.Module] = []  # in a list, so that it is not among this module's own weights
@@ -135,20 +134,8 @@ class Embedding(nn.Module):
         rank: int,
         seed: int,
     ) -> "Embedding":
-        from transformers import AutoModel
-
         folder = find_model(model, revision)
-        with _quiet_transformers():
-            # eager: on a CPU the fused attention took three times as long in bf16 on masked short texts
-            body: Any = AutoModel.from_pretrained(
-                folder,
-                local_files_only=True,
-                trust_remote_code=False,
-                dtype=torch.float32,
-                attn_implementation="eager",
-            )
-        for dropout in (module for module in body.modules() if isinstance(module, nn.Dropout)):
-            dropout.p = 0.0
+        body = load_body(folder)
         if train == "lora":
             body = _with_lora(body, rank, seed)
         for idle in (body.get_input_embeddings(), getattr(body, "pooler", None)):
@@ -157,6 +144,12 @@ class Embedding(nn.Module):
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         width = body.config.hidden_size
         return cls("transformer", tokenizer, body, width, max_tokens, model, train, folder=folder, commit=commit)
+
+    def read_at_most(self, max_tokens: int) -> None:
+        """Texts are read in windows of at most this many tokens."""
+        # overflow windows share a quarter, so that no phrase is torn apart in both
+        self.tokenizer.enable_truncation(max_tokens, stride=max_tokens // 4 if max_tokens >= 8 else 0)
+        self.max_tokens = max_tokens
 
     @cached_property
     def _unread(self) -> frozenset[int]:
@@ -257,20 +250,6 @@ class Embedding(nn.Module):
 def _commit_of(folder: Path | None) -> str | None:
     """The commit of a snapshot in the Hub's cache."""
     return folder.name if folder is not None and folder.parent.name == "snapshots" else None
-
-
-@contextmanager
-def _quiet_transformers() -> Iterator[None]:
-    """Hide the progress bar of loading, which takes a second: it would be drawn even if stderr is a file."""
-    from transformers.utils import logging
-
-    was_on = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if was_on:
-            logging.enable_progress_bar()
 
 
 def _with_lora(body: nn.Module, rank: int, seed: int) -> nn.Module:

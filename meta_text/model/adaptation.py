@@ -14,11 +14,12 @@ from torch import Tensor
 
 from meta_text.corpus.same_text import fold, one_of_each
 from meta_text.embedding.process import own_settings
+from meta_text.embedding.reading import Progress
 from meta_text.embedding.token_states import TokenStates, pad
 from meta_text.learners.learner import TaskState, likeness, membership
 from meta_text.learners.uneven import even_shots, inverse_count, spread
 from meta_text.model.calibration import Calibration
-from meta_text.model.model import MetaModel, Progress
+from meta_text.model.model import MetaModel
 
 Label = Any  # str, int or bool
 Packed = TokenStates | Float[Tensor, "_ D"]

@@ -1,33 +1,25 @@
 """Embedding and learner together: what is trained, saved and evaluated."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from meta_text.config import Recipe
-from meta_text.embedding.batching import Windows, by_length, windows_ahead
-from meta_text.embedding.embedding import MAX_WINDOWS, Embedding
+from meta_text.embedding.batching import Windows, by_length
+from meta_text.embedding.embedding import Embedding
 from meta_text.embedding.precision import Engine, choose
 from meta_text.embedding.process import own_settings
+from meta_text.embedding.reading import Progress, Represented, read_texts
 from meta_text.embedding.token_states import TokenIds, TokenStates
 from meta_text.learners import EmbeddedEpisode, Learner
 from meta_text.model.calibration import Calibrations
 from meta_text.model.embedded_corpus import EmbeddedCorpus
 from meta_text.model.results import Result
 
-Progress = Callable[[int, int], None]  # texts read, total
-ENCODER_FACTOR = 8  # an LSTM makes one call per token, so its batches are larger than a transformer's
-
-
-class Represented(NamedTuple):
-    """For each text: its representation, whether it was too long to be read whole, and whether its script is unknown."""
-
-    parts: list[Tensor]
-    is_cut: list[bool]
-    is_unread: list[bool]
+ENCODER_FACTOR = 8  # an LSTM pays a call for every token: its batches are larger than a transformer's
 
 
 class MetaModel(nn.Module):
@@ -78,20 +70,8 @@ class MetaModel(nn.Module):
 
         A text's representation does not depend on the other texts. progress(texts read, total).
         """
-        parts: list[Tensor] = [torch.empty(0, dtype=torch.float32)] * len(texts)
-        is_cut, is_unread, done = [False] * len(texts), [False] * len(texts), 0
-        read = self.engine.read
-        for rows, windows in windows_ahead(self.embedding.tokenizer, texts):
-            for row, each in zip(rows, windows, strict=True):
-                is_cut[row], is_unread[row] = len(each) > MAX_WINDOWS, self.embedding.is_unread(each)
-            kept = [each[:MAX_WINDOWS] for each in windows]
-            for batch in by_length([sum(map(len, each)) for each in kept], one_width=True):
-                for i, part in zip(batch, self._parts([kept[i] for i in batch], read), strict=True):
-                    parts[rows[i]] = part
-                done += len(batch)
-                if progress is not None:
-                    progress(done, len(texts))
-        return Represented(parts, is_cut, is_unread)
+        engine = self.engine
+        return read_texts(self.embedding, texts, lambda batch: self._parts(batch, engine.read), progress)
 
     def _parts(self, texts: Sequence[Windows], read: Callable[[TokenIds], TokenStates]) -> Sequence[Tensor]:
         with torch.inference_mode():
