@@ -5,6 +5,7 @@ Its own engine is not used.
 
 import struct
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -57,7 +58,7 @@ class E5File:
             (blob_bytes,) = _numbers(file, "Q")
             offsets, scores = np.fromfile(file, "<u4", n_pieces + 1).tolist(), np.fromfile(file, "<f4", n_pieces)
             blob = file.read(blob_bytes)
-            names = [blob[start:end].decode("utf-8") for start, end in zip(offsets[:-1], offsets[1:], strict=True)]
+            names = [blob[start:end].decode("utf-8") for start, end in pairwise(offsets)]
             _, normalization_bytes = _numbers(file, "iI")
             file.seek(normalization_bytes, 1)  # Nmt and NFKC do the same
             places = {}

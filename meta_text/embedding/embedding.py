@@ -128,14 +128,7 @@ class Embedding(nn.Module):
 
     @classmethod
     def _transformer(
-        cls,
-        model: str,
-        max_tokens: int,
-        train: Train,
-        revision: str | None,
-        commit: str | None,
-        rank: int,
-        seed: int,
+        cls, model: str, max_tokens: int, train: Train, revision: str | None, commit: str | None, rank: int, seed: int
     ) -> "Embedding":
         folder = find_model(model, revision)
         body, tokenizer = _packed(folder, train) if is_packed(folder) else _pretrained(folder)
@@ -159,9 +152,10 @@ class Embedding(nn.Module):
 
     @cached_property
     def _special(self) -> frozenset[int]:
-        """Pieces that stand in every text, such as a prompt's, or in none."""
-        added = frozenset(self.tokenizer.get_added_tokens_decoder()) | set(self.tokenizer.encode("").ids)
-        return added - {unknown_piece(self.tokenizer)}
+        """Pieces that stand in every text, such as a prompt's, or in none, and the space before a word."""
+        added = {*self.tokenizer.get_added_tokens_decoder(), *self.tokenizer.encode("").ids}
+        space = self.tokenizer.token_to_id("▁")
+        return frozenset(added if space is None else {*added, space}) - {unknown_piece(self.tokenizer)}
 
     @property
     def device(self) -> torch.device:

