@@ -109,7 +109,7 @@ def test_a_name_that_the_hub_does_not_know(hub: LoopbackHub) -> None:
         HubError, match=r"embedding 'tester/nothing' is not a folder and .*If it is no Hub name: 'auto'"
     ):
         open_encoder("tester/nothing")
-    with pytest.raises(HubError, match=r"embedding '\./nothing' is not a folder and the Hub did not give it"):
+    with pytest.raises(HubError, match=r"embedding '\./nothing' is not a folder and could not be downloaded"):
         open_encoder("./nothing")
 
 

