@@ -57,6 +57,16 @@ def test_expected_calibration_error(scores: list[list[float]], seed: int) -> Non
     assert ours["ece"] == pytest.approx(oracles.expected_calibration_error(probabilities, labels), abs=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("right", "wrong"), [pytest.param(0.06, 0.1, id="lowest"), pytest.param(0.99, 0.92, id="highest")]
+)
+def test_the_outermost_bins_of_the_calibration_error_stay_apart(right: float, wrong: float) -> None:
+    """Gaps of opposite sign in neighbouring bins must not cancel, as they would in one bin."""
+    rows = [[value, *[(1 - value) / 19] * 19] for value in (right, wrong)]
+    ours = ExpectedCalibrationError().compute(predictions=[rows], references=[[0, 1]])
+    assert ours["ece"] == pytest.approx(((1 - right) + wrong) / 2)
+
+
 def test_expected_calibration_error_by_hand() -> None:
     """Certain and right, certain and wrong, at the edge of a bin; two episodes are one pool."""
     predictions, references = [[[1.0, 0.0], [0.0, 1.0]], [[0.6, 0.4]]], [[0, 0], [0]]
