@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from meta_text.errors import InputError
+
 RATES = (0.01, 0.02, 0.05, 0.1, 0.2)  # false-reject rates whose thresholds are stored
 LEAST_SHOTS = 5  # from this many texts per class, a task's own texts correct the thresholds
 PRIOR_TEXTS = 50  # how many of those texts the held-out classes count as
@@ -85,9 +87,9 @@ class Calibrations:
 
 
 def check_rate(rate: Any) -> None:
-    """Raises ValueError unless `rate` is a number within the range of stored false-reject rates."""
+    """Raises InputError unless `rate` is a number within the range of stored false-reject rates."""
     if not isinstance(rate, Real) or not RATES[0] <= float(rate) <= RATES[-1]:
-        raise ValueError(f"reject={rate!r}; a false-reject rate from {RATES[0]} to {RATES[-1]} is needed, such as 0.05")
+        raise InputError(f"reject={rate!r}; a false-reject rate from {RATES[0]} to {RATES[-1]} is needed, such as 0.05")
 
 
 def shape_terms(n_way: int, shots: float) -> tuple[float, float, float, float]:
