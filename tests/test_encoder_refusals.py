@@ -216,7 +216,7 @@ BAD: dict[str, tuple[str, Callable[[Path], None], str]] = {
     "wrong layer": (
         "sentences",
         tensors("2_Dense/model.safetensors", lambda found: found.update({"linear.weight": torch.ones(12, 3)})),
-        "gives 16 numbers a token, the first Dense layer takes 3; both must come from one model",
+        "gives 16 numbers per token, the first Dense layer takes 3; both must come from one model",
     ),
     "other module": ("sentences", module(2, MODELS + "LSTM"), f"lists LSTM; supported are Transformer, .*{FUNCTION}"),
     "order": ("sentences", module(2, MODELS + "Normalize"), "Transformer, Pooling, Normalize, Dense, Normalize; supp"),

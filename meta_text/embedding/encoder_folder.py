@@ -102,7 +102,7 @@ def _static(layout: Layout, name: str, prompt: str, keep: int | None, max_tokens
     _check_start(layout.start)
     try:
         tokenizer, tensors = read_static(layout.start)
-    except Exception as error:
+    except Exception as error:  # tokenizers raises bare Exception, and so do others for files of a stranger's
         raise _unreadable(layout.start, error) from error
     return StaticEncoder(
         short_name(name),
@@ -122,7 +122,7 @@ def _transformer(layout: Layout, name: str, prompt: str, keep: int | None, max_t
     try:
         _check_kind(start)
         embedding = Embedding.transformer(str(start), max_tokens=MOST_TOKENS).settle()
-    except Exception as error:
+    except Exception as error:  # what transformers raises for a broken folder is of no one class
         raise _unreadable(start, error) from error
     embedding.model = name
     if said.get("do_lower_case"):
@@ -132,10 +132,11 @@ def _transformer(layout: Layout, name: str, prompt: str, keep: int | None, max_t
     embedding.read_at_most(_longest(embedding, said, max_tokens))
     _check_tokenizer(embedding, start)
     _check_body(embedding, start)
-    if layout.head is not None and layout.head[0].in_features != embedding.width:  # type: ignore[index]
+    first: Any = None if layout.head is None else next(layout.head.children())  # torch types it as any module
+    if first is not None and first.in_features != embedding.width:
         raise ModelFileError(
-            f"{start.name} gives {embedding.width} numbers a token, the first Dense layer takes "
-            f"{layout.head[0].in_features}; both must come from one model, download it again"  # type: ignore[index]
+            f"{start.name} gives {embedding.width} numbers per token, the first Dense layer takes "
+            f"{first.in_features}; both must come from one model, download it again"
         )
     if prompt_tokens(embedding, prompt) + 1 >= embedding.max_tokens:
         raise InputError(f"the prompt leaves no room in {embedding.max_tokens} tokens; pass a shorter one as prompt=")
@@ -207,7 +208,8 @@ def _positions(body: nn.Module) -> int | None:
 @torch.no_grad()
 def _check_body(embedding: Embedding, start: Path) -> None:
     """One token, alone and with padding: its state must be the same, as it is where padding is masked."""
-    if embedding.tokenizer.get_vocab_size() > embedding.body.get_input_embeddings().num_embeddings:  # type: ignore[operator]
+    body: Any = embedding.body  # a module of transformers, whose methods torch's types do not know
+    if embedding.tokenizer.get_vocab_size() > body.get_input_embeddings().num_embeddings:
         raise ModelFileError(
             f"{start}: tokenizer.json has {embedding.tokenizer.get_vocab_size()} tokens, the model fewer; "
             "both must come from one model, download it again"

@@ -53,7 +53,7 @@ class CallableEncoder(SentenceEncoder):
     def _called(self, batch: list[str], start: int) -> Any:
         try:
             return self.function(batch)
-        except Exception as error:
+        except Exception as error:  # the user's own, whatever it is: raised again with a note
             error.add_note(f"raised by embedding '{self.name}' for the texts {start} to {start + len(batch) - 1}")
             raise
 

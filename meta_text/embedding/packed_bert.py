@@ -90,7 +90,8 @@ def build_body(model: PackedBert) -> nn.Module:
         raise ModelFileError(f"the tensors of this encoder do not fit its config.json: {what}; {AGAIN}") from None
     positions = torch.arange(shape["max_position_embeddings"])[None]
     body.embeddings.position_ids, body.embeddings.token_type_ids = positions, torch.zeros_like(positions)
-    return body.eval()  # type: ignore[no-any-return]
+    encoder: nn.Module = body.eval()
+    return encoder
 
 
 def parts_of(body: nn.Module, tokenizer: Tokenizer) -> PackedBert:

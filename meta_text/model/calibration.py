@@ -38,12 +38,12 @@ class Calibration:
     def threshold_at(self, n_way: int, shots: float, rate: float, corrections: Sequence[float] = ()) -> float:
         """The likeness below which a text is "none of these", so that `rate` of the texts that belong are rejected.
 
-        Interpolated between the stored rates. Raises ValueError for a model without thresholds or a
+        Interpolated between the stored rates. Raises InputError for a model without thresholds or a
         rate outside the stored range.
         """
         check_rate(rate)
         if not self.thresholds:
-            raise ValueError(
+            raise InputError(
                 "this model has no thresholds for 'none of these'; train it with a validation part, or leave reject out"
             )
         at_rates = np.array(self.thresholds) @ threshold_terms(n_way, shots)
