@@ -25,7 +25,7 @@ lint: $(VENV)/installed
 	$(BIN)/lint-imports
 	$(BIN)/pylint meta_text benchmarks
 
-# What a user gets: the wheel in a fresh environment, the base alone and then the default model's embedding, no network.
+# What a user gets: the wheel in a fresh environment, the base alone, no network.
 wheel: $(VENV)/installed
 	rm -rf dist $(FRESH)
 	$(BIN)/python -m hatchling build -t wheel -d dist
@@ -33,10 +33,8 @@ wheel: $(VENV)/installed
 	$(FRESH)/bin/pip install -q torch==2.13.0 -c constraints.txt
 	$(FRESH)/bin/pip install -q dist/*.whl -c constraints.txt
 	$(FRESH)/bin/python tests/wheel_smoke.py
-	$(FRESH)/bin/pip install -q "$$(echo dist/*.whl)[minilm]" -c constraints.txt
-	$(FRESH)/bin/python tests/wheel_smoke.py --minilm
 
-# Breaks each line of mathematics once and asks the tests; docs/reliability.md has the figures. Continues where it stopped.
+# Breaks each line of mathematics once and runs the tests; docs/reliability.md has the figures. Resumes an interrupted run.
 mutation: $(VENV)/installed
 	$(BIN)/pip install -q -e ".[mutation]" -c constraints.txt
 	$(BIN)/python benchmarks/mutation/run.py

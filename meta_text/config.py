@@ -20,7 +20,7 @@ Count = int | tuple[int, int]
 
 @dataclass(frozen=True, config=STRICT)
 class CorpusConfig:
-    """Texts and their class split. A split is a file or a number: of class_splits/N.json if that exists, else a seed."""
+    """Texts and their class split. A split is a file or a number N: class_splits/N.json if it exists, else a seed."""
 
     name: str | None = None
     path: str | None = None
@@ -40,7 +40,7 @@ class EpisodeConfig:
 
     @property
     def most_shots(self) -> int:
-        """The most texts that an episode gives of a class."""
+        """The largest number of support texts per class."""
         return _upper(self.k_shot)
 
 
@@ -53,8 +53,8 @@ class EmbeddingConfig:
     train: Literal["none", "lora", "full"] = "none"
     rank: int = 16  # of the LoRA updates
     max_tokens: int = 64
-    width: int = 128  # only of kind = "learned"
-    vocabulary: int = 8000  # only of kind = "learned"
+    width: int = 128  # only for kind = "learned"
+    vocabulary: int = 8000  # only for kind = "learned"
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -125,7 +125,7 @@ class CompareConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class EpisodeShape:
-    """How many classes an episode has, and how many texts of each class it learns from and asks about."""
+    """How many classes an episode has, and how many support and query texts per class."""
 
     n_way: int
     k_shot: int
@@ -165,7 +165,7 @@ class Recipe:
         return [EpisodeShape(n_way, k_shot, n_query) for k_shot in (shots if isinstance(shots, tuple) else (shots,))]
 
     def with_learner(self, name: str) -> "Recipe":
-        """The same run with another learner, set up by [learner] if it is the recipe's own, else by [compare.options.NAME]."""
+        """The same run with another learner, configured by [learner] if it is the recipe's own, else by [compare.options.NAME]."""
         if name == self.learner.name:
             return self
         options = {"label_names": self.learner.label_names, **self.compare.options.get(name, {}), "name": name}
@@ -173,7 +173,7 @@ class Recipe:
 
 
 class Retired(NamedTuple):
-    """A key that recipes used to have: the one value that still holds, and what happens instead."""
+    """A removed key of recipes: the one value that is still accepted, and what replaces the key."""
 
     value: Any
     instead: str
@@ -193,10 +193,9 @@ NAMES_OR_PATHS = (("corpus", "split"), ("corpus", "also"), ("evaluate", "unseen"
 
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
-    """Read a TOML recipe, a file or a shipped one by name, then apply `table.key=value` overrides.
+    """Read a recipe from a TOML file or by its shipped name, then apply `table.key=value` overrides.
 
-    Relative paths of corpora in the file are relative to the file; in an override, to the working folder. `~` is
-    the home folder.
+    Relative corpus paths are relative to the recipe file; in an override, to the working directory. `~` is expanded.
     Raises ConfigError for unknown tables or keys, and for values of the wrong kind.
     """
     path = find_recipe(path)
@@ -213,7 +212,7 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
 
 
 def _change(tables: dict[str, Any], change: Callable[[str], str], keys: Sequence[tuple[str, str]]) -> None:
-    """Change the strings at these keys, also those in lists; `parse_recipe` judges anything else."""
+    """Change the strings at these keys, also in lists; `parse_recipe` checks other values."""
     for table, key in keys:
         values = tables.get(table)
         if not isinstance(values, dict):
@@ -234,14 +233,14 @@ def _beside(recipe: Path, name: str) -> str:
 def saved_recipe(tables: Mapping[str, Any]) -> Recipe:
     """The recipe of a saved model, without retired keys.
 
-    Raises ConfigError for a retired key that asks for what is no longer done, and for anything that no recipe has.
+    Raises ConfigError for a retired key with a value that is no longer supported, and for unknown tables or keys.
     """
     kept = {name: dict(values) if isinstance(values, Mapping) else values for name, values in tables.items()}
     for (table, key), retired in RETIRED.items():
         values = kept.get(table)
         if isinstance(values, dict) and values.pop(key, retired.value) != retired.value:
             raise ConfigError(
-                f"[{table}] {key} = {tables[table][key]!r}, which this version no longer does: {retired.instead}; "
+                f"[{table}] {key} = {tables[table][key]!r}, which this version no longer supports: {retired.instead}; "
                 "train the model again"
             )
     try:
@@ -265,12 +264,12 @@ def parse_recipe(tables: Mapping[str, Any]) -> Recipe:
 
 
 def _parse(table: str, kind: Any, values: Mapping[str, Any]) -> Any:
-    names = [f.name for f in fields(kind)] if is_dataclass(kind) else []
+    known_keys = [f.name for f in fields(kind)] if is_dataclass(kind) else []
     for key in values:
         if (retired := RETIRED.get((table, key))) is not None:
             raise ConfigError(f"[{table}] {key} is no longer a setting: {retired.instead}; leave it out")
-        if key not in names:
-            raise ConfigError(f"[{table}] has no key '{key}'{_hint(key, names)}")
+        if key not in known_keys:
+            raise ConfigError(f"[{table}] has no key '{key}'{_hint(key, known_keys)}")
     try:
         return TypeAdapter(kind).validate_python(dict(values))
     except ValidationError as error:

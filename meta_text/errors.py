@@ -1,16 +1,16 @@
-"""The errors that a user's own input can cause: each message says what was found, what is needed, and the way out."""
+"""Errors caused by user input: each message says what was found, what is needed, and the way out."""
 
 
 class MetaTextError(ValueError):
-    """Base class of every error that this package raises for what it was given."""
+    """Base class of every error that this package raises for invalid input."""
 
 
 class ConfigError(MetaTextError):
-    """A recipe that cannot be run: the key, and what it may be."""
+    """A recipe that cannot be run: names the key and what it may be."""
 
 
 class CorpusError(MetaTextError):
-    """Labelled texts that cannot be read or are too few: the file and row, and what is needed."""
+    """Labelled texts that cannot be read or are too few: names the file and row, and what is needed."""
 
 
 class InputError(MetaTextError):
@@ -18,7 +18,7 @@ class InputError(MetaTextError):
 
 
 class OutputError(MetaTextError):
-    """A file that cannot be written where it was asked for."""
+    """A file that cannot be written to the given path."""
 
 
 class ModelFileError(MetaTextError):
@@ -26,12 +26,12 @@ class ModelFileError(MetaTextError):
 
 
 class HubError(MetaTextError):
-    """What the Hugging Face Hub refused."""
+    """A request that the Hugging Face Hub refused, or that did not reach it."""
 
 
 class ExportError(MetaTextError):
-    """A model that has no form in another format."""
+    """A model that cannot be exported to another format."""
 
 
 class ExtraError(MetaTextError):
-    """A package that an optional part needs and that is not installed: names the extra which brings it."""
+    """A package that an optional part needs is not installed: names the extra that installs it."""

@@ -1,4 +1,4 @@
-"""Packages that only some parts need: each part imports them where it uses them, and names the extra that brings them."""
+"""Optional packages: each part imports its own where it uses them, and names the extra that installs them."""
 
 import importlib.util
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from meta_text.errors import ExtraError
 
-# extra of pyproject.toml -> the packages that it brings
+# extra of pyproject.toml -> the packages that it installs
 EXTRAS: dict[str, tuple[str, ...]] = {
     "train": ("accelerate", "peft", "evaluate", "datasets"),
     "explain": ("matplotlib",),
@@ -20,7 +20,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
 def needs(extra: str, purpose: str) -> Iterator[None]:
     """Wrap the imports of an extra's packages: `with needs("parquet", "reading Parquet"): import pyarrow`.
 
-    Raises ExtraError where one of them is not installed. Any other failing import passes through.
+    Raises ExtraError if one of them is not installed. Any other import error passes through.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all, and that never replace somebody else's."""
+"""Files and folders that are written completely or not at all, and never replace somebody else's."""
 
 import hashlib
 import json
@@ -33,21 +33,21 @@ OWN_NAMES = (
 
 
 def check_target(target: str | Path) -> Path:
-    """The resolved folder, which is free, empty, or an earlier one of ours. Raises ModelFileError otherwise."""
+    """The resolved folder if it is new, empty, or an earlier model. Raises ModelFileError otherwise."""
     folder = Path(target).expanduser().resolve()
     if folder == Path.cwd():
-        raise ModelFileError(f"{target} is the working folder itself; name a folder in it, such as {target}/model")
+        raise ModelFileError(f"{target} is the working directory itself; name a folder in it, such as {target}/model")
     if folder.exists() and not folder.is_dir():
         raise ModelFileError(f"{target} is a file; name a folder that is new, empty, or an earlier model")
     strange = [] if not folder.exists() else sorted({path.name for path in folder.iterdir()} - {*OWN_NAMES})
     if strange:
         raise ModelFileError(
-            f"{target} holds {strange[0]}, which this package did not write and would be lost; "
+            f"{target} contains {strange[0]}, which this package did not write and which would be lost; "
             "name a folder that is new, empty, or an earlier model"
         )
     if folder.exists() and any(folder.iterdir()) and not _is_ours(folder):
         raise ModelFileError(
-            f"{target} is not empty, and has no config.json that this package wrote; "
+            f"{target} is not empty and has no config.json written by this package; "
             "name a folder that is new, empty, or an earlier model"
         )
     return folder
@@ -64,9 +64,9 @@ def _is_ours(folder: Path) -> bool:
 
 
 class replacing:  # noqa: N801  # a context manager, used like a function
-    """Yields a new folder beside `target` and renames it into place when the block succeeds.
+    """Yields a new folder next to `target` and renames it into place when the block succeeds.
 
-    Raises ModelFileError where `check_target` does.
+    Raises ModelFileError as `check_target` does.
     """
 
     def __init__(self, target: str | Path) -> None:
@@ -90,30 +90,30 @@ class replacing:  # noqa: N801  # a context manager, used like a function
 
 
 def recover(target: str | Path) -> None:
-    """Finish what a writer of `target` that was killed between its two renames had begun."""
+    """Finish replacing `target` after a writer was killed between its two renames."""
     target = Path(target).expanduser().resolve()
     if target.exists():
         return
     for old in sorted(target.parent.glob(f".{escape(target.name)}.*.partial.old")):
-        new = old.with_suffix("")  # whole: the old one is moved away only then
+        new = old.with_suffix("")  # complete: the old folder is moved away only after the new one is written
         os.rename(new if new.exists() else old, target)
         shutil.rmtree(old, ignore_errors=True)
         return
 
 
 def check_file(target: Path, option: str = "the output") -> None:
-    """Raises OutputError for a path that no file can be written to: a folder, or one in a folder that is not there."""
+    """Raises OutputError for a path that cannot be written: a folder, or a file in a folder that does not exist."""
     if target.is_dir():
         raise OutputError(f"{option} {target} is a folder; name a file in it")
     if not target.parent.is_dir():
-        raise OutputError(f"{target}: there is no folder {target.parent}; make it first")
+        raise OutputError(f"{target}: the folder {target.parent} does not exist; create it first")
 
 
 @contextmanager
 def whole_file(target: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `target`; when the block succeeds, what was written there takes its name.
+    """Yield a temporary path next to `target`, and rename it to `target` when the block succeeds.
 
-    A failed block leaves nothing behind, and two writers of one target do not meet.
+    A failed block leaves nothing behind, and two writers of one target do not interfere.
     """
     target = Path(target).expanduser()
     partial = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.partial")
@@ -125,14 +125,14 @@ def whole_file(target: str | Path) -> Iterator[Path]:
 
 
 def save_tensors(tensors: dict[str, "Tensor"], target: str | Path, metadata: dict[str, str] | None = None) -> None:
-    """A safetensors file, whole or not at all, with the rights that the umask gives: safetensors itself writes 0600."""
+    """Write a safetensors file completely or not at all, with the umask's permissions (safetensors itself writes 0600)."""
     from safetensors.torch import save_file
 
     with whole_file(target) as partial:
         partial.touch()
-        rights = partial.stat().st_mode & 0o777
+        permissions = partial.stat().st_mode & 0o777
         save_file(tensors, partial, metadata)
-        partial.chmod(rights)
+        partial.chmod(permissions)
 
 
 def file_sha256(path: str | Path) -> str:

@@ -1,4 +1,4 @@
-"""Downloads from the Hugging Face Hub, and what it refuses in words: what was found, what is needed, the way out."""
+"""Downloads from the Hugging Face Hub, and readable messages for what it refuses."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -10,14 +10,14 @@ from meta_text.errors import HubError
 Doing = Literal["pull", "push"]
 ADVICE = {
     401: "no valid token was sent; log in with `hf auth login`, or pass token=",
-    404: "it is not there for this token; check the name, or pass token= if it is private",
+    404: "it does not exist, or this token cannot see it; check the name, or pass token= if it is private",
     409: "somebody else is changing the repository; try again",
     412: "the repository has changed in the meantime; try again",
-    429: "too many requests; wait some minutes",
+    429: "too many requests; wait a few minutes",
 }
 FORBIDDEN = {
-    "pull": "this token may not read it; ask its owner for access, or use another token",
-    "push": "this token may not write there; use one with write permission, or your own namespace",
+    "pull": "this token has no read access; ask the owner for access, or use another token",
+    "push": "this token has no write access; use one with write permission, or your own namespace",
 }
 
 
@@ -49,23 +49,27 @@ def download(
 
 
 def earlier_download(repo_id: str, revision: str | None, cache_dir: str | Path | None) -> Path | None:
-    """The snapshot that an earlier download left, whole or not; the Hub is not asked."""
+    """The snapshot of an earlier download, complete or not; the Hub is not contacted."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
     try:
         return Path(snapshot_download(repo_id, revision=revision, cache_dir=cache_dir, local_files_only=True))
-    except (HFValidationError, LocalEntryNotFoundError):
+    except HFValidationError:
         return None
+    except LocalEntryNotFoundError as error:
+        # newer clients know all files of the repository, and name the folder where one is missing
+        incomplete = getattr(error, "snapshot_path", None)
+        return None if incomplete is None else Path(incomplete)
 
 
 def ask_for(repo_id: str, filename: str, snapshot: Path, token: str | bool | None = None) -> None:
     """Ask the Hub once whether a snapshot's commit has a file; that it has none is noted beside the snapshots."""
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError
+    from huggingface_hub.errors import RemoteEntryNotFoundError
 
     # the cache's folder is three above: models--user--name/snapshots/commit
-    with hub_errors(repo_id, "pull"), suppress(EntryNotFoundError):
+    with hub_errors(repo_id, "pull"), suppress(RemoteEntryNotFoundError):
         hf_hub_download(repo_id, filename, revision=snapshot.name, cache_dir=snapshot.parents[2], token=token)
 
 
@@ -76,15 +80,15 @@ def is_known_to_lack(snapshot: Path, filename: str) -> bool:
 
 @contextmanager
 def hub_errors(repo_id: str, doing: Doing) -> Iterator[None]:
-    """What the Hub's client raises, as HubError."""
+    """Raise the errors of the Hub client as HubError."""
     from huggingface_hub import errors
 
-    # the HTTP library under the client, whatever it is called: its errors are not OSErrors
+    # the base error of whichever HTTP library the client uses: it is not an OSError
     network_error = cast(type[Exception], errors.HfHubHTTPError.__mro__[1])
     try:
         yield
     except errors.HFValidationError as error:
-        raise HubError(f"'{repo_id}' is no name on the Hub ({error}); one such as user/model is needed") from error
+        raise HubError(f"'{repo_id}' is not a Hub name ({error}); use one such as user/model") from error
     except (network_error, OSError, RuntimeError) as error:
         raise HubError(_said(repo_id, doing, error)) from error
 
@@ -92,25 +96,25 @@ def hub_errors(repo_id: str, doing: Doing) -> Iterator[None]:
 def _said(repo_id: str, doing: Doing, error: BaseException) -> str:
     from huggingface_hub import errors
 
-    # uploads of large files and pulls wrap the answer into errors of their own
+    # large uploads and downloads wrap the HTTP error in errors of their own
     chain = list(_causes(error))
     answer = next((e for e in chain if isinstance(e, errors.HfHubHTTPError)), None)
     if isinstance(answer, errors.GatedRepoError):
         return f"'{repo_id}' is gated; ask for access on its page, then pass token="
     if isinstance(answer, errors.RevisionNotFoundError):
-        return f"'{repo_id}' has no such revision; name a branch, tag or commit that its page lists"
+        return f"'{repo_id}' has no such revision; name a branch, tag or commit listed on its page"
     if isinstance(answer, errors.RepositoryNotFoundError):
-        way_out = "pass token= if it is private" if doing == "pull" else "use a token that may write there"
-        return f"the Hub has no repository '{repo_id}' for this token; check the name, or {way_out}"
+        way_out = "pass token= if it is private" if doing == "pull" else "use a token with write permission"
+        return f"the Hub has no repository '{repo_id}' that this token can see; check the name, or {way_out}"
     if answer is not None:
         return f"the Hub answered {answer.response.status_code} for '{repo_id}': {advice(answer.response.status_code, doing)}"
     if isinstance(error, errors.LocalEntryNotFoundError) and len(chain) == 1:
         return (
-            f"'{repo_id}' is no folder here and has no local copy, and the Hub was not asked; "
+            f"'{repo_id}' is not a local folder and has no local copy, and the Hub was not contacted; "
             "check the name, or leave local_files_only out"
         )
     kept = "; nothing was published, try again" if doing == "push" else "; check the connection and try again"
-    return f"the connection to the Hub broke for '{repo_id}' ({chain[-1]}){kept}"
+    return f"the connection to the Hub failed for '{repo_id}' ({chain[-1]}){kept}"
 
 
 def advice(status: int, doing: Doing) -> str:
@@ -118,7 +122,7 @@ def advice(status: int, doing: Doing) -> str:
     if status == 403:
         return FORBIDDEN[doing]
     if status >= 500:
-        return "a fault on its side; " + ("nothing was published, " if doing == "push" else "") + "try again later"
+        return "a server error; " + ("nothing was published, " if doing == "push" else "") + "try again later"
     return ADVICE.get(status, "refused; its page may say why")
 
 

@@ -1,6 +1,6 @@
-"""Modules that stood elsewhere before version 0.1.0: importing one by its old path works, with a DeprecationWarning.
+"""Modules that moved before version 0.1.0: their old paths still import, with a DeprecationWarning.
 
-They go with version 0.2.
+The old paths are removed in version 0.2.
 """
 
 import importlib
@@ -46,7 +46,7 @@ MOVED = {
 
 
 class MovedModules(MetaPathFinder, Loader):
-    """Finds `meta_text.OLD` as the module that holds its contents now."""
+    """Loads `meta_text.OLD` from the module that now has its contents."""
 
     def find_spec(self, fullname: str, path: Any, target: ModuleType | None = None) -> ModuleSpec | None:
         package, _, name = fullname.partition(".")
@@ -54,14 +54,14 @@ class MovedModules(MetaPathFinder, Loader):
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         new = f"meta_text.{MOVED[spec.name.partition('.')[2]]}"
-        warnings.warn(f"{spec.name} is now {new}; the old name goes with 0.2", DeprecationWarning, stacklevel=2)
-        found = importlib.import_module(new)
-        alias = ModuleType(spec.name, found.__doc__)
-        alias.__dict__.update({key: value for key, value in vars(found).items() if not key.startswith("__")})
+        warnings.warn(f"{spec.name} is now {new}; the old name is removed in 0.2", DeprecationWarning, stacklevel=2)
+        module = importlib.import_module(new)
+        alias = ModuleType(spec.name, module.__doc__)
+        alias.__dict__.update({key: value for key, value in vars(module).items() if not key.startswith("__")})
         return alias
 
     def exec_module(self, module: ModuleType) -> None:
-        """Nothing to run: the module was filled when it was made."""
+        """Nothing to run: `create_module` filled the module."""
 
 
 def find_moved_modules() -> None:

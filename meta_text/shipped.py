@@ -1,4 +1,4 @@
-"""Recipes and corpora that come with the package: inside it when installed, beside it in a checkout."""
+"""Recipes and corpora that come with the package: inside it when installed, next to it in a checkout."""
 
 import os
 import shutil
@@ -23,9 +23,9 @@ def shipped_recipes() -> dict[str, Path]:
 
 
 def find_recipe(name_or_path: str | Path) -> Path:
-    """A recipe's file: the path itself if a file is there, else the shipped recipe of that name.
+    """A recipe's file: the path itself if it is a file, else the shipped recipe of that name.
 
-    Raises ConfigError where neither exists.
+    Raises ConfigError if neither exists.
     """
     path = Path(os.path.expanduser(name_or_path))
     if path.is_file():
@@ -42,7 +42,7 @@ def find_recipe(name_or_path: str | Path) -> Path:
 def copy_recipe(name: str, target: str | Path | None = None) -> list[Path]:
     """Copy a shipped recipe, and the class split file that it names, to a file or into a folder.
 
-    Returns the new files. Raises ConfigError for an unknown name, OutputError where a file would be replaced.
+    Returns the new files. Raises ConfigError for an unknown name, OutputError if a file would be overwritten.
     """
     shipped = shipped_recipes()
     if name not in shipped:
@@ -56,7 +56,7 @@ def copy_recipe(name: str, target: str | Path | None = None) -> list[Path]:
     copies = {source: copy, **{path: copy.with_name(path.name) for path in splits}}
     for file in copies.values():
         if file.exists():
-            raise OutputError(f"{file} exists and is not replaced; name another file or folder")
+            raise OutputError(f"{file} already exists and is not overwritten; name another file or folder")
     copy.parent.mkdir(parents=True, exist_ok=True)
     for file, new in copies.items():
         shutil.copyfile(file, new)

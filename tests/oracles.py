@@ -336,3 +336,25 @@ def wilson(share: float, count: int, z: float = 1.96) -> tuple[float, float]:
         return (low + high) / 2
 
     return (0.0 if share == 0 else root(0.0, share)), (1.0 if share == 1 else root(share, 1.0))
+
+
+# matrices in 4 bits (GGML's Q4_0)
+
+
+def pack_block(numbers: Sequence[float]) -> tuple[float, list[int]]:
+    """32 numbers as a half-precision scale and 32 whole numbers from 0 to 15."""
+    extreme = 0.0
+    for x in numbers:
+        if abs(x) > abs(extreme):
+            extreme = x
+    d = np.float32(extreme) / np.float32(-8)
+    inverse = np.float32(1) / d if d else np.float32(0)
+    whole = [max(0, min(15, math.floor(np.float32(np.float32(x) * inverse) + np.float32(8.5)))) for x in numbers]
+    return float(np.float16(d)), whole
+
+
+def unpack_block(block: bytes) -> list[float]:
+    """18 bytes, a scale and 16 pairs of nibbles, as 32 numbers: first the low nibbles, then the high ones."""
+    scale = float(np.frombuffer(block[:2], "<f2")[0])
+    low = [scale * (byte % 16 - 8) for byte in block[2:]]
+    return low + [scale * (byte // 16 - 8) for byte in block[2:]]

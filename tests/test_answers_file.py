@@ -153,21 +153,23 @@ def test_files_that_are_one_another_are_refused_under_any_name(classifier: FewSh
     (tmp_path / "there").symlink_to(tmp_path)
     before = sorted(path.name for path in tmp_path.iterdir())
     for name in ("in.csv", "./in.csv", "soft.csv", "hard.csv", "there/in.csv"):
-        with pytest.raises(OutputError, match=r"--output .* is the file of --input, which would be lost; name another"):
+        with pytest.raises(
+            OutputError, match=r"--output .* is the same file as --input, which would be lost; name another"
+        ):
             predict_file(classifier, str(source), f"{tmp_path}/{name}", "text", None, None)
-        with pytest.raises(OutputError, match=r"--errors .* is the file of --input, which would be lost"):
+        with pytest.raises(OutputError, match=r"--errors .* is the same file as --input, which would be lost"):
             predict_file(classifier, str(source), str(tmp_path / "out.csv"), "text", None, tmp_path / name)
     for errors in ("out.csv", "there/out.csv", "there/../" + tmp_path.name + "/out.csv"):
-        with pytest.raises(OutputError, match=r"--errors .* is the file of --output, which would be lost"):
+        with pytest.raises(OutputError, match=r"--errors .* is the same file as --output, which would be lost"):
             predict_file(classifier, str(source), str(tmp_path / "out.csv"), "text", None, tmp_path / errors)
     assert sorted(path.name for path in tmp_path.iterdir()) == before
     assert source.read_text() == "id,text\n1,wine\n"
 
 
 BAD_TARGETS = {
-    "out.xls": "unknown kind '.xls'; .csv, .jsonl and .parquet are written",
-    "out": "unknown kind ''; .csv, .jsonl and .parquet are written",
-    "nowhere/out.csv": "there is no folder .*nowhere; make it first",
+    "out.xls": "unknown output format '.xls'; use .csv, .jsonl or .parquet",
+    "out": "unknown output format ''; use .csv, .jsonl or .parquet",
+    "nowhere/out.csv": "the folder .*nowhere does not exist; create it first",
     "folder.csv": "--output .*folder.csv is a folder; name a file in it",
 }
 

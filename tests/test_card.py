@@ -103,7 +103,7 @@ def test_the_default_model_says_how_it_was_made(tmp_path: Path) -> None:
     write_card(MODEL, tmp_path, repo_id="default")
     card = (tmp_path / "README.md").read_text("utf-8")
     assert "\n# The default model of meta_text\n" in card
-    assert "Made by `meta-text train recipes/default.toml`." in card
+    assert "Trained by `meta-text train recipes/default.toml`." in card
     assert 'from_pretrained("default")' in card
 
 

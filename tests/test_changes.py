@@ -44,16 +44,16 @@ def test_property_add_a_then_b_equals_b_then_a(labels: list, first: list[str], s
     [
         (lambda c: c.add_class("boat", []), "class 'boat' has no text and no name; give it texts, or use label_names"),
         (lambda c: c.add_class("boat", "one string"), "a list of texts is needed"),
-        (lambda c: c.add_class(3, ["x"]), "label 3 is int, the other classes are str; use str"),
+        (lambda c: c.add_class(3, ["x"]), "label 3 is int but the other classes are str; use str"),
         (lambda c: c.add_class(None, ["x"]), "label None is NoneType"),
         (lambda c: c.add_class(["a", "b"], ["x"]), "is several labels"),
-        (lambda c: c.add_class("boat", ["x"], description="y"), "a description counts only where label names do"),
+        (lambda c: c.add_class("boat", ["x"], description="y"), "a description has no effect without label names"),
         (lambda c: c.rename_class("car", 3), "label 3 is int"),
         (lambda c: c.rename_class("car", "car"), "choose another label"),
-        (lambda c: c.rename_class("car", "auto", description="y"), "a description counts only where label names do"),
+        (lambda c: c.rename_class("car", "auto", description="y"), "a description has no effect without label names"),
         (lambda c: c.remove_class(["car"]), "is several labels"),
         (lambda c: c.add_examples(["a", "b"], ["car"]), "2 texts and 1 labels; one label per text is needed"),
-        (lambda c: c.add_examples(["a"], ["boat"]), "there is no class 'boat'; the classes are 'car', 'wine'"),
+        (lambda c: c.add_examples(["a"], ["boat"]), "unknown class 'boat'; use one of 'car', 'wine'"),
         (lambda c: c.add_examples(["a"], [None]), r"y\[0\] is None"),
         (lambda c: c.predict(None), "X is None; a list of texts is needed"),
         (lambda c: c.predict(3), "X is 3; a list of texts is needed"),
@@ -74,7 +74,7 @@ def test_bad_changes_say_what_is_needed(act: object, message: str) -> None:
 
 def test_a_dict_of_descriptions_grows_with_the_classes() -> None:
     classifier = FewShotClassifier(MODEL, label_names=NAMES).fit(TEXTS, LABELS)
-    with pytest.raises(ValueError, match="class 'boat' has no description, as the others have; pass description="):
+    with pytest.raises(ValueError, match="class 'boat' has no description, but the others have; pass description="):
         classifier.add_class("boat", ["row the boat"])
     classifier.add_class("boat", [], description="sail and mast")
     classifier.rename_class("car", "vehicle")
@@ -184,7 +184,7 @@ def test_reprs_are_short() -> None:
 @pytest.mark.parametrize(
     ("device", "message"),
     [
-        ("cuda:0", "device 'cuda:0' is not here .*; use cpu, or leave device out"),
+        ("cuda:0", "device 'cuda:0' is not available .*; use cpu, or leave device out"),
         ("gpu", "'gpu' is not a device torch knows; use cpu, cuda or cuda:0"),
     ],
 )

@@ -78,7 +78,7 @@ def test_a_step_leaves_a_graph_of_its_inputs_alone(name: str) -> None:
 def test_a_learner_without_steps_is_refused() -> None:
     recipe = replace(RECIPE, learner=LearnerConfig("ridge"), train=TrainConfig(checkpoint_steps=True))
     with pytest.raises(
-        ConfigError, match=r"checkpoint_steps = true, but learner 'ridge' has no steps .*; leave it out"
+        ConfigError, match=r"checkpoint_steps = true, but learner 'ridge' has no inner steps to recompute; leave it out"
     ):
         build_model(recipe, Embedding.learned(["a b"], width=4))
 

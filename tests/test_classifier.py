@@ -151,8 +151,8 @@ def test_changes_are_reported() -> None:
 @pytest.mark.parametrize(
     ("act", "message"),
     [
-        (lambda c: c.add_class("car", ["x"]), "class 'car' is there already"),
-        (lambda c: c.remove_class("boat"), "there is no class 'boat'; the classes are 'car', 'wine'"),
+        (lambda c: c.add_class("car", ["x"]), "class 'car' already exists"),
+        (lambda c: c.remove_class("boat"), "unknown class 'boat'; use one of 'car', 'wine'"),
         (lambda c: c.rename_class("car", "wine"), "choose another label"),
         (lambda c: c.remove_examples(["nonsense"]), "never learned"),
         (lambda c: c.remove_examples(TEXTS[:3]), "would have no text left"),

@@ -70,9 +70,9 @@ MISTAKES = {
         "[evaluate] episodes = 0: input should",
     ),
     "resume nothing": (["train", INTENT, "--resume"], "--resume without --out; name the folder of the run"),
-    "unknown learner": (["compare", INTENT, "--learners", "protonet, mamel"], "no learner 'mamel'; there are"),
-    "no learner": (["compare", INTENT, "--learners", "protonet,"], "no learner ''; there are"),
-    "device": (["predict", "MODEL", "x", "--device", "cuda:99"], "device 'cuda:99' is not here"),
+    "unknown learner": (["compare", INTENT, "--learners", "protonet, mamel"], "unknown learner 'mamel'; use one of"),
+    "no learner": (["compare", INTENT, "--learners", "protonet,"], "unknown learner ''; use one of"),
+    "device": (["predict", "MODEL", "x", "--device", "cuda:99"], "device 'cuda:99' is not available"),
     "split file": (["evaluate", "MODEL", "--corpus", INTENTS, "--split", "BAD"], "bad.json is not JSON"),
     "no split file": (["evaluate", "MODEL", "--corpus", INTENTS, "--split", "no.json"], "no class split at no.json"),
     "split file left behind": (
@@ -81,7 +81,7 @@ MISTAKES = {
     ),
     "output nowhere": (
         ["predict", "MODEL", "--input", "CSV", "--output", "nowhere/o.csv"],
-        "nowhere/o.csv: there is no folder nowhere; make it first",
+        "nowhere/o.csv: the folder nowhere does not exist; create it first",
     ),
     "out of the user's files": (["fit", "MODEL", "CSV", "--out", "HOME"], "which this package did not write"),
     "train over the user's files": (["train", INTENT, "--out", "HOME"], "model is a file; name a folder that is new"),

@@ -129,7 +129,7 @@ def test_progress_says_rows_and_either_the_total_or_a_rate(
             bar("classify", "classifying rows", done, total)
     assert "classifying rows" in screen.getvalue()
     assert shown in screen.getvalue()
-    assert ("a second" in screen.getvalue()) == (total is None)
+    assert ("per second" in screen.getvalue()) == (total is None)
     assert "None" not in screen.getvalue()
 
 

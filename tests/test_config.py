@@ -91,7 +91,9 @@ def test_a_saved_recipe_may_hold_retired_keys_at_the_value_that_still_holds():
 def test_a_retired_key_is_refused_with_what_happens_instead(table, key, value, message):
     with pytest.raises(ConfigError, match=rf"^\[{table}\] {key} is no longer a setting: {message}; leave it out$"):
         parse_recipe({table: {key: RETIRED[table, key].value}})
-    with pytest.raises(ConfigError, match=rf"{key} = {value!r}, which this version no longer does: {message}; train"):
+    with pytest.raises(
+        ConfigError, match=rf"{key} = {value!r}, which this version no longer supports: {message}; train"
+    ):
         saved_recipe({table: {key: value}})
 
 

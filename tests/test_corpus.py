@@ -122,8 +122,8 @@ def test_label_text():
 
 BAD = {
     "missing column": ({"text": "a"}, r"bad, row 2: no column 'label' \(found: text\)"),
-    "empty text": ({"text": "  ", "label": "x"}, r"bad, row 2: text is '  ' where a non-empty string is needed"),
-    "non-string text": ({"text": 7, "label": "x"}, r"bad, row 2: text is 7 where a non-empty string is needed"),
+    "empty text": ({"text": "  ", "label": "x"}, r"bad, row 2: text is '  '; a non-empty string is needed"),
+    "non-string text": ({"text": 7, "label": "x"}, r"bad, row 2: text is 7; a non-empty string is needed"),
     "label missing": ({"text": "a", "label": " "}, r"bad, row 2: label is empty; give every text a label"),
     "label null": ({"text": "a", "label": None}, r"bad, row 2: label is missing; give every text a label"),
     "label not a number": ({"text": "a", "label": float("nan")}, r"bad, row 2: label is missing; give every text"),
@@ -194,14 +194,14 @@ def test_a_csv_cell_of_a_megabyte(tmp_path):
 
 
 BROKEN = {
-    "bad.parquet": (b"nope", r"bad.parquet is no Parquet file, or broken"),
-    "empty.parquet": (b"", r"empty.parquet is no Parquet file, or broken"),
-    "bad.jsonl.gz": (b"nope", r"bad.jsonl.gz is no gzip file, or breaks off"),
+    "bad.parquet": (b"nope", r"bad.parquet is not a Parquet file, or is damaged"),
+    "empty.parquet": (b"", r"empty.parquet is not a Parquet file, or is damaged"),
+    "bad.jsonl.gz": (b"nope", r"bad.jsonl.gz is not a gzip file, or is truncated"),
     "cut.jsonl.gz": (
         gzip.compress(b'{"text": "a", "label": "x"}\n' * 99)[:-20],
-        r"cut.jsonl.gz is no gzip file, or breaks",
+        r"cut.jsonl.gz is not a gzip file, or is truncated",
     ),
-    "return.csv": (b"te\rxt,label\na,x\n", r"return.csv, line 1: no CSV header \(new-line character"),
+    "return.csv": (b"te\rxt,label\na,x\n", r"return.csv, line 1: not a CSV header \(new-line character"),
 }
 
 
@@ -300,7 +300,7 @@ def test_out_of_scope_texts_stay_apart():
 def test_empty_file(tmp_path, kind, content):
     path = tmp_path / f"none.{kind}"
     path.write_text(content)
-    with pytest.raises(CorpusError, match="none: no labelled text in it"):
+    with pytest.raises(CorpusError, match="none: no labelled text found"):
         Corpus.open(path)
 
 
@@ -319,7 +319,7 @@ def test_not_utf8_names_the_line_and_the_encoding_that_fits(tmp_path, name):
         list(read_rows(tmp_path / name))
 
 
-@pytest.mark.parametrize(("line", "message"), [("{oops", "line 2: not JSON"), ("[1]", "line 2: found list, an object")])
+@pytest.mark.parametrize(("line", "message"), [("{oops", "line 2: not JSON"), ("[1]", "line 2: found list; an object")])
 def test_broken_json_line(tmp_path, line, message):
     (tmp_path / "broken.jsonl").write_text('{"text": "a", "label": "x"}\n' + line)
     with pytest.raises(CorpusError, match=message):
@@ -328,7 +328,10 @@ def test_broken_json_line(tmp_path, line, message):
 
 def test_unknown_kind_and_missing_file(tmp_path):
     (tmp_path / "a.xls").touch()
-    for name, message in (("a.xls", r"unknown kind '\.xls'; save it as \.xlsx; "), ("nothing.csv", "no such file")):
+    for name, message in (
+        ("a.xls", r"unknown format '\.xls'; save it as \.xlsx, or "),
+        ("nothing.csv", "no such file"),
+    ):
         with pytest.raises(CorpusError, match=message):
             Corpus.from_csv(tmp_path / name)
 
@@ -350,10 +353,10 @@ def test_meta_text_data_is_where_a_name_is_looked_up(tmp_path, monkeypatch):
     write_jsonl(tmp_path / "mine" / "texts.jsonl", ROWS)
     monkeypatch.setenv("META_TEXT_DATA", str(tmp_path))
     expect_rows(Corpus.open("mine"))
-    with pytest.raises(CorpusError, match=rf"corpus 'arsc' .*META_TEXT_DATA \({tmp_path}\).*that holds arsc/"):
+    with pytest.raises(CorpusError, match=rf"corpus 'arsc' .*META_TEXT_DATA \({tmp_path}\).*that contains arsc/"):
         Corpus.open("arsc")
     monkeypatch.delenv("META_TEXT_DATA")
-    with pytest.raises(CorpusError, match="META_TEXT_DATA, which is not set"):
+    with pytest.raises(CorpusError, match=r"is not in META_TEXT_DATA \(not set\)"):
         Corpus.open("arsc")
 
 

@@ -230,12 +230,12 @@ def test_blank_rows_at_the_end_are_passed_over_and_counted(tmp_path: Path) -> No
     notes: list[str] = []
     rows = list(read_rows(tmp_path / "a.csv", note=notes.append))
     assert [row["text"] for row in rows] == ["red", "", "flat"]
-    assert notes == ["a.csv: 3 blank rows at the end are passed over"]
-    with pytest.raises(CorpusError, match="a, row 2: text is '' where a non-empty string is needed"):
+    assert notes == ["a.csv: 3 blank rows at the end are skipped"]
+    with pytest.raises(CorpusError, match="a, row 2: text is ''; a non-empty string is needed"):
         Corpus.open(tmp_path / "a.csv")
     corpus = Corpus.open(tmp_path / "a.csv", bad_rows="skip")
     assert corpus.skipped == {"empty text": 1}
-    assert corpus.describe().endswith("skipped 1 (empty text); a.csv: 3 blank rows at the end are passed over")
+    assert corpus.describe().endswith("skipped 1 (empty text); a.csv: 3 blank rows at the end are skipped")
 
 
 def test_excel(tmp_path: Path) -> None:
@@ -256,7 +256,7 @@ def test_excel(tmp_path: Path) -> None:
     ]
     assert notes == [
         "Mine.XLSX: the first of 2 sheets is read, 'Sheet'",
-        "Mine.XLSX: 5 blank rows at the end are passed over",
+        "Mine.XLSX: 5 blank rows at the end are skipped",
     ]
     corpus = Corpus.open(tmp_path / "Mine.XLSX", bad_rows="skip")
     assert corpus.class_names == ("7", "wine")

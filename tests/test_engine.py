@@ -58,7 +58,7 @@ def test_the_processor_decides(units: bool, name: str, embedding: Embedding, mon
 def test_the_variable_decides_first(embedding: Embedding, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, "float32")
     monkeypatch.setattr(precision, "has_bf16_units", lambda: True)
-    assert choose(embedding).note == "bert runs in float32: META_TEXT_ENGINE says so"
+    assert choose(embedding).note == "bert runs in float32: set by META_TEXT_ENGINE"
 
 
 @pytest.mark.parametrize("name", ["float8", "bfloat16", "INT8"])
@@ -68,7 +68,7 @@ def test_an_engine_that_this_machine_has_not(
     monkeypatch.setattr(precision, "has_bf16_units", lambda: False)
     FewShotClassifier(model_over(embedding), device="cpu").fit(TEXTS, LABELS).save_pretrained(tmp_path / "mine")
     monkeypatch.setenv(VARIABLE, name)
-    message = f"META_TEXT_ENGINE={name} is not an engine of this machine; use float32, training, or unset it"
+    message = f"META_TEXT_ENGINE={name} is not available on this machine; use float32, training, or unset it"
     with pytest.raises(ConfigError, match=message):
         choose(embedding)
     assert run(monkeypatch, "predict", str(tmp_path / "mine"), "my card", "--device", "cpu") == 2
@@ -81,7 +81,7 @@ def test_int8_is_gone_and_says_why(embedding: Embedding, monkeypatch: pytest.Mon
     with pytest.warns(UserWarning, match="META_TEXT_ENGINE=int8 no longer exists and float32 is used; unset it"):
         engine = choose(embedding)
     assert engine.name == "float32"
-    assert "because int8 answers depended on the other texts asked with them" in engine.note
+    assert "because int8 answers depended on the other texts in the batch" in engine.note
 
 
 def test_only_a_frozen_transformer_on_a_processor_has_a_choice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -174,5 +174,5 @@ def test_learners_without_prototypes_say_so() -> None:
     learner = ScratchLSTM(encoder())
     with pytest.raises(ValueError, match="class names need a learner with prototypes; set label_names = false"):
         learner.adapt(EPISODE.support, LABELS, 3, draw(3, 3))
-    with pytest.raises(ValueError, match="reads token states, and was given features"):
+    with pytest.raises(ValueError, match="this learner was given features; it needs token states"):
         learner.features(torch.zeros(2, 6))

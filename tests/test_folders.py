@@ -33,11 +33,14 @@ def test_new_empty_and_earlier_folders_are_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("prepare", "message"),
     [
-        (lambda p: (p.mkdir(), (p / "good.csv").write_text("x")), "holds good.csv, which this package did not write"),
+        (
+            lambda p: (p.mkdir(), (p / "good.csv").write_text("x")),
+            "contains good.csv, which this package did not write",
+        ),
         (lambda p: p.write_text("x"), "target is a file; name a folder"),
-        (lambda p: (p.mkdir(), (p / "README.md").write_text("x")), "no config.json that this package wrote"),
-        (lambda p: (p.mkdir(), (p / "config.json").write_text('{"a": 1}')), "no config.json that this package wrote"),
-        (lambda p: (write(p, "a"), (p / "notes.txt").write_text("x")), "holds notes.txt"),
+        (lambda p: (p.mkdir(), (p / "README.md").write_text("x")), "no config.json written by this package"),
+        (lambda p: (p.mkdir(), (p / "config.json").write_text('{"a": 1}')), "no config.json written by this package"),
+        (lambda p: (write(p, "a"), (p / "notes.txt").write_text("x")), "contains notes.txt"),
     ],
 )
 def test_other_peoples_files_are_never_replaced(prepare: object, message: str, tmp_path: Path) -> None:
@@ -55,7 +58,7 @@ def test_other_peoples_files_are_never_replaced(prepare: object, message: str, t
 
 def test_the_working_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ModelFileError, match="is the working folder itself; name a folder in it"):
+    with pytest.raises(ModelFileError, match="is the working directory itself; name a folder in it"):
         check_target(Path())
 
 

@@ -154,7 +154,7 @@ BAD: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "half a character": (
         lambda: fit(["a\ud800", "a", "b", "b"]),
-        r"y\[0\] is 'a\\ud800', which holds half a character",
+        r"y\[0\] is 'a\\ud800', which contains a lone surrogate",
     ),
     "bytes that are no text": (
         lambda: fit([b"\xff", b"a", b"b", b"b"]),
@@ -163,7 +163,7 @@ BAD: dict[str, tuple[Callable[[], Any], str]] = {
     "lengths": (lambda: fit(["a", "b"]), "4 texts and 2 labels; one label per text is needed"),
     "bad_rows": (lambda: fit(LABELS[:4], bad_rows="drop"), "bad_rows='drop'; use 'raise' or 'skip'"),
     "empty new class": (lambda: fitted().add_class(" ", ["sail"]), "label ' ' is empty; give the class a name"),
-    "another kind": (lambda: fitted().add_class(3, ["sail"]), "label 3 is int, the other classes are str; use str"),
+    "another kind": (lambda: fitted().add_class(3, ["sail"]), "label 3 is int but the other classes are str; use str"),
 }
 
 

@@ -193,7 +193,7 @@ def test_details_tell_the_scores_the_nearest_text_and_why() -> None:
         assert one["nearest"] == {"text": text, "label": label, "similarity": pytest.approx(likes.max(), abs=1e-6)}
         told = f"{100 * row[first]:.0f} % {labels[first]}, then {100 * row[second]:.0f} % {labels[second]}"
         told += f"; nearest labelled text ({label}, similarity {likes.max():.2f}): {text}"
-        told += "" if is_known else "; less like any class than 95 % of texts that belong to one"
+        told += "" if is_known else "; less similar to its nearest class than 95 % of texts that belong to one"
         assert one["why"] == told
     assert details(task, labels, [], 0.05) == []
 
@@ -203,4 +203,4 @@ def test_details_of_a_text_that_belongs_nowhere() -> None:
     task = Adaptation.learn(MODEL, strict, SUPPORT, None)
     (one,) = details(task, list(SUPPORT), ASKED[:1], 0.1)
     assert one["known"] is False
-    assert re.search("; less like any class than 90 % of texts that belong to one$", one["why"])
+    assert re.search("; less similar to its nearest class than 90 % of texts that belong to one$", one["why"])

@@ -84,7 +84,7 @@ def test_an_episode_holds_classes_of_one_corpus_and_each_is_drawn_as_often() -> 
 def test_two_corpora_of_one_name_are_refused() -> None:
     own = made("own", 9)
     split = ClassSplit(own.class_names[:3], own.class_names[3:6], own.class_names[6:])
-    with pytest.raises(CorpusError, match=r"corpora own, own; \[corpus\] also must name others, each once"):
+    with pytest.raises(CorpusError, match=r"corpora own, own; \[corpus\] also must name other corpora, each once"):
         with_others(own, split, [made("own", 2)], 4)
 
 

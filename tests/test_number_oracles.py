@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from meta_text import MetaTextError
 from meta_text.evaluation.answers import paired
 from meta_text.evaluation.metrics import EpisodeAccuracy, EpisodeF1, ExpectedCalibrationError, mean_interval
 from meta_text.model.calibration import (
@@ -55,6 +56,16 @@ def test_expected_calibration_error(scores: list[list[float]], seed: int) -> Non
     labels = np.random.default_rng(seed).integers(0, 3, len(rows)).tolist()
     ours = ExpectedCalibrationError().compute(predictions=[probabilities.tolist()], references=[labels])
     assert ours["ece"] == pytest.approx(oracles.expected_calibration_error(probabilities, labels), abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"), [pytest.param(0.06, 0.1, id="lowest"), pytest.param(0.99, 0.92, id="highest")]
+)
+def test_the_outermost_bins_of_the_calibration_error_stay_apart(right: float, wrong: float) -> None:
+    """Gaps of opposite sign in neighbouring bins must not cancel, as they would in one bin."""
+    rows = [[value, *[(1 - value) / 19] * 19] for value in (right, wrong)]
+    ours = ExpectedCalibrationError().compute(predictions=[rows], references=[[0, 1]])
+    assert ours["ece"] == pytest.approx(((1 - right) + wrong) / 2)
 
 
 def test_expected_calibration_error_by_hand() -> None:
@@ -133,14 +144,14 @@ def test_rates_and_shapes_of_thresholds() -> None:
     for rate in (0.01, 0.05, 0.2, np.float32(0.05)):
         check_rate(rate)
     for rate in (0.0099, 0.2001, 0, 1, "0.05", None, float("nan")):
-        with pytest.raises(ValueError, match=r"reject=.*a false-reject rate from 0.01 to 0.2 is needed"):
+        with pytest.raises(MetaTextError, match=r"reject=.*a false-reject rate from 0.01 to 0.2 is needed"):
             check_rate(rate)
     for thresholds in (((0.0,) * 4,) * 4, ((0.0,) * 3,) * 5, ((0.0,) * 4,) * 6):
         with pytest.raises(ValueError, match="5 thresholds of 4 weights each are needed"):
             Calibration(thresholds=thresholds)
     with pytest.raises(ValueError, match="no thresholds for 'none of these'"):
         Calibration().threshold_at(5, 5.0, 0.05)
-    with pytest.raises(ValueError, match="a false-reject rate"):
+    with pytest.raises(MetaTextError, match="a false-reject rate"):
         CALIBRATION.threshold_at(5, 5.0, 0.5)
 
 

@@ -96,7 +96,7 @@ def test_export_from_the_command_line(
 
 def test_a_target_that_cannot_be_written_is_refused_before_the_work(tmp_path: Path) -> None:
     adapted = FewShotClassifier(MODEL).fit(TEXTS, LABELS)
-    with pytest.raises(OutputError, match=r"there is no folder .*nowhere; make it first"):
+    with pytest.raises(OutputError, match=r"the folder .*nowhere does not exist; create it first"):
         adapted.export_onnx(tmp_path / "nowhere" / "a.onnx")
     with pytest.raises(OutputError, match="is a folder; name a file in it"):
         adapted.export_onnx(tmp_path)

@@ -77,11 +77,13 @@ def test_parts_of_another_run_are_refused(saved: Path, tmp_path: Path) -> None:
     source, target = tmp_path / "in.jsonl", tmp_path / "out.csv"
     killed(saved, target)
     classifier = FewShotClassifier.from_pretrained(saved, device="cpu")
-    with pytest.raises(OutputError, match=r"parts of .*out.csv were made with another reject; use the same, or run"):
+    with pytest.raises(
+        OutputError, match=r"parts of .*out.csv were made with a different reject; use the same, or run"
+    ):
         predict_file(classifier, str(source), str(target), "text", 0.05, None, resume=True)
     source.write_text(source.read_text() + '{"text": "one more"}\n')
     other = FewShotClassifier(MODEL, device="cpu").fit(TEXTS[:5], LABELS[:5])
-    with pytest.raises(OutputError, match="made with another input and classifier"):
+    with pytest.raises(OutputError, match="made with a different input and classifier"):
         predict_file(other, str(source), str(target), "text", None, None, resume=True)
     assert predict_file(other, str(source), str(target), "text", None, None) == 4  # starts over
     assert len(list(read_rows(target))) == 21
@@ -93,8 +95,8 @@ def test_nothing_to_resume_from(
     source, out = str(tmp_path / "in.jsonl"), str(tmp_path / "out.csv")
     for words, message in [
         (["--input", source, "--output", out], "nothing to resume: no parts of"),
-        (["--input", source], "standard output keeps nothing to resume from; name a file with --output"),
-        (["--input", "-", "--output", out], "standard input cannot be read again"),
+        (["--input", source], "standard output cannot be resumed; name a file with --output"),
+        (["--input", "-", "--output", out], "standard input cannot be resumed"),
         (["a text"], "TEXT arguments leave nothing to resume"),
     ]:
         assert run(monkeypatch, "predict", str(saved), *words, "--resume", "--device", "cpu") == 2

@@ -56,7 +56,7 @@ def test_an_embedding_saved_whole_needs_nothing_else(tmp_path: Path) -> None:
     again.save_pretrained(tmp_path / "light")
     config = json.loads((tmp_path / "light" / "config.json").read_text("utf-8"))
     assert config["recipe"]["embedding"]["model"] == str(source)
-    with pytest.raises(ValueError, match="is not a folder and the Hub did not give it"):
+    with pytest.raises(ValueError, match="is not a folder and could not be downloaded"):
         FewShotClassifier.from_pretrained(tmp_path / "light", device="cpu")
 
 
@@ -83,7 +83,7 @@ def test_the_default_model_says_what_it_is() -> None:
 
     card = (DEFAULT / "README.md").read_text("utf-8")
     assert "# The default model of meta_text\n" in card
-    assert "Made by `meta-text train recipes/default.toml`" in card
+    assert "Trained by `meta-text train recipes/default.toml`" in card
     assert "licence: CC BY" in card
     assert "SHA-256" in card
     assert "± " in card

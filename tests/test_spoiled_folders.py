@@ -74,11 +74,14 @@ SPOILED: dict[str, tuple[Spoil, str]] = {
     "task missing": (remove("task.safetensors"), "task.safetensors cannot be read"),
     "version newer": (
         config(lambda c: c.update(format_version=99)),
-        "format version 99, this package reads 1; upgrade",
+        "format version 99 but this package reads 1; upgrade",
     ),
-    "version missing": (config(lambda c: c.pop("format_version")), "says no format_version, so no model of meta_text"),
+    "version missing": (
+        config(lambda c: c.pop("format_version")),
+        "has no format_version, so it is not a meta_text model",
+    ),
     "config missing": (remove("config.json"), "no model at .*: config.json is missing"),
-    "config is a list": (write("config.json", b"[]"), "config.json holds a list, an object is needed"),
+    "config is a list": (write("config.json", b"[]"), "config.json holds a list; an object is needed"),
     "config is no JSON": (write("config.json", b"{"), "config.json is not JSON"),
     "config is Latin-1": (write("config.json", b'{"a": "\xe9"}'), "config.json is not UTF-8"),
     "no recipe": (config(lambda c: c.pop("recipe")), "config.json: 'recipe' is missing"),
@@ -95,9 +98,9 @@ SPOILED: dict[str, tuple[Spoil, str]] = {
     "recipe of another version": (config(lambda c: c["recipe"]["train"].update(zz=1)), "has no key 'zz'.*upgrade"),
     "a retired key that asked for more": (
         config(lambda c: c["recipe"]["encoder"].update(pooling="max")),
-        r"config.json: \[encoder\] pooling = 'max', which this version no longer does: .* train the model again",
+        r"config.json: \[encoder\] pooling = 'max', which this version no longer supports: .* train the model again",
     ),
-    "unknown learner": (config(lambda c: c["recipe"]["learner"].update(name="new")), "no learner 'new'.*upgrade"),
+    "unknown learner": (config(lambda c: c["recipe"]["learner"].update(name="new")), "unknown learner 'new'.*upgrade"),
     "class added": (
         config(lambda c: c["classifier"]["labels"].append("boat")),
         "lists 3 classes but task.safetensors holds 2",
@@ -111,7 +114,7 @@ SPOILED: dict[str, tuple[Spoil, str]] = {
     "no task hash": (config(lambda c: c["classifier"].pop("task_sha256")), "'task_sha256' is missing"),
     "tokenizer missing": (remove("tokenizer.json"), "tokenizer.json is missing"),
     "tokenizer changed": (write("tokenizer.json", b"{}"), "tokenizer.json is not the file that config.json describes"),
-    "tokenizer empty": (without_hashes(write("tokenizer.json", b"{}")), "tokenizer.json holds no tokenizer"),
+    "tokenizer empty": (without_hashes(write("tokenizer.json", b"{}")), "tokenizer.json is not a tokenizer"),
     "tokenizer no JSON": (without_hashes(write("tokenizer.json", b"{")), "tokenizer.json is not JSON"),
     "other texts": (
         write("support.jsonl", b'{"text": "x", "label": "car"}\n'),

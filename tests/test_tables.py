@@ -65,8 +65,8 @@ LATIN = "tyre,caf\xe9\n".encode("latin-1")
 BAD_FILES = {
     "latin.csv": (b"text,more\nwine,a\n" + LATIN + b"tyre,b\n", {2: "byte 0xe9 is not UTF-8"}, 3),
     "comma.csv": (b"text\nwine\nwhere is, my tyre\ntyre\n", {2: "2 cells where the header has 1"}, 3),
-    "return.csv": (b"text,n\nwine,1\nre\rd,2\ntyre,3\n", {2: "no CSV row"}, 3),
-    "short.csv": (b"n,text\n1,wine\n2\n3,tyre\n", {2: "'text' is None, a string is needed"}, 3),
+    "return.csv": (b"text,n\nwine,1\nre\rd,2\ntyre,3\n", {2: "not a CSV row"}, 3),
+    "short.csv": (b"n,text\n1,wine\n2\n3,tyre\n", {2: "'text' is None; a string is needed"}, 3),
     "first.csv": (b"text\na,b\nwine\ntyre\n", {1: "2 cells where the header has 1"}, 3),
     "broken.jsonl.gz": (gzip.compress(b'{"text": "wine"}\n{oops\n{"text": "tyre"}\n'), {2: "not JSON"}, 3),
     "big.csv": (b"text\n" + b"wine " * 200_000 + b"\ntyre\n", {}, 2),
@@ -99,9 +99,9 @@ def test_a_packed_file_that_breaks_off_is_answered_up_to_there(classifier: FewSh
     assert len(answered) > 1000
     (problem,) = read_rows(errors)
     assert problem["row"] == len(answered)
-    assert "breaks off" in problem["problem"]
+    assert "truncated" in problem["problem"]
     (tmp_path / "no.jsonl.gz").write_bytes(b"nope")
-    with pytest.raises(CorpusError, match="is no gzip file, or breaks off"):
+    with pytest.raises(CorpusError, match="is not a gzip file, or is truncated"):
         list(input_rows(str(tmp_path / "no.jsonl.gz")))
 
 
@@ -139,7 +139,7 @@ def test_missing_column_and_unknown_kinds(classifier: FewShotClassifier, tmp_pat
         match=r"no column 'text' \(found: body\); name the column, perhaps --text body \(text='body' in Python\)",
     ):
         list(input_rows(str(tmp_path / "in.csv")))
-    with pytest.raises(OutputError, match=r"unknown kind '\.xls'"):
+    with pytest.raises(OutputError, match=r"unknown output format '\.xls'"):
         predict_file(classifier, "-", "out.xls", "text", None, None)
     with pytest.raises(CorpusError, match="no such file"):
         list(input_rows(str(tmp_path / "none.jsonl")))

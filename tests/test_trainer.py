@@ -111,7 +111,7 @@ def test_nothing_to_resume(tmp_path: Path) -> None:
 def test_another_recipe_is_not_resumed(tmp_path: Path) -> None:
     trainer(tmp_path, outer_steps=2).run()
     with pytest.raises(
-        ModelFileError, match=r"was written by another recipe \(\[train\] differ\); resume with that one"
+        ModelFileError, match=r"was written by a different recipe \(\[train\] differ\); resume with that one"
     ):
         trainer(tmp_path, outer_steps=2, outer_lr=0.5).run(resume=True)
 

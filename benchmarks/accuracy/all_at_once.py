@@ -86,7 +86,7 @@ def _spread(values: list[float]) -> str:
 
 
 def _difference(ours: list[float], theirs: list[float]) -> str:
-    """The mean difference with its 95 % interval over draws; empty where both are the same."""
+    """The mean difference with its 95 % interval over draws; empty if both are the same."""
     points = 100 * (np.array(ours) - np.array(theirs))
     if not points.any():
         return ""
@@ -116,7 +116,7 @@ def unknown(model: str, draws: int = 5) -> None:
 
 
 def sentiment(model: str, draws: int = 20) -> None:
-    """Prints accuracy on SST-2's test file after K labels per class, beside logistic regression on frozen MiniLM."""
+    """Prints accuracy on SST-2's test file after K labels per class, next to logistic regression on frozen MiniLM."""
     corpus = Corpus.open("sst2")
     rows = [row for row, file in enumerate(corpus.fields["file"]) if file == "test"]
     asked, truth = [corpus.texts[row] for row in rows], np.array([corpus.labels[row] for row in rows])

@@ -1,4 +1,4 @@
-"""What lower precision costs: the default model's accuracy with every engine of this machine, on identical draws.
+"""What lower precision costs: the default model's accuracy in every precision of this machine, on identical draws.
 
 META_TEXT_DATA=DIR python benchmarks/accuracy/precision.py [--draws 10]
 """
@@ -20,7 +20,7 @@ SHOTS = {"banking77": 5, "data/intents": 5, "sst2": 16, "tweet_offensive": 16}
 
 
 def draw(corpus: Corpus, shots: int, seed: int) -> tuple[list[int], list[int]]:
-    """Rows to learn from, `shots` per class, and rows to ask for."""
+    """Rows to learn from, `shots` per class, and rows to classify."""
     rng = np.random.default_rng([seed, shots])
     order = [rng.permutation(corpus.rows_of(name)) for name in corpus.class_names]
     rest = rng.permutation(np.concatenate([rows[shots:] for rows in order]))
@@ -28,7 +28,7 @@ def draw(corpus: Corpus, shots: int, seed: int) -> tuple[list[int], list[int]]:
 
 
 def accuracies(name: str, engine: str, draws: int) -> list[float]:
-    """One accuracy per draw; texts are read in batches as users' are."""
+    """One accuracy per draw; texts are read in batches, as for users."""
     os.environ[VARIABLE] = engine
     corpus, model = Corpus.open(name), load_model(DEFAULT)
     values = []

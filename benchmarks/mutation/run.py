@@ -1,12 +1,12 @@
-"""Break each line of mathematics on purpose, one at a time, and see whether a test notices.
+"""Break each line of mathematics on purpose, one at a time, and check that a test fails.
 
     python benchmarks/mutation/run.py [--only PATTERN] [--jobs 2] [--results runs/mutation.jsonl]
 
 cosmic-ray makes the mutants. Heavy packages are imported once; each mutant is then a fork in which the mutated source
-stands for the file, so nothing on disk changes. A mutant is killed when a test of its module fails, or when it takes
+replaces the file's, so nothing on disk changes. A mutant is killed when a test of its module fails, or when it takes
 more than `CPU_SECONDS`. Results are kept line by line, and a second run continues where the first one stopped.
 
-Exit code 1 where fewer than 85 % are killed, or where a survivor has no reason in survivors.toml.
+Exit code 1 if fewer than 85 % are killed, or if a survivor has no reason in survivors.toml.
 """
 
 import argparse
@@ -30,7 +30,7 @@ SURVIVORS = Path(__file__).parent / "survivors.toml"
 LEAST_SHARE = 0.85
 CPU_SECONDS = 90
 
-# the tests that judge each module, the quickest to find a fault first
+# the tests of each module, the quickest to find a fault first
 JUDGES = {
     "meta_text/learners/encoder.py": ["test_encoder.py", "test_learner_oracles.py"],
     "meta_text/learners/checkpointing.py": ["test_checkpoint.py"],
@@ -50,7 +50,7 @@ JUDGES = {
     "meta_text/classify/audit.py": ["test_leave_one_out.py", "test_copies.py"],
 }
 
-# what can go wrong with a formula; no string is mutated, for messages are tested by their own match=
+# what can go wrong with a formula; strings are not mutated, because tests match messages themselves
 OPERATORS = [
     *("AddNot", "NumberReplacer", "RemoveDecorator", "ZeroIterationForLoop", "ExceptionReplacer"),
     *("ReplaceAndWithOr", "ReplaceOrWithAnd", "ReplaceTrueWithFalse", "ReplaceFalseWithTrue"),
@@ -64,7 +64,7 @@ OPERATORS = [
 ]
 
 HOOK = "--jaxtyping-packages=meta_text,beartype.beartype"
-PYTEST = [  # plain and without the plugins that these tests have no use for: starting is most of the time
+PYTEST = [  # without plugins that these tests do not need, because starting takes most of the time
     *("--assert=plain", "-p", "no:cacheprovider", "-p", "no:unraisableexception", "-p", "jaxtyping._pytest_plugin"),
     *("-p", "_hypothesis_pytestplugin", "-p", "pytest_timeout", "-o", f"addopts={HOOK}", "-m", "not options"),
 ]
@@ -111,7 +111,7 @@ def mutants_of(module: str) -> Iterator[tuple[Mutant, str]]:
             changed = mutated.split("\n")
             at = next((i for i, pair in enumerate(zip(lines, changed, strict=False)) if pair[0] != pair[1]), 0)
             after = changed[at].strip() if len(changed) == len(lines) else "(removed)"
-            if not re.search(r"(^|, )/,", after):  # the star before keyword-only parameters is no multiplication
+            if not re.search(r"(^|, )/,", after):  # the star before keyword-only parameters is not a multiplication
                 yield Mutant(module, name, occurrence, at + 1, lines[at].strip(), after), mutated
             occurrence += 1
 
@@ -133,7 +133,7 @@ def judge(test: str, module: str, source: str | None) -> int:
 
 
 def _serve(path: Path, source: bytes) -> None:
-    """Importing this file gives that source, and no compiled copy of either is read or written."""
+    """Make the import of this file give that source; no compiled copy of either is read or written."""
     get_data, path_stats = SourceFileLoader.get_data, SourceFileLoader.path_stats
 
     def mutated_data(self: Any, asked: str) -> bytes:
@@ -148,7 +148,7 @@ def _serve(path: Path, source: bytes) -> None:
 
 
 def run(waiting: list[tuple[Mutant, str]], jobs: int, results: Path) -> None:
-    """Judge all mutants, file of tests after file: most do not outlive the first."""
+    """Test all mutants, one test file after another: most do not survive the first."""
     queue = [(mutant, source, 0) for mutant, source in reversed(waiting)]
     running: dict[int, tuple[Mutant, str, int]] = {}
     done = 0

@@ -46,7 +46,7 @@ def main() -> None:
                 out = Path(folder) / "point.json"
                 subprocess.run([sys.executable, __file__, sys.argv[1], out, f"{axis}={size}"], check=True)
                 points.setdefault(axis, []).append({"size": size, **json.loads(out.read_text("utf-8"))})
-            tell({"axes": points})  # keeps what is measured so far, should the rest run out of time
+            tell({"axes": points})  # keeps what is measured so far, in case the rest runs out of time
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Answers on their way to a file: parts of a chunk each, which become the file only when all are there."""
+"""Answers for a file: one part per chunk, joined into the file only when all parts are complete."""
 
 import csv
 import json
@@ -17,10 +17,10 @@ Record = dict[str, Any]  # an output row: the input's cells, then the answer
 
 
 class Parts:
-    """Answers for a CSV, JSONL or Parquet file, one part per chunk, in `.NAME.parts` beside it.
+    """Answers for a CSV, JSONL or Parquet file, one part per chunk, in `.NAME.parts` next to it.
 
-    `run` says what the answers depend on; parts of another run are refused (OutputError) when resuming, and
-    deleted when starting anew. `columns` are those of every row, in order.
+    `run` holds what the answers depend on. When resuming, parts of a different run are refused (OutputError);
+    otherwise they are deleted. `columns` are the columns of every row, in order.
     """
 
     def __init__(
@@ -51,23 +51,23 @@ class Parts:
         changed = [key for key in run if before.get(key) != json.loads(json.dumps(run[key]))]
         if changed:
             raise OutputError(
-                f"the parts of {self.target} were made with another {' and '.join(changed)}; "
+                f"the parts of {self.target} were made with a different {' and '.join(changed)}; "
                 "use the same, or run without --resume to start over"
             )
 
     def finished(self) -> list[Path]:
-        """The parts that are whole, in order."""
+        """The complete parts, in order."""
         return sorted(self.folder.glob(f"*.{self.kind}"))
 
     def add(self, number: int, answers: list[Record], problems: list[dict[str, Any]]) -> None:
-        """A chunk's answers, whole or not at all."""
+        """Write a chunk's answers, completely or not at all."""
         with open(self.folder / f"{number:08d}.problems", "w", encoding="utf-8", errors="replace") as file:
             file.writelines(json.dumps(problem) + "\n" for problem in problems)
         partial = self.folder / f"{number:08d}.partial"
         if self.kind == "parquet":
             write_table(answers, self.columns, self.types, partial)
         else:
-            # a lone surrogate, which UTF-8 does not have, is written as a question mark
+            # a lone surrogate, which UTF-8 cannot encode, is written as a question mark
             with open(partial, "w", encoding="utf-8", errors="replace", newline="") as file:
                 if self.kind == "csv":
                     writer = csv.writer(file)
@@ -78,7 +78,7 @@ class Parts:
         partial.rename(partial.with_suffix(f".{self.kind}"))
 
     def join(self, errors: Path | None) -> int:
-        """All parts as one file, under its name only when whole; returns how many rows had a problem."""
+        """Join all parts into the target, which appears only when complete; returns how many rows had a problem."""
         whole = self.folder / "whole.partial"
         (concatenate_tables if self.kind == "parquet" else concatenate)(self.finished(), whole)
         problems = sorted(self.folder.glob("*.problems"))
@@ -91,15 +91,15 @@ class Parts:
 
 
 def kind_written(target: Path) -> str:
-    """The format that a file's name stands for. Raises OutputError for one that is not written."""
+    """The format of a file by its suffix. Raises OutputError for one that is not supported."""
     kind = target.suffix.lower().lstrip(".")
     if kind not in KINDS:
-        raise OutputError(f"{target}: unknown kind '{target.suffix}'; .csv, .jsonl and .parquet are written")
+        raise OutputError(f"{target}: unknown output format '{target.suffix}'; use .csv, .jsonl or .parquet")
     return kind
 
 
 def concatenate(parts: Iterable[Path], whole: Path) -> None:
-    """The bytes of all parts, one after another."""
+    """Write the bytes of all parts to `whole`, one after another."""
     with open(whole, "wb") as file:
         for part in parts:
             with open(part, "rb") as read:
@@ -107,6 +107,6 @@ def concatenate(parts: Iterable[Path], whole: Path) -> None:
 
 
 def json_line(record: Record) -> str:
-    """An output row as a line of JSON; NaN, which JSON does not have, is null."""
+    """An output row as a line of JSON; NaN, which JSON does not have, becomes null."""
     plain = {key: None if isinstance(v, float) and math.isnan(v) else v for key, v in record.items()}
     return json.dumps(plain, ensure_ascii=False, default=as_text) + "\n"

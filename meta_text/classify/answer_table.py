@@ -1,4 +1,4 @@
-"""Answers as Parquet: chunk by chunk, with one type for each column in the end."""
+"""Answers as Parquet: written chunk by chunk, then joined with one type per column."""
 
 import datetime
 import json
@@ -11,14 +11,14 @@ from meta_text.extras import needs
 
 
 def column_types(source: Path) -> dict[str, Any]:
-    """The Arrow types of a Parquet file's columns; those of class labels, whose names are read, are left out."""
+    """The Arrow types of a Parquet file's columns, without class labels, which are read as names."""
     schema = parquet_schema(source)
     named = class_label_names(schema.metadata or {})
     return {field.name: field.type for field in schema if field.name not in named}
 
 
 def answer_types(column: str, names: tuple[str, str]) -> dict[str, Any]:
-    """The Arrow types of a text column and of the answer beside it."""
+    """The Arrow types of a text column and of its answer's columns."""
     with needs("parquet", "writing Parquet"):
         import pyarrow
 
@@ -29,7 +29,7 @@ def answer_types(column: str, names: tuple[str, str]) -> dict[str, Any]:
 def write_table(
     rows: Sequence[Mapping[str, Any]], columns: Sequence[str], types: Mapping[str, Any], path: Path
 ) -> None:
-    """Rows as a Parquet file; a column without a type gets that of its values."""
+    """Write rows as a Parquet file; a column without a type gets the type of its values."""
     with needs("parquet", "writing Parquet"):
         import pyarrow
         import pyarrow.parquet
@@ -39,7 +39,7 @@ def write_table(
 
 
 def concatenate_tables(parts: Sequence[Path], whole: Path) -> None:
-    """All parts as one Parquet file, at the memory of one; a column whose types do not go together becomes text."""
+    """Join parts into one Parquet file, one in memory at a time; a column with incompatible types becomes text."""
     import pyarrow
     import pyarrow.parquet
 
@@ -62,7 +62,7 @@ def _array(values: list[Any], kind: Any) -> Any:
 
 
 def _text_array(values: Sequence[Any]) -> Any:
-    """Values of several kinds as text; a lone surrogate, which UTF-8 does not have, becomes a question mark."""
+    """Values of several kinds as text; a lone surrogate, which UTF-8 cannot encode, becomes a question mark."""
     import pyarrow
 
     texts = (None if value is None else as_text(value).encode("utf-8", "replace") for value in values)
@@ -91,7 +91,7 @@ def _cast(column: Any, kind: Any) -> Any:
 
 
 def as_text(value: Any) -> str:
-    """A cell as CSV holds it: nothing for None, JSON for lists and objects, ISO 8601 for dates."""
+    """A cell as text for CSV: empty for None, JSON for lists and objects, ISO 8601 for dates."""
     if value is None:
         return ""
     if isinstance(value, list | tuple | dict):

@@ -1,4 +1,4 @@
-"""What a fitted classifier says of texts: probabilities, whether they belong to any class, and why."""
+"""What a fitted classifier says about texts: probabilities, whether they belong to any class, and why."""
 
 import warnings
 from collections.abc import Sequence
@@ -22,13 +22,13 @@ class Answers:
     texts: list[str | None]
     parts: Vectors  # of the texts that are not None
     probabilities: np.ndarray  # [texts, classes]
-    known: np.ndarray | None  # [texts], where a rate was given
+    known: np.ndarray | None  # [texts], if a rate was given
 
 
 def answer(adapted: Adaptation, X: Any, rate: float | None) -> Answers:
-    """Ask for every text. One that is blank or missing gets equal probabilities and is never known, with a warning.
+    """Classify every text. A blank or missing text gets equal probabilities and is never known, with a warning.
 
-    The prior over classes is uniform: how many labelled texts a class has says nothing about how often it is asked for.
+    The prior over classes is uniform: the number of labelled texts of a class says nothing about how often it occurs.
     """
     if rate is not None:
         check_rate(rate)
@@ -43,8 +43,8 @@ def answer(adapted: Adaptation, X: Any, rate: float | None) -> Answers:
         known[there] = adapted.is_known(parts, rate)
     if not there.all():
         warnings.warn(
-            f"{np.count_nonzero(~there)} of {len(texts)} texts are blank or missing; every class gets the same "
-            "probability there, and reject answers None",
+            f"{np.count_nonzero(~there)} of {len(texts)} texts are blank or missing; their answer is the same "
+            "probability for every class, and None with reject",
             stacklevel=4,
         )
     return Answers(texts, parts, probabilities, known)
@@ -63,7 +63,7 @@ def read(adapted: Adaptation, texts: Sequence[str]) -> Vectors:
 
 
 def unread_warning(count: int, total: int, adapted: Adaptation) -> str:
-    """What to tell of texts in scripts that the embedding does not know."""
+    """The warning about texts in scripts that the embedding does not know."""
     return (
         f"{count} of {total} texts ({100 * count / total:.0f} %) are mostly in a script that "
         f"'{adapted.model.embedding.model}' does not know, so answers about them are guesses; use a model whose embedding "
@@ -74,17 +74,17 @@ def unread_warning(count: int, total: int, adapted: Adaptation) -> str:
 def details(adapted: Adaptation, labels: Sequence[Label], X: Any, rate: float) -> list[dict[str, Any]]:
     """For each text: label, probability, all scores, `known` at this false-reject rate, nearest labelled text, why.
 
-    `known` is None where the model has no thresholds for "none of these".
+    `known` is None if the model has no thresholds for "none of these".
     """
     check_rate(rate)
     has_thresholds = bool(adapted.calibration.thresholds)
-    given = answer(adapted, X, rate if has_thresholds else None)
-    nearest = iter(_nearest(adapted, given.parts))
+    answers = answer(adapted, X, rate if has_thresholds else None)
+    nearest = iter(_nearest(adapted, answers.parts))
     rows = []
-    for i, text in enumerate(given.texts):
-        row = given.probabilities[i]
+    for i, text in enumerate(answers.texts):
+        row = answers.probabilities[i]
         ranked = np.argsort(-row, kind="stable")
-        known = None if given.known is None else bool(given.known[i])
+        known = None if answers.known is None else bool(answers.known[i])
         near = None if text is None else next(nearest)
         why = ", then ".join(f"{100 * row[i]:.0f} % {labels[i]}" for i in ranked[:2])
         if text is None:
@@ -92,7 +92,7 @@ def details(adapted: Adaptation, labels: Sequence[Label], X: Any, rate: float) -
         elif near is not None:
             why += f"; nearest labelled text ({near['label']}, similarity {near['similarity']:.2f}): {near['text']}"
         if known is False and text is not None:
-            why += f"; less like any class than {100 - 100 * rate:.0f} % of texts that belong to one"
+            why += f"; less similar to its nearest class than {100 - 100 * rate:.0f} % of texts that belong to one"
         rows.append(
             {
                 "label": labels[ranked[0]],
@@ -107,7 +107,7 @@ def details(adapted: Adaptation, labels: Sequence[Label], X: Any, rate: float) -
 
 
 def _nearest(adapted: Adaptation, parts: Vectors) -> list[dict[str, Any] | None]:
-    """The labelled text with the largest cosine to each represented text; None where no text was kept."""
+    """The labelled text with the largest cosine to each represented text; None if no labelled text was kept."""
     labelled = [(text, label) for label, texts in adapted.distinct.items() for text in texts]
     if not labelled or not parts:
         return [None] * len(parts)

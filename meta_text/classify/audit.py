@@ -1,4 +1,4 @@
-"""What a labelled set says about itself, and what to label next."""
+"""Accuracy and doubtful labels by leave-one-out, and what to label next."""
 
 import math
 from collections.abc import Sequence
@@ -11,15 +11,15 @@ from meta_text.corpus.same_text import fold
 from meta_text.errors import InputError
 from meta_text.model.adaptation import Adaptation, Label
 
-# A class must be left with as many texts to judge one of its own. With one left (data/intents, 2 to 8 classes, two
-# texts each) leave-one-out was right on half of the texts where new ones were answered at 66 to 84 %, so half of the
-# right labels were doubted; with two left it was 8 to 12 points below, and found nine in ten planted wrong labels.
+# How many other texts a class needs before one of its own is checked. With one (data/intents, 2 to 8 classes of two
+# texts), leave-one-out accuracy was 50 % while new texts were classified at 66 to 84 %, so half of the correct labels
+# were doubted. With two, it was 8 to 12 points below, and nine in ten planted wrong labels were found.
 LEAST_REST = 2
 
 
 @dataclass(frozen=True)
 class Doubt:
-    """A labelled text that its own class would not claim once its label is hidden."""
+    """A labelled text that is assigned to another class once its label is hidden."""
 
     text: str
     label: Label
@@ -31,16 +31,16 @@ class Doubt:
 class Audit:
     """Leave-one-out over the labelled texts; copies count once.
 
-    `accuracy` is a fraction of `checked` texts, between `low` and `high`: Wilson's 95 % interval (JASA 1927), which
-    does not close to nothing when all are right. With checked=0 nothing can be told: accuracy is NaN, the interval
-    0 to 1, and there are no doubts.
+    `accuracy` is a fraction of the `checked` texts. `low` and `high` are Wilson's 95 % interval (JASA 1927), which
+    has a width even if all answers are correct. With checked=0, accuracy is NaN, the interval is 0 to 1, and there
+    are no doubts.
     """
 
     accuracy: float
     low: float
     high: float
     checked: int
-    skipped: int  # texts of classes that would be left with fewer than two texts, and have no name
+    skipped: int  # texts of classes that have no name and fewer than two other texts
     doubts: tuple[Doubt, ...]  # probably mislabelled, the most certain first
 
     def summary(self) -> str:
@@ -50,17 +50,17 @@ class Audit:
                 f"too few texts to check the labels: no class has {LEAST_REST + 1} different texts; "
                 "label more texts, or use label names"
             )
-        told = (
+        summary = (
             f"leave-one-out accuracy {100 * self.accuracy:.0f} % over {self.checked} texts "
             f"(95 % interval {100 * self.low:.0f} to {100 * self.high:.0f} %)"
         )
         if self.skipped:
-            told += f"; {self.skipped} not checked, in classes with fewer than {LEAST_REST + 1} different texts"
-        return told
+            summary += f"; {self.skipped} not checked, in classes with fewer than {LEAST_REST + 1} different texts"
+        return summary
 
 
 def audit(adaptation: Adaptation) -> Audit:
-    """Hide each labelled text in turn with its copies, adapt to the rest, and ask for its class."""
+    """Hide each labelled text and its copies in turn, adapt to the rest, and classify it."""
     labels, right, doubts, skipped = list(adaptation.distinct), [], [], 0
     for column, (label, texts) in enumerate(adaptation.distinct.items()):
         if len(texts) <= LEAST_REST and adaptation.names is None:
@@ -91,7 +91,7 @@ def suggest(adaptation: Adaptation, texts: Sequence[str | None], n: int) -> list
     """Positions of the n texts most worth labelling: uncertain, and unlike one another.
 
     Greedy: the next one has the largest (1 - probability of its best class) x (1 - similarity to those chosen).
-    Copies of labelled texts are never chosen, nor are copies of one another, nor what is None.
+    Copies of labelled texts, copies of one another, and None are never chosen.
     """
     if not isinstance(n, int) or n < 1:
         raise InputError(f"n={n!r}; the number of texts to suggest must be at least 1")

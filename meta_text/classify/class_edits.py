@@ -1,4 +1,4 @@
-"""Classes added, removed and renamed, texts added and removed; and what such a change did to the other classes."""
+"""Adding, removing and renaming classes, adding and removing texts, and the effect on the other classes."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -22,16 +22,16 @@ from meta_text.model.adaptation import Adaptation, Label
 
 @dataclass(frozen=True)
 class ClassChange:
-    """What a change of the classes did to a class that stayed, seen on that class's own labelled texts."""
+    """The effect of an edit on a class that stayed, measured on that class's own labelled texts."""
 
     label: Label
     texts: int
     moved: int  # texts whose answer was this class and is another one now
-    probability_drop: float  # mean fall of this class's probability
+    probability_drop: float  # mean decrease of this class's probability
 
 
 class Classes(NamedTuple):
-    """What a classifier is adapted to: the texts of each label and, where names count, the label's name as a text."""
+    """What a classifier is adapted to: the texts of each label and, if names are used, the label's name as a text."""
 
     support: dict[Label, list[str]]
     descriptions: dict[Label, str] | None
@@ -79,7 +79,7 @@ class Classes(NamedTuple):
         return None if adapted.names is None else dict(zip(adapted.support, adapted.names, strict=True))
 
     def known(self, label: Label) -> Label:
-        """The class with this label, outer white space aside."""
+        """The class with this label, ignoring outer white space."""
         label = check_label(label, self.support)
         if label in self.support:
             return label
@@ -87,7 +87,7 @@ class Classes(NamedTuple):
         if alike:
             warnings.warn(f"label {label!r} is taken as class {alike[0]!r}", stacklevel=4)
             return alike[0]
-        raise InputError(f"there is no class {label!r}; the classes are {', '.join(map(repr, self.support))}")
+        raise InputError(f"unknown class {label!r}; use one of {', '.join(map(repr, self.support))}")
 
     def added(self, label: Label, texts: Sequence[str], description: str | None) -> "Classes":
         label = self._new(label)
@@ -131,22 +131,22 @@ class Classes(NamedTuple):
         if missing:
             raise InputError(
                 f"{len(missing)} of these texts were never learned, such as {min(missing)!r}; "
-                "support_ has those that were"
+                "support_ lists those that were"
             )
         support = {label: [text for text in texts if text not in gone] for label, texts in self.support.items()}
         empty = [label for label, texts in support.items() if not texts]
         if empty and self.descriptions is None:
-            raise InputError(f"class {empty[0]!r} would have no text left; use remove_class to forget it")
+            raise InputError(f"class {empty[0]!r} would have no text left; use remove_class to remove it")
         return Classes(support, self.descriptions)
 
     def _new(self, label: Label, leaving: Label = None) -> Label:
-        """A label that no class has but the one that is `leaving` it, not even with other outer white space."""
+        """A label that no class but `leaving` has, not even with different outer white space."""
         label = check_label(label, self.support)
         others = [own for own in self.support if own != leaving or own == label]
         taken = [own for own in others if own == label or (isinstance(own, str) and own.strip() == label.strip())]
         if taken:
             raise InputError(
-                f"class {taken[0]!r} is there already; choose another label, or use add_examples for more texts of it"
+                f"class {taken[0]!r} already exists; choose another label, or use add_examples to give it more texts"
             )
         warn_of_case([*others, label])
         return label
@@ -155,18 +155,18 @@ class Classes(NamedTuple):
         if description is not None:
             return check_texts([description])[0]
         if any(text != words(key) for key, text in (self.descriptions or {}).items()):
-            raise InputError(f"class {label!r} has no description, as the others have; pass description=")
+            raise InputError(f"class {label!r} has no description, but the others have; pass description=")
         return words(label)
 
     def _refuse_useless(self, description: str | None) -> None:
         if description is not None and self.descriptions is None:
             raise InputError(
-                "a description counts only where label names do; leave it out, or fit again with label_names={label: description}"
+                "a description has no effect without label names; leave it out, or fit again with label_names={label: description}"
             )
 
 
 def _described(label_names: Any) -> dict[Label, str]:
-    """Descriptions by label, where label_names gives them."""
+    """Descriptions by label, if label_names gives them."""
     if label_names is None or isinstance(label_names, bool):
         return {}
     if hasattr(label_names, "int2str"):  # datasets.ClassLabel

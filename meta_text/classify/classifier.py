@@ -34,10 +34,10 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         "fast" (MiniLM alone), "minilm", "e5", a Hub name, a folder, a function from a list of texts to vectors,
         "vectors" (X is an array [n, width]), or a list of these, which every task weighs (see `open_encoders`).
     label_names: True to use labels as texts too; or {label: description}, also for classes without any
-        text; or a `datasets.ClassLabel`. A name fades as labelled texts are added. False or None: names do not count.
+        text; or a `datasets.ClassLabel`. A name counts less the more labelled texts there are. False or None: no names.
     device: "cpu", "cuda", ...; None takes CUDA if there is one.
 
-    Labels come back as they were given: the integers of a `ClassLabel` as integers, which its `int2str` names.
+    Labels are returned as given. Those of a `ClassLabel` are integers; its `int2str` gives their names.
 
     After `fit`: classes_ (sorted, in column order), support_ (label -> its texts), n_cut_ (labelled texts
     that were too long to be read whole).
@@ -61,13 +61,13 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         X and y: lists, generators, and columns or arrays of NumPy, pandas, polars, pyarrow, torch and `datasets`.
         Labels are all str, all int or all bool; whole floats count as int, UTF-8 bytes as str. Copies of a text
-        under one label, in whatever case, white space or Unicode form, count once. Warned of, with their names:
-        labels that differ only in outer white space, which are one class (the label without that space); labels that
-        differ only in case, which are two classes; the same text under two labels.
+        under one label, whatever their case, white space or Unicode form, count once. Warnings name labels that
+        differ only in outer white space (one class, named without that space), labels that differ only in case (two
+        classes), and a text under two labels.
 
-        bad_rows: "raise" refuses a text that is blank or missing and a label that is missing or empty, naming the
-        row; "skip" leaves such rows out and warns of their number. Raises InputError for texts that are not strings,
-        for other or mixed labels, for several labels per text, and for lengths that differ.
+        bad_rows: "raise" refuses a blank or missing text and a missing or empty label, naming the row; "skip" drops
+        such rows and warns how many. Raises InputError for texts that are not strings, for labels of other or mixed
+        types, for several labels per text, and for different lengths.
         """
         self._start(Classes.labelled(self._as_texts(X), y, self.label_names, bad_rows), progress)
         return self
@@ -75,66 +75,66 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def predict_proba(self, X: Any) -> np.ndarray:
         """Calibrated probabilities [len(X), len(classes_)], columns as in classes_, rows summing to 1.
 
-        A text that is blank or missing gets the same probability for every class; one warning says how many are.
+        A blank or missing text gets the same probability for every class; one warning says how many there are.
         """
         return answer(self._adapted(), self._as_texts(X), None).probabilities
 
     def predict(self, X: Any, reject: float | None = None) -> np.ndarray:
-        """The most probable label of each text; with reject=0.05, None where a text looks like no class.
+        """The most probable label of each text; with reject=0.05, None for a text that fits no class.
 
-        `reject` is the share of texts that do belong to a class which may be refused by mistake. A text that is blank
-        or missing is answered None with `reject`, and the first of classes_ without it.
+        `reject` is the false-reject rate: the share of texts that belong to a class but are answered None. A blank or
+        missing text is answered None with `reject`, and the first of classes_ without it.
         """
         adapted = self._adapted()
-        given = answer(adapted, self._as_texts(X), reject)
-        best = given.probabilities.argmax(1)
-        if given.known is None:
+        answers = answer(adapted, self._as_texts(X), reject)
+        best = answers.probabilities.argmax(1)
+        if answers.known is None:
             return np.asarray(self.classes_[best])
-        return object_array(self._labels(best, given.known))
+        return object_array(self._labels(best, answers.known))
 
     def answers(self, X: Any, reject: float | None = None) -> list[tuple[str | None, Label, float]]:
-        """(text, label, probability) for each text; the label is None where `reject` refuses it."""
-        given = answer(self._adapted(), self._as_texts(X), reject)
-        labels = self._labels(given.probabilities.argmax(1), given.known)
-        return list(zip(given.texts, labels, given.probabilities.max(1).tolist(), strict=True))
+        """(text, label, probability) for each text; the label is None if `reject` rejects the text."""
+        answers = answer(self._adapted(), self._as_texts(X), reject)
+        labels = self._labels(answers.probabilities.argmax(1), answers.known)
+        return list(zip(answers.texts, labels, answers.probabilities.max(1).tolist(), strict=True))
 
     def predict_detail(self, X: Any, reject: float = 0.05) -> list[dict[str, Any]]:
         """For each text: label, probability, all probabilities, `known` at this rate, the nearest labelled text, and why."""
         return details(self._adapted(), self.classes_.tolist(), self._as_texts(X), reject)
 
     def audit(self) -> auditing.Audit:
-        """Leave-one-out over the labelled texts: expected accuracy with no test set, and texts probably mislabelled."""
-        Classes.of(self._adapted())  # raises where the texts were not saved
+        """Leave-one-out over the labelled texts: expected accuracy without a test set, and probably mislabelled texts."""
+        Classes.of(self._adapted())  # raises if the texts were not saved
         return auditing.audit(self._adapted())
 
     def suggest(self, X: Any, n: int = 10) -> list[int]:
         """Positions in X of up to n texts most worth labelling next: uncertain, and unlike one another.
 
-        Copies, of one another or of labelled texts, are left out, as are texts that are blank or missing.
+        Copies of one another or of labelled texts are left out, as are blank or missing texts.
         """
         return auditing.suggest(self._adapted(), texts_or_none(self._as_texts(X)), n)
 
     def add_class(self, label: Label, texts: Sequence[str], description: str | None = None) -> list[ClassChange]:
-        """Learn one more class; reports what that did to the others.
+        """Learn one more class; returns the effect on the others.
 
-        description: the class as a text, where the others have one; `texts` may then be empty.
+        description: a text that describes the class, if the others have one; `texts` may then be empty.
         """
         return self._change(Classes.of(self._adapted()).added(label, self._as_texts(texts), description))
 
     def remove_class(self, label: Label) -> list[ClassChange]:
-        """Forget a class and its texts."""
+        """Remove a class and its texts; returns the effect on the others."""
         return self._change(Classes.of(self._adapted()).removed(label))
 
     def rename_class(self, label: Label, new: Label, description: str | None = None) -> None:
-        """Give a class another label; its texts stay, and so does a description unless there is a new one."""
+        """Give a class another label; its texts stay, and so does its description unless a new one is given."""
         self._start(Classes.of(self._adapted()).renamed(label, new, description))
 
     def add_examples(self, X: Any, y: Any) -> list[ClassChange]:
-        """More labelled texts for classes that are there."""
+        """Add labelled texts to existing classes."""
         return self._change(Classes.of(self._adapted()).with_examples(self._as_texts(X), y))
 
     def remove_examples(self, X: Any) -> list[ClassChange]:
-        """Forget these labelled texts, wherever they stand."""
+        """Remove these labelled texts from whichever classes have them."""
         return self._change(Classes.of(self._adapted()).without_examples(self._as_texts(X)))
 
     def save_pretrained(
@@ -152,7 +152,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         include_support=True also writes the labelled texts, which may be private: without them the loaded
         classifier answers, but cannot be changed. embed=True also writes the embedding's weights.
         """
-        for unused in ("config", "model_card_kwargs", "is_main_process"):  # which tools of the Hub pass along
+        for unused in ("config", "model_card_kwargs", "is_main_process"):  # passed along by tools of the Hub
             options.pop(unused, None)
         unknown = sorted(options.keys() - {*(PUSH_OPTIONS if push_to_hub else ())})
         if unknown:
@@ -169,7 +169,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self.push_to_hub(target, include_support=include_support, embed=embed, **options)
 
     def push_to_hub(self, repo_id: str, *, include_support: bool = False, embed: bool = False, **options: Any) -> str:
-        """Publish in one commit, so that nothing is ever half there; returns the commit's address.
+        """Publish in one commit, so that the repository is never half updated; returns the commit's address.
 
         Options: token, private, branch, commit_message. Raises HubError with the way out when the Hub
         refuses or cannot be reached.
@@ -180,7 +180,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         )
 
     def fingerprint(self) -> str:
-        """The same for the same classes learned alike: SHA-256 over labels and task."""
+        """SHA-256 over labels and task: equal for the same classes learned in the same way."""
         adapted = self._adapted()
         digest = hashlib.sha256(repr(self.classes_.tolist()).encode())
         for name, tensor in sorted(adapted.task.items()):
@@ -190,7 +190,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def export_onnx(self, target: str | Path) -> None:
         """Write embedding, encoder and head as one ONNX file (extra `[onnx]`): token ids in, probabilities out.
 
-        It reads one window, so longer texts are cut at the model's max_tokens. Raises ExportError where the
+        It reads one window, so longer texts are cut at the model's max_tokens. Raises ExportError if the
         encoder has no ONNX form.
         """
         from meta_text.classify.onnx_export import export_classifier
@@ -215,11 +215,11 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         embedding: an encoder that only its owner can make, for a classifier that was saved with it.
 
-        cache_dir, token and local_files_only also hold for the embedding that the model needs. model_kwargs:
-        label_names, as for the constructor; without it a fitted classifier has those it was fitted with. Raises
+        cache_dir, token and local_files_only also apply to the embedding that the model needs. model_kwargs:
+        label_names, as for the constructor; without it a fitted classifier keeps those it was fitted with. Raises
         ModelFileError for a broken or newer folder, HubError when the Hub refuses or cannot be reached.
         """
-        given = "label_names" in model_kwargs
+        names_given = "label_names" in model_kwargs
         label_names = model_kwargs.pop("label_names", False)
         if model_kwargs:
             raise TypeError(f"from_pretrained has no option {sorted(model_kwargs)[0]!r}")
@@ -232,7 +232,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if adapted is not None:
             classifier._take(adapted)
             descriptions = Classes.descriptions_of(adapted)
-            if descriptions is not None and not given:
+            if descriptions is not None and not names_given:
                 derived = all(text == words(label) for label, text in descriptions.items())
                 classifier.label_names = True if derived else descriptions
         return classifier
@@ -294,14 +294,14 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return row_texts(X) if is_vectors else X
 
     def _labels(self, columns: np.ndarray, known: np.ndarray | None) -> list[Label]:
-        """Labels as plain Python values, None where a text is not known."""
+        """Labels as plain Python values, None for a text that is not known."""
         labels = self.classes_.tolist()
         if known is None:
             return [labels[i] for i in columns]
         return [labels[i] if is_known else None for i, is_known in zip(columns, known, strict=True)]
 
     def _change(self, classes: Classes) -> list[ClassChange]:
-        """Learn these classes, and say what that did to those that were there and stay."""
+        """Learn these classes; returns the effect on the classes that stay."""
         before = self._adapted()
         self._start(classes)
         return report(before, self._adapted())

@@ -1,4 +1,4 @@
-"""Texts to classify, row by row: bad rows are told apart, not fatal; nothing is held in memory."""
+"""Texts to classify, row by row: bad rows are reported, not fatal; the file is not held in memory."""
 
 import json
 import sys
@@ -18,8 +18,8 @@ from meta_text.errors import CorpusError, MetaTextError
 
 STDIN = "-"
 CHUNK_ROWS = 2048  # in memory together, sorted by length for the model
-COUNTED_BYTES = 32 * 2**20  # of a file that is read once more only to count its rows, about a second
-SLOW_SECONDS = 1.0  # of waiting for rows, after which fewer are waited for
+COUNTED_BYTES = 32 * 2**20  # largest file that is read once more only to count its rows, about a second
+SLOW_SECONDS = 1.0  # after waiting this long for rows, the next chunk is smaller
 NO_CELLS: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -29,7 +29,7 @@ class InputRow(NamedTuple):
     number: int
     text: str | None
     problem: str | None
-    cells: Mapping[str, Any] = NO_CELLS  # all that stands in the row, the text too
+    cells: Mapping[str, Any] = NO_CELLS  # all cells of the row, including the text
 
 
 def input_rows(
@@ -40,11 +40,11 @@ def input_rows(
     encoding: str | None = None,
     note: Note | None = None,
 ) -> Iterator[InputRow]:
-    """Rows of a file of any kind that is read, or of standard input ("-": JSON objects, or one text per line).
+    """Rows of a file in any supported format, or of standard input ("-": JSON objects, or one text per line).
 
-    A row that cannot be read, or has no text, is a row with a problem, so the others are still answered; so is the
-    place where a packed file breaks off. Blank rows at the end are passed over. A guessed separator or encoding goes
-    to `note`; without it nothing is guessed. Raises CorpusError for a missing file, an unknown kind, or a table
+    A row that cannot be read or has no text becomes a row with a problem, and the others are still answered; so does
+    the end of a truncated gzip file. Blank rows at the end are skipped. A guessed separator or encoding is reported
+    to `note`; without it nothing is guessed. Raises CorpusError for a missing file, an unknown format, or a table
     without the column.
     """
     if source == STDIN:
@@ -78,7 +78,7 @@ def _from_pipe(lines: Iterable[bytes], column: str) -> Iterator[InputRow]:
 
 
 def _until_broken(rows: Iterator[Row | BadRow]) -> Iterator[Row | BadRow]:
-    """The rows, and at last the error that ended them. Raises it where there was no row before."""
+    """The rows, then the error that ended them, as a bad row. Raises the error if there was no row before it."""
     started = False
     try:
         for row in rows:
@@ -92,20 +92,22 @@ def _until_broken(rows: Iterator[Row | BadRow]) -> Iterator[Row | BadRow]:
 
 def _checked(number: int, row: Row, heading: str | None, column: str) -> InputRow:
     if heading is None:
-        problem = "the row is blank" if is_blank(row) else f"no '{column}' in it (found: {', '.join(map(str, row))})"
+        problem = (
+            "the row is blank" if is_blank(row) else f"no '{column}' in the row (found: {', '.join(map(str, row))})"
+        )
         return InputRow(number, None, problem, row)
     text = decoded(row[heading])
     if isinstance(text, bytes):
         return InputRow(number, None, f"'{column}' is bytes that are not UTF-8", row)
     if not isinstance(text, str):
-        return InputRow(number, None, f"'{column}' is {text!r}, a string is needed", row)
+        return InputRow(number, None, f"'{column}' is {text!r}; a string is needed", row)
     if not text.strip():
         return InputRow(number, None, f"'{column}' is empty", row)
     return InputRow(number, text, None, row)
 
 
 def chunks(rows: Iterator[InputRow], source: str) -> Iterator[list[InputRow]]:
-    """Rows to answer together: of a pipe first one, then twice as many as long as they come fast enough."""
+    """Rows to answer together. A pipe starts with one row; the number doubles while rows arrive fast enough."""
     size = 1 if source == STDIN else CHUNK_ROWS
     while True:
         started = time.monotonic()
@@ -120,9 +122,9 @@ def chunks(rows: Iterator[InputRow], source: str) -> Iterator[list[InputRow]]:
 def count_rows(
     source: str, column: str = "text", *, separator: str | None = None, encoding: str | None = None
 ) -> int | None:
-    """How many rows `input_rows` gives, where that costs little: a Parquet file says it, a small file is read twice.
+    """How many rows `input_rows` gives, if that is cheap: a Parquet file stores it, a small file is read twice.
 
-    None for pipes, large files, and files that cannot be read; whoever reads them says why.
+    None for pipes, large files, and files that cannot be read; reading them later raises the error.
     """
     path = Path(source).expanduser()
     if source == STDIN or not path.is_file():

@@ -41,7 +41,7 @@ class Probabilities(nn.Module):
 
 
 def run_lstm(cell: LSTMCell, projected_BTG: Tensor, mask_BT: Tensor, reverse: bool = False) -> Tensor:
-    """Stands for `encoder.run_cell` in an exported graph: ONNX's own LSTM node, with any number of tokens.
+    """Replaces `encoder.run_cell` in an exported graph: ONNX's own LSTM node, for any number of tokens.
 
     The inputs are projected already, so its input matrix only puts the gates in ONNX's order.
     """
@@ -64,7 +64,7 @@ def run_lstm(cell: LSTMCell, projected_BTG: Tensor, mask_BT: Tensor, reverse: bo
 
 
 def _onnx_gates(rows_4H: Tensor) -> Tensor:
-    """Input, forget, cell, output, as nn.LSTM has them, in ONNX's order: input, output, forget, cell."""
+    """Gates from nn.LSTM's order (input, forget, cell, output) to ONNX's (input, output, forget, cell)."""
     i, f, g, o = rows_4H.chunk(4)
     return torch.cat([i, o, f, g])
 
@@ -73,7 +73,7 @@ def export_classifier(adapted: Adaptation, target: Path) -> None:
     """Write an adapted model as one ONNX file: token_ids and mask in, calibrated probabilities out.
 
     Labels (in column order), max_tokens and the tokenizer are in the file's metadata. Raises ExportError for a
-    hyper-LSTM encoder, ExtraError where the extra `[onnx]` is not installed, OutputError where no file can be written.
+    hyper-LSTM encoder, ExtraError if the extra `[onnx]` is not installed, OutputError if the file cannot be written.
     """
     check_file(target)  # before the work, not after
     embedding = adapted.model.embedding

@@ -1,7 +1,7 @@
-"""Files of texts to classify, chunk by chunk: bad rows are told apart, not fatal; no more than a chunk is held in memory.
+"""Classifying files of texts, chunk by chunk: bad rows are reported, not fatal; at most one chunk is held in memory.
 
-The answers stand beside the columns of the input. They are kept as parts in a hidden folder beside the target until
-all are there, so a run that was killed can go on.
+The output has the columns of the input and the answer. Until it is complete, its parts are kept in a hidden folder
+next to the target, so that a killed run can be resumed.
 """
 
 import json
@@ -24,7 +24,7 @@ from meta_text.corpus.text_lines import Note
 from meta_text.errors import OutputError
 from meta_text.files import check_file
 
-PARTS_FORMAT = 2  # of the parts of a run; those of another format cannot be gone on with
+PARTS_FORMAT = 2  # of the parts of a run; a run with another format cannot be resumed
 
 
 def predict_file(
@@ -44,36 +44,36 @@ def predict_file(
 ) -> int:
     """Answer every row in order, at constant memory; returns how many rows had no readable text.
 
-    An output row is the input's row with two columns more (see `answer_columns`). A row without a readable text
+    An output row is the input's row with two more columns (see `answer_columns`). A row without a readable text
     keeps its place with no label, and its number and problem go to `errors` (JSON lines). A guessed separator or
-    encoding goes to `note`; without it nothing is guessed. With resume=True a run that was killed goes on after
-    the last whole chunk of its output. Raises OutputError for a target that cannot be written, or that is the input,
-    and where the input, the classes or an option have changed since the run to go on with.
+    encoding is reported to `note`; without it nothing is guessed. With resume=True a killed run continues after its
+    last complete chunk. Raises OutputError for a target that cannot be written or is the input, and if the input, the
+    classes or an option have changed since the run to resume.
     """
     check_outputs(source, target, errors, resume=resume)
     source, errors = _expanded(source), None if errors is None else errors.expanduser()
-    told: dict[str, None] = {}
+    reported: dict[str, None] = {}
 
     def tell_once(line: str) -> None:
-        if note is not None and line not in told:
+        if note is not None and line not in reported:
             note(line)
-        told[line] = None
+        reported[line] = None
 
     how: dict[str, Any] = {"separator": separator, "encoding": encoding, "note": None if note is None else tell_once}
     answering = Answering(classifier, column, reject, on_bad_row)
     if source == STDIN and target == STDIN:
         return _to_stdout(answering, source, how, errors, progress)
     if source != STDIN:
-        names = column_names(source, (column,), **how)
-        if names and heading_of(column, names) is None:
-            raise no_column(source, column, names, {"text": column})
-        answering = answering.beside(names)
+        input_columns = column_names(source, (column,), **how)
+        if input_columns and heading_of(column, input_columns) is None:
+            raise no_column(source, column, input_columns, {"text": column})
+        answering = answering.beside(input_columns)
     if target == STDIN:
         return _to_stdout(answering, source, how, errors, progress)
     path = Path(target).expanduser()
     run = {"input": _identity(source), "column": column, "reject": reject, "classifier": classifier.fingerprint()}
     run |= {"separator": separator, "encoding": encoding, "chunk size": CHUNK_ROWS, "version": PARTS_FORMAT}
-    if source == STDIN and kind_written(path) != "jsonl":  # what else a pipe's rows hold shows only as they come
+    if source == STDIN and kind_written(path) != "jsonl":  # the other columns of a pipe are not known in advance
         answering = answering.beside([column])
     parts = Parts(path, run, answering.columns, _types(source, path, answering), resume=resume)
     number = len(parts.finished())
@@ -88,7 +88,7 @@ def predict_file(
 
 @dataclass(frozen=True)
 class Answering:
-    """How rows become output rows. Without `columns`, as in a pipe, each row's own columns decide."""
+    """How rows become output rows. Without `columns`, as in a pipe, each row keeps its own columns."""
 
     classifier: FewShotClassifier
     column: str
@@ -124,9 +124,9 @@ class Answering:
 
 
 def answer_columns(taken: Collection[str]) -> tuple[str, str]:
-    """Names for the answer beside the columns of the input: label and probability.
+    """Names for the answer's columns that the input does not use: label and probability.
 
-    Where one of these is taken, in any case, both get a prefix: predicted_label and predicted_probability, then
+    If one of these is taken, in any case, both get a prefix: predicted_label and predicted_probability, then
     predicted_2_label ...
     """
     folded = {name.casefold() for name in taken}
@@ -139,13 +139,13 @@ def answer_columns(taken: Collection[str]) -> tuple[str, str]:
 
 
 def check_outputs(source: str, target: str, errors: Path | None, *, resume: bool = False) -> None:
-    """Raises OutputError, before anything is opened, for files that cannot be written or that are one another."""
+    """Raises OutputError, before anything is opened, for files that cannot be written or are the same file."""
     if target == STDIN and resume:
-        raise OutputError("standard output keeps nothing to resume from; name a file with --output")
+        raise OutputError("standard output cannot be resumed; name a file with --output")
     if resume and source == STDIN:
-        raise OutputError("standard input cannot be read again from where it stopped; name a file with --input")
-    given = {"--input": source, "--output": target, "--errors": None if errors is None else str(errors)}
-    files = {option: Path(_expanded(name)) for option, name in given.items() if name not in (None, STDIN) and name}
+        raise OutputError("standard input cannot be resumed; name a file with --input")
+    options = {"--input": source, "--output": target, "--errors": None if errors is None else str(errors)}
+    files = {option: Path(_expanded(name)) for option, name in options.items() if name not in (None, STDIN) and name}
     if "--output" in files:
         kind_written(files["--output"])
     for option in ("--output", "--errors"):
@@ -154,11 +154,11 @@ def check_outputs(source: str, target: str, errors: Path | None, *, resume: bool
             check_file(path, option)
     for one, other in (("--output", "--input"), ("--errors", "--input"), ("--errors", "--output")):
         if one in files and other in files and _is_same(files[one], files[other]):
-            raise OutputError(f"{one} {files[one]} is the file of {other}, which would be lost; name another file")
+            raise OutputError(f"{one} {files[one]} is the same file as {other}, which would be lost; name another file")
 
 
 def _is_same(one: Path, other: Path) -> bool:
-    """The same file under whatever names: through links, or through paths of which one is not there yet."""
+    """Whether two paths mean the same file, also through links or before the file exists."""
     if one.exists() and other.exists():
         return os.path.samefile(one, other)
     return os.path.realpath(one) == os.path.realpath(other)
@@ -182,7 +182,7 @@ def _to_stdout(
 
 
 def _types(source: str, target: Path, answering: Answering) -> dict[str, Any]:
-    """Arrow types where the output is Parquet: the input's own, if it has any, and text for texts and labels."""
+    """Arrow types if the output is Parquet: the input's own, if it has any, and strings for texts and labels."""
     if kind_written(target) != "parquet":
         return {}
     known = column_types(Path(source)) if source.lower().endswith(".parquet") else {}
@@ -194,7 +194,7 @@ def _expanded(name: str) -> str:
 
 
 def _identity(source: str) -> list[Any]:
-    """What tells a file from another one, or from itself after a change."""
+    """What identifies a file and its content: path, size and time of change."""
     if source == STDIN or not Path(source).exists():
         return [source]
     status = Path(source).stat()

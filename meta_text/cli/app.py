@@ -1,4 +1,4 @@
-"""The command line: parse, call, print. Exit code 0: done; 2: a mistake of the user's; 1: a fault of ours."""
+"""The command line: parse, call, print. Exit codes: 0 success, 2 user error, 1 internal error."""
 
 import codecs
 import io
@@ -11,7 +11,7 @@ import meta_text
 from meta_text.cli import classify, recipes, train
 from meta_text.cli.console import err_console
 
-# without rich markup: it would take words in brackets, such as [compare], out of the help
+# no rich markup: it would drop words in brackets, such as [compare], from the help
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 for command in (
     classify.fit,
@@ -52,7 +52,7 @@ def main() -> None:
     try:
         sys.exit(app(sys.argv[1:] or ["--help"], standalone_mode=False, prog_name="meta-text"))
     except SystemExit as stop:
-        # who reads our output may stop early, as `head` does; the command line's library calls that a fault
+        # the reader of our output may stop early, as `head` does; typer treats that as a failure
         sys.exit(0 if isinstance(stop.__context__, BrokenPipeError) else stop.code)
     except typer.TyperException as error:
         context = getattr(error, "ctx", None)
@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def _write_utf8() -> None:
-    """Output is UTF-8 whatever the locale, and no text is too odd to be written."""
+    """Output is UTF-8 in any locale, and every text can be written."""
     codecs.register_error("meta_text", _keep_or_escape)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -73,7 +73,7 @@ def _write_utf8() -> None:
 
 
 def _keep_or_escape(error: UnicodeError) -> tuple[str | bytes, int]:
-    """Bytes of an argument or file name that are not text go out as they came in; lone surrogates, as escapes."""
+    """Write undecodable bytes of arguments and file names unchanged, and lone surrogates as escapes."""
     try:
         return codecs.lookup_error("surrogateescape")(error)
     except UnicodeError:

@@ -10,17 +10,17 @@ from meta_text.cli.console import bars, err_console, out_console
 from meta_text.cli.options import Classifier, Device, LabelNames, Model, path, path_option, word
 from meta_text.errors import InputError
 
-# torch keeps up to 1,024 kernels, one a shape of batch, in each of two caches: a gigabyte over a long file
+# torch keeps up to 1,024 kernels, one per batch shape, in each of two caches: a gigabyte over a long file
 BOUNDED_KERNELS = {"LRU_CACHE_CAPACITY": "16", "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "16"}
 Separator = Annotated[
     str | None,
-    typer.Option(metavar="CHARACTER", help="What separates columns of a CSV: one character, or tab, semicolon, pipe."),
+    typer.Option(metavar="CHARACTER", help="Column separator of a CSV: one character, or tab, semicolon, pipe."),
 ]
 Encoding = Annotated[str | None, typer.Option(metavar="NAME", help="Encoding of a text file, such as utf-8 or cp1252.")]
 
 
 def _tell(line: str) -> None:
-    """What was guessed about a file, on stderr."""
+    """Print what was guessed about a file to stderr."""
     err_console.print(line, style="dim")
 
 
@@ -34,7 +34,8 @@ def fit(
     text: Annotated[str, typer.Option(metavar="COLUMN", help="Column of texts.")] = "text",
     label: Annotated[str, typer.Option(metavar="COLUMN", help="Column of labels.")] = "label",
     without_texts: Annotated[
-        bool, typer.Option("--without-texts", help="Do not keep the labelled texts: the classifier cannot be changed.")
+        bool,
+        typer.Option("--without-texts", help="Do not keep the labelled texts: the classifier cannot be changed later."),
     ] = False,
     separator: Separator = None,
     encoding: Encoding = None,
@@ -57,9 +58,9 @@ def fit(
     classifier.save_pretrained(out, include_support=not without_texts)
     out_console.print(f"{corpus.describe()}; classifier in {out}")
     if len(corpus.texts) <= 1000:
-        found = classifier.audit()
-        out_console.print(found.summary())
-        for doubt in found.doubts[:5]:
+        audit = classifier.audit()
+        out_console.print(audit.summary())
+        for doubt in audit.doubts[:5]:
             line = (
                 f"mislabelled? {doubt.label!r}, rather {doubt.guess!r} ({100 * doubt.probability:.0f} %): {doubt.text}"
             )
@@ -79,12 +80,12 @@ def predict(
     text: Annotated[str, typer.Option(metavar="COLUMN", help="Column of texts.")] = "text",
     reject: Annotated[
         float | None,
-        typer.Option(metavar="RATE", help="Answer null for texts like no class, at this false-reject rate."),
+        typer.Option(metavar="RATE", help="Answer null for texts that fit no class, at this false-reject rate."),
     ] = None,
-    errors: Annotated[Path | None, path_option("--errors", "List rows that could not be read in this file.")] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on where a killed run of the same left --output.")
-    ] = False,
+    errors: Annotated[
+        Path | None, path_option("--errors", "Write the rows that could not be read to this file.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run of the same command.")] = False,
     separator: Separator = None,
     encoding: Encoding = None,
     device: Device = None,
@@ -98,7 +99,7 @@ def predict(
     from meta_text.classify.predict_file import check_outputs, predict_file
 
     if bool(texts) == (input_file is not None):
-        raise InputError("either TEXT arguments or --input FILE is needed, and not both")
+        raise InputError("either TEXT arguments or --input FILE is needed, not both")
     if texts and resume:
         raise InputError("TEXT arguments leave nothing to resume; --resume goes with --input and --output")
     if input_file is not None:
@@ -147,7 +148,7 @@ def predict(
 
 
 def _as_utf8(argument: str) -> str:
-    """An argument read as UTF-8, if its bytes are that, whatever the locale made of them."""
+    """An argument decoded as UTF-8 if its bytes are valid UTF-8, whatever the locale."""
     try:
         return os.fsencode(argument).decode("utf-8")
     except UnicodeError:
@@ -160,7 +161,7 @@ def export(
 ) -> None:
     """Write a classifier as one ONNX file.
 
-    It takes token ids and gives probabilities; tokenizer and labels are in its metadata.
+    Token ids in, probabilities out; tokenizer and labels are in its metadata.
     """
     from meta_text.classify.classifier import FewShotClassifier
 
@@ -180,7 +181,7 @@ def push(
         str | None, typer.Option(metavar="BRANCH", help="Publish on this branch; it is created if needed.")
     ] = None,
 ) -> None:
-    """Publish a model or classifier on the Hugging Face Hub. All of it goes there in one commit."""
+    """Publish a model or classifier on the Hugging Face Hub. All files go into one commit."""
     from meta_text.classify.classifier import FewShotClassifier
 
     classifier = FewShotClassifier.from_pretrained(folder)

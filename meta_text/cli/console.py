@@ -16,25 +16,25 @@ from meta_text.files import whole_file
 if TYPE_CHECKING:
     from meta_text.training.progress import Progress
 
-# plain text: paths, labels and texts may hold what rich would take for markup
+# plain text: paths, labels and texts may contain what rich would read as markup
 out_console = Console(soft_wrap=True, markup=False, highlight=False, emoji=False)
 err_console = Console(stderr=True, soft_wrap=True, markup=False, highlight=False, emoji=False)
-Bar = Callable[[str, str, int, int | None], None]  # key, text, done, total; None where nobody knows
+Bar = Callable[[str, str, int, int | None], None]  # key, text, done, total (None if unknown)
 
 
 class Count(ProgressColumn):
-    """How many are done of how many, or how many a second where the total is not known."""
+    """Progress as "3 of 10", or the rate if the total is unknown."""
 
     def render(self, task: Task) -> Text:
         if task.total is not None:
             return Text(f"{task.completed:,.0f} of {task.total:,.0f}")
         speed = task.finished_speed or task.speed
-        return Text(f"{task.completed:,.0f}" + (f", {speed:,.0f} a second" if speed else ""))
+        return Text(f"{task.completed:,.0f}" + (f", {speed:,.0f} per second" if speed else ""))
 
 
 @contextmanager
 def bars() -> Iterator[Bar]:
-    """Progress bars on stderr, silent when that is not a terminal; each key has its own."""
+    """Progress bars on stderr, silent if that is not a terminal; one bar per key."""
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),

@@ -1,4 +1,4 @@
-"""Arguments and options that several commands share, and paths as people type them."""
+"""Arguments and options that several commands share, and paths with `~`."""
 
 import os
 from pathlib import Path
@@ -8,7 +8,7 @@ import typer
 
 
 def path(word: str) -> Path:
-    """A path with `~` expanded: the shell leaves it alone in `--out=~/model`."""
+    """A path with `~` expanded: the shell does not expand it in `--out=~/model`."""
     return Path(os.path.expanduser(word))
 
 
@@ -32,10 +32,8 @@ Classifier = Annotated[
 ]
 Sets = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Change one key of the recipe; may be given repeatedly."),
+    typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Set one key of the recipe; repeatable."),
 ]
 JsonFile = Annotated[Path | None, path_option("--json", "Write the result to this JSON file.")]
-Device = Annotated[
-    str | None, typer.Option(metavar="DEVICE", help="cpu, cuda or cuda:N; default: cuda if there is one.")
-]
+Device = Annotated[str | None, typer.Option(metavar="DEVICE", help="cpu, cuda or cuda:N; default: cuda if available.")]
 LabelNames = Annotated[bool, typer.Option("--label-names", help="Use the class names as a prior.")]

@@ -12,7 +12,7 @@ from meta_text.shipped import copy_recipe, shipped_recipes
 
 
 def list_recipes() -> None:
-    """Name every shipped recipe and say what it trains on."""
+    """List the shipped recipes and what they train on."""
     table = Table(box=None, pad_edge=False)
     table.add_column("name", no_wrap=True)
     table.add_column("what it trains on")
@@ -25,7 +25,9 @@ def copy(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A recipe's name, as `recipes list` shows it.")],
     target: Annotated[
         Path | None,
-        typer.Argument(parser=path, metavar="TARGET", help="File or folder to copy to; default: the working folder."),
+        typer.Argument(
+            parser=path, metavar="TARGET", help="File or folder to copy to; default: the working directory."
+        ),
     ] = None,
 ) -> None:
     """Copy a shipped recipe, to run or change it here."""

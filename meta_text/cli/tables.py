@@ -1,4 +1,4 @@
-"""Tables of results that fit 80 columns: what all rows share stands in the title, not in a column."""
+"""Result tables that fit 80 columns: what all rows share is in the title, not in a column."""
 
 from collections.abc import Iterable, Sequence
 from itertools import groupby
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def show_table(title: str, head: str, figures: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Words in the first column, folded where the terminal is narrow; figures to the right of them, never cut."""
+    """Words in the first column, wrapped on a narrow terminal; figures to the right, never cut."""
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     table.add_column(head, overflow="fold")
     for figure in figures:
@@ -27,7 +27,7 @@ def show_table(title: str, head: str, figures: Sequence[str], rows: Iterable[Seq
 
 
 def show_results(title: str, results: "Sequence[Result]") -> None:
-    """One row per test; a table of its own for each corpus, number of classes, and use of class names."""
+    """One row per test; one table per corpus, number of classes, and use of class names."""
 
     def shared(result: "Result") -> tuple[str, int, bool]:
         return result.corpus or "", result.n_way, result.label_names
@@ -53,7 +53,7 @@ def show_results(title: str, results: "Sequence[Result]") -> None:
 
 
 def show_differences(differences: "Sequence[Difference]") -> None:
-    """Paired differences in points; a table of its own for each learner that others are held against."""
+    """Paired differences in points; one table per learner that others are compared with."""
 
     def shared(row: "Difference") -> tuple[str, bool]:
         return row.against, row.label_names

@@ -18,7 +18,7 @@ def train(
     out: Annotated[
         Path | None, path_option("--out", "Folder for the model, its history and checkpoints.", "FOLDER")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in --out.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue from the checkpoint in --out.")] = False,
     json_file: JsonFile = None,
     device: Device = None,
 ) -> None:
@@ -29,9 +29,9 @@ def train(
     from meta_text.training.run import run_recipe
 
     if out is not None:
-        check_target(out / "model")  # before the hours, not after
+        check_target(out / "model")  # before hours of training, not after
     elif resume:
-        raise InputError("--resume without --out; name the folder of the run to go on with")
+        raise InputError("--resume without --out; name the folder of the run to continue")
     read = load_recipe(recipe, sets or ())
     with run_progress(read.train.outer_steps) as progress:
         _, _, report = run_recipe(read, progress, out, resume=resume, device=device)
@@ -41,7 +41,7 @@ def train(
     best = "nothing was trained"
     if report.validation_accuracy is not None:
         best = f"best at step {report.best_step} (validation accuracy {100 * report.validation_accuracy:.1f} %)"
-    out_console.print(f"\n{best}, {report.total_seconds:.0f} s in all{where}")
+    out_console.print(f"\n{best}, {report.total_seconds:.0f} s in total{where}")
     write_json(json_file, report.as_dict())
 
 
@@ -108,12 +108,12 @@ def compare(
     from meta_text.training.figures import check_figure, plot_comparison
 
     read = load_recipe(recipe, sets or ())
-    names = tuple(name.strip() for name in learners.split(",")) if learners else read.compare.learners
-    check_learners(read, names)  # before the hours, not after
+    learner_names = tuple(name.strip() for name in learners.split(",")) if learners else read.compare.learners
+    check_learners(read, learner_names)  # before hours of training, not after
     if figure is not None:
         check_figure(figure)
     with run_progress(read.train.outer_steps) as progress:
-        comparison = run_compare(read, names, progress, device)
+        comparison = run_compare(read, learner_names, progress, device)
     show_results(f"{comparison.context.corpus}, identical episodes", [row.result for row in comparison.rows])
     show_differences(comparison.paired)
     write_json(json_file, comparison.as_dict())
@@ -132,7 +132,7 @@ def demo(
 ) -> None:
     """Train on the small corpus, then learn three new categories.
 
-    Before that, the model is tested on categories that training did not see.
+    It also tests the model on categories that training did not see.
     """
     check_extra("train", "training")
     from meta_text.classify.classifier import FewShotClassifier
@@ -148,7 +148,7 @@ def demo(
         "feed the cat": ["Miso is meowing at her bowl", "kibble time", "the cat has not had her breakfast"],
         "take out the bins": ["it's rubbish day tomorrow", "the kitchen bin smells", "recycling goes out tonight"],
     }
-    asked = [
+    queries = [
         "she keeps scratching at the empty dish",
         "the leaves are drooping",
         "lorry comes at six, bags to the kerb please",
@@ -162,6 +162,6 @@ def demo(
         ("category", "probability"),
         (
             (text, "none of these", "") if category is None else (text, str(category), f"{100 * probability:.0f} %")
-            for text, (_, category, probability) in zip(asked, classifier.answers(asked, reject=0.05), strict=True)
+            for text, (_, category, probability) in zip(queries, classifier.answers(queries, reject=0.05), strict=True)
         ),
     )

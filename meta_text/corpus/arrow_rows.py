@@ -1,4 +1,4 @@
-"""Rows of Parquet files and Arrow tables; the names of class labels that `datasets` leaves in their metadata are used."""
+"""Rows of Parquet files and Arrow tables, with class labels named by the metadata that `datasets` writes."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -10,12 +10,12 @@ from meta_text.corpus.table_row import Row
 from meta_text.errors import CorpusError
 from meta_text.extras import needs
 
-BATCH_ROWS = 2048  # together in memory: columns besides the text may be wide
+BATCH_ROWS = 2048  # in memory together; columns other than the text may be wide
 
 
 @contextmanager
 def _parquet_file(path: Path) -> Iterator[Any]:
-    """An open Parquet file. Raises CorpusError where it is none, or breaks off while it is read."""
+    """An open Parquet file. Raises CorpusError if it is not Parquet or is damaged."""
     with needs("parquet", "reading Parquet"):
         import pyarrow
         import pyarrow.parquet
@@ -24,7 +24,7 @@ def _parquet_file(path: Path) -> Iterator[Any]:
         with pyarrow.parquet.ParquetFile(path) as file:
             yield file
     except (pyarrow.ArrowInvalid, OSError) as error:
-        raise CorpusError(f"{path} is no Parquet file, or broken ({error}); write or copy it again") from None
+        raise CorpusError(f"{path} is not a Parquet file, or is damaged ({error}); write or copy it again") from None
 
 
 def parquet_rows(path: Path) -> Iterator[Row]:
@@ -55,7 +55,7 @@ def arrow_rows(batches: Iterable[Any], schema: Any) -> Iterator[Row]:
 
 
 def class_label_names(metadata: Mapping[bytes, bytes]) -> dict[str, Sequence[str]]:
-    """Column -> names of its integers, where `datasets` wrote the file and the column is a ClassLabel."""
+    """Column -> names of its integers, for ClassLabel columns of files that `datasets` wrote."""
     try:
         features = json.loads(metadata[b"huggingface"])["info"]["features"]
         return {
@@ -78,7 +78,7 @@ def with_class_names(row: Mapping[str, Any], class_names: Mapping[str, Sequence[
 
 
 def check_column_names(names: Sequence[str], place: str) -> None:
-    """Raises CorpusError where two columns have the same name."""
+    """Raises CorpusError if two columns have the same name."""
     twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
     if twice is not None:
         raise CorpusError(f"{place}: two columns are called '{twice}'; rename one")

@@ -1,4 +1,4 @@
-"""Which classes train, which choose, which give the final number: class splits keep test classes unseen."""
+"""Class splits: which classes train, validate and test, so that test classes stay unseen."""
 
 import json
 from collections.abc import Collection, Mapping, Sequence
@@ -15,13 +15,13 @@ PARTS = ("train", "validation", "test")
 
 @runtime_checkable
 class Divisible(Protocol):
-    """Classes that can be divided: all that a split asks of a corpus."""
+    """Classes that can be divided: all that a split needs of a corpus."""
 
     @property
     def name(self) -> str: ...
 
     def class_index(self, class_name: str) -> int:
-        """Raises CorpusError for a class that is not there."""
+        """Raises CorpusError for an unknown class."""
 
     def units(self, field: str | None = None) -> Mapping[str, str]:
         """Class -> what stays together: itself or its task, or its value of a field."""
@@ -29,7 +29,7 @@ class Divisible(Protocol):
 
 @dataclass(frozen=True)
 class ClassSplit:
-    """Which classes are for training, for choosing, and for the final number. They never overlap."""
+    """Which classes are for training, for validation, and for the final test. They never overlap."""
 
     train: tuple[str, ...]
     validation: tuple[str, ...]
@@ -52,7 +52,7 @@ class ClassSplit:
         return tuple(getattr(self, name))
 
     def check(self, classes: Divisible) -> "ClassSplit":
-        """This split. Raises CorpusError when one of its classes is not there."""
+        """This split. Raises CorpusError if one of its classes is unknown."""
         for class_name in (*self.train, *self.validation, *self.test):
             classes.class_index(class_name)
         return self
@@ -92,7 +92,7 @@ def _classes_in(unit_of: Mapping[str, str], units: Collection[str]) -> tuple[str
 
 
 def read_lists(path: Path, needed: Sequence[str]) -> dict[str, list[str]]:
-    """A JSON object of lists of names. Raises CorpusError with the file for anything else."""
+    """A JSON object of lists of names. Raises CorpusError naming the file for anything else."""
     try:
         content = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Labelled texts in, checked rows out: every way into a `Corpus`."""
+"""`Corpus`: checked labelled texts, and every way to read them."""
 
 import os
 from collections import defaultdict
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from meta_text.corpus.class_split import ClassSplit as ClassSplit  # what a corpus is divided by belongs to it
+from meta_text.corpus.class_split import ClassSplit as ClassSplit  # re-exported
 from meta_text.corpus.class_split import read_lists
 from meta_text.corpus.data_folder import class_splits, data_files, folder_rows, task_columns
 from meta_text.corpus.dataset_rows import dataset_rows
@@ -31,7 +31,7 @@ class Corpus:
     """Texts with their classes.
 
     In a corpus of many small tasks (ARSC: each domain and rating threshold has its own two classes)
-    `groups` says for every class which task it belongs to; only classes of one group meet in an
+    `groups` says for every class which task it belongs to; only classes of one group are in the same
     episode, and a class's unique name is then "group/label". `notes` says what was guessed in reading.
     """
 
@@ -41,12 +41,12 @@ class Corpus:
     class_names: tuple[str, ...]
     fields: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # further columns, one value per row
     groups: tuple[str, ...] | None = None  # class -> group
-    class_labels: tuple[str, ...] | None = None  # class -> its label, where class_names hold more than that
+    class_labels: tuple[str, ...] | None = None  # class -> its label, if class_names contain more than that
     origins: tuple[str, ...] | None = None  # class -> the corpus it came from, in a mixture of several
     out_of_scope: tuple[str, ...] = ()
     skipped: Mapping[str, int] = field(default_factory=dict)  # reason -> rows
     class_splits: Mapping[str, ClassSplit] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()  # what was guessed or passed over in reading
+    notes: tuple[str, ...] = ()  # what was guessed or skipped in reading
 
     def rows_of(self, class_name: str) -> list[int]:
         """The rows of one class, in file order."""
@@ -77,7 +77,7 @@ class Corpus:
         return {class_name: value for class_name, [value] in values.items()}
 
     def label_text(self, class_name: str) -> str:
-        """A class's label as words: underscores as spaces, and nothing of the task or corpus it belongs to."""
+        """A class's label as words: underscores as spaces, without the task or corpus it belongs to."""
         index = self.class_index(class_name)
         if self.class_labels is not None:
             return words(self.class_labels[index])
@@ -85,15 +85,15 @@ class Corpus:
 
     def describe(self) -> str:
         """One line for people: sizes, every row that was skipped with its reason, and what was guessed."""
-        what = f"{len(self.texts)} texts, {len(self.class_names)} classes"
+        summary = f"{len(self.texts)} texts, {len(self.class_names)} classes"
         if self.groups is not None:
-            what += f" in {len(set(zip(self.origins or self.groups, self.groups, strict=True)))} tasks"
+            summary += f" in {len(set(zip(self.origins or self.groups, self.groups, strict=True)))} tasks"
         if self.out_of_scope:
-            what += f", {len(self.out_of_scope)} out of scope"
+            summary += f", {len(self.out_of_scope)} out of scope"
         for reason, count in self.skipped.items():
-            what += f"; skipped {count} ({reason})"
-        what += "".join(f"; {note}" for note in self.notes)
-        return f"{self.name}: {what}"
+            summary += f"; skipped {count} ({reason})"
+        summary += "".join(f"; {note}" for note in self.notes)
+        return f"{self.name}: {summary}"
 
     @cached_property
     def _index(self) -> dict[str, int]:
@@ -113,7 +113,7 @@ class Corpus:
         return self.without(spare)
 
     def without(self, rows: Iterable[int]) -> "Corpus":
-        """The same corpus without these rows; class names stay, the rows after them move up."""
+        """The same corpus without these rows; class names stay, later rows move up."""
         gone = set(rows)
         kept = [row for row in range(len(self.texts)) if row not in gone]
 
@@ -136,11 +136,11 @@ class Corpus:
         null_label: NullLabel = "missing",
         out_of_scope: str | None = None,
     ) -> "Corpus":
-        """Build from mappings. `text` and `label` name columns; `group` those whose values make a task.
+        """Build from mappings. `text` and `label` name columns; `group` those whose values define a task.
 
         Raises CorpusError for a missing column, an empty or non-string text, a missing label, the same
         text under two labels, or no row at all. With bad_rows="skip" such rows are counted instead.
-        With null_label="out of scope" a row whose label is None belongs to no class; else its label is missing.
+        With null_label="out of scope" a row whose label is None belongs to no class; otherwise its label is missing.
         Rows labelled `out_of_scope` belong to no class either.
         """
         checker = RowChecker(name, text, label, tuple(group), bad_rows, null_label, out_of_scope)
@@ -178,8 +178,8 @@ class Corpus:
     ) -> "Corpus":
         """A file by its suffix: CSV, TSV, JSON lines or array, Excel or Parquet; text formats also with .gz.
 
-        A separator or encoding that is guessed is told to `note`, kept in `notes`, and overruled by separator=
-        and encoding=. Columns are found whatever their case. Other options as in `from_rows`.
+        A guessed separator or encoding is reported to `note` and kept in `notes`; separator= and encoding= override the
+        guess. Columns are found whatever their case. Other options as in `from_rows`.
         """
         notes: list[str] = []
 
@@ -195,10 +195,10 @@ class Corpus:
 
     @classmethod
     def from_dataset(cls, dataset: Any, *, name: str = "dataset", **options: Any) -> "Corpus":
-        """A data set in memory: of `datasets` (also a stream), a pandas or polars DataFrame, a pyarrow Table, or dicts.
+        """A data set in memory: from `datasets` (also a stream), a pandas or polars DataFrame, a pyarrow Table, or dicts.
 
         ClassLabel columns keep their names, int and bool labels become strings. A DatasetDict is refused: its splits
-        may be meant to stay apart. Options as in `from_rows`.
+        may be meant to stay separate. Options as in `from_rows`.
         """
         return cls.from_rows(dataset_rows(dataset), name=name, **options)
 
@@ -227,10 +227,10 @@ class Corpus:
         note: Note | None = None,
         bad_rows: BadRows = "skip",
     ) -> "Corpus":
-        """A folder of files with texts (all kinds but .json), with class_splits/*.json or domains.json.
+        """A folder of files with texts (any format but .json), with class_splits/*.json or domains.json.
 
         With a domains.json ({"train_domains": [...], "test_domains": [...], optionally "validation_domains"})
-        every value of the row fields `domain` (and `threshold`, if there) is a task of its own. The field
+        every value of the row fields `domain` (and `threshold`, if there) is a separate task. The field
         `file` says which file a row came from. A label that is null means out of scope in the files
         out_of_scope.*; elsewhere it is missing. Other options as in `from_file`.
         """
@@ -263,7 +263,7 @@ class Corpus:
     def open(cls, name_or_path: str | Path, **options: Any) -> "Corpus":
         """A known name (META_TEXT_DATA/NAME first, then the package, then the Hub), a folder, or a file.
 
-        `~` is the home folder. Options of files and folders: text=, label=, separator=, encoding=, note=, bad_rows=, as in `from_file`.
+        `~` is expanded. Options of files and folders: text=, label=, separator=, encoding=, note=, bad_rows=, as in `from_file`.
         """
         path = Path(name_or_path).expanduser()
         if path.is_dir():
@@ -281,10 +281,10 @@ class Corpus:
             return cls.from_folder(shipped_folder("data") / name)
         source = KNOWN_CORPORA[name].source
         if source is None:
-            where = f"META_TEXT_DATA ({root})" if root else "META_TEXT_DATA, which is not set"
+            where = f"META_TEXT_DATA ({root})" if root else "META_TEXT_DATA (not set)"
             raise CorpusError(
-                f"corpus '{name}' is looked for in the folder named by {where}, and has no copy on the Hub; "
-                f"set META_TEXT_DATA to a folder that holds {name}/"
+                f"corpus '{name}' is not in {where} and has no copy on the Hub; "
+                f"set META_TEXT_DATA to a folder that contains {name}/"
             )
         return cls.from_hub(
             source.repo_id,

@@ -1,4 +1,4 @@
-"""Rows of CSV files as people have them: the separator is declared, named or guessed, and a bad row costs only itself."""
+"""Rows of real-world CSV files: the separator is given, declared or guessed, and a bad row does not affect others."""
 
 import csv
 import re
@@ -11,8 +11,8 @@ from meta_text.corpus.text_lines import Note, TextFile
 from meta_text.errors import CorpusError
 
 LONGEST_CELL = 2**31 - 1  # characters; Python's own limit is 131,072
-MOST_LINES = 10_000  # of one row; a quote that is open for longer was never closed
-SAMPLE_LINES = 20  # that the separator is guessed from
+MOST_LINES = 10_000  # of one row; a quote open for longer was never closed
+SAMPLE_LINES = 20  # from which the separator is guessed
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "pipes"}
 BY_NAME = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "pipe": "|"}
 DECLARED = re.compile(r'\ufeff?"?sep=(.)"?\s*$', re.IGNORECASE)  # the first line of files for Excel
@@ -23,11 +23,11 @@ BACKSLASH = 'a quote is escaped by a backslash (\\"); write it twice ("") instea
 def csv_rows(
     file: TextFile, columns: Sequence[str] = (), separator: str | None = None, note: Note | None = None
 ) -> Iterator[Row | BadRow]:
-    """Rows below a header line; a cell that is not there is None, and a wholly empty line is no row.
+    """Rows below a header line; a missing cell is None, and an empty line is skipped.
 
-    The separator is `separator`, or what a first line such as `sep=;` says, or the one that the file's name stands
-    for (.tsv: tabs, else commas), unless the header speaks for another: that guess goes to `note`. `columns` are
-    headings to expect. Raises CorpusError for a header that cannot be read, and for a guess without `note`.
+    The separator is `separator`, or the one that a first line such as `sep=;` declares, or the usual one of the
+    suffix (.tsv: tabs, else commas), unless the header suggests another: that guess is reported to `note`. `columns`
+    are the expected headings. Raises CorpusError for a header that cannot be read, and for a guess without `note`.
     """
     csv.field_size_limit(LONGEST_CELL)
     lines = _Lines(file.lines())
@@ -54,7 +54,7 @@ def csv_rows(
 
 
 class _Lines:
-    """Lines that count themselves, remember those of the row being read, and can be read again."""
+    """Lines with their number; those of the current row are remembered and can be read again."""
 
     def __init__(self, lines: Iterable[str]) -> None:
         self.source, self.again = iter(lines), deque[str]()
@@ -77,7 +77,7 @@ class _Lines:
         return list(islice(self.again, count))
 
     def back_to_second(self) -> list[str]:
-        """Read all lines of this row but the first again; returns the row's lines."""
+        """Go back to the second line of this row; returns the row's lines."""
         record = list(self.record)
         self.again.extendleft(reversed(record[1:]))
         self.number -= len(record) - 1
@@ -89,13 +89,13 @@ def _reader(lines: Iterable[str], mark: str, padded: bool) -> Iterator[list[str]
 
 
 def _unreadable(lines: _Lines, error: csv.Error) -> BadRow:
-    """Only the first line of a row whose quotes do not match is lost: what follows is read anew."""
+    """A row with unmatched quotes loses only its first line: the lines after it are read again."""
     record = lines.back_to_second()
     if r"\"" in record[0]:
         return BadRow(lines.number, BACKSLASH)
     if len(record) > 1 or "unexpected end of data" in str(error):
         return BadRow(lines.number, UNCLOSED)
-    return BadRow(lines.number, f"no CSV row ({error}); put texts with quotes or line breaks in quotes")
+    return BadRow(lines.number, f"not a CSV row ({error}); put texts with quotes or line breaks in quotes")
 
 
 def _row(file: TextFile, lines: _Lines, headings: Sequence[str], cells: list[str], mark: str) -> Row | BadRow:
@@ -118,7 +118,7 @@ def _header(file: TextFile, lines: _Lines, mark: str) -> tuple[list[str], bool]:
         cells: list[str] = next(_reader(lines, mark, padded=False), [])
     except csv.Error as error:
         open_quote = "unexpected end" in str(error) or len(lines.record) > 1
-        problem = UNCLOSED if open_quote else f"no CSV header ({error}); save the file with one row per line"
+        problem = UNCLOSED if open_quote else f"not a CSV header ({error}); save the file with one row per line"
         raise CorpusError(f"{file.path}, line {start}: {problem}") from None
     if stray := file.stray_byte(*cells):
         raise CorpusError(f"{file.path}, line {start}: {stray}")
@@ -134,15 +134,17 @@ def _guessed(file: TextFile, sample: Sequence[str], columns: Sequence[str], note
     best = max([usual, *marks], key=lambda mark: _fit(mark, sample, columns))
     if best == usual:
         return usual
-    said = f"columns seem to be separated by {best!r}, not by {SEPARATORS[usual]}"
+    guess = f"columns seem to be separated by {best!r}, not by {SEPARATORS[usual]}"
     if note is None:
-        raise CorpusError(f"{file.path}, line 1: {said}; pass separator={best!r} (--separator), or note= to be told")
-    note(f"{file.path.name}: {said} (a guess); --separator, or separator=, overrules it")
+        raise CorpusError(
+            f"{file.path}, line 1: {guess}; pass separator={best!r} (--separator), or note= to accept the guess"
+        )
+    note(f"{file.path.name}: {guess} (a guess); --separator, or separator=, overrides it")
     return best
 
 
 def _fit(mark: str, sample: Sequence[str], columns: Sequence[str]) -> tuple[int, bool, float]:
-    """How much speaks for a separator: expected headings, more than one column, rows as long as the header."""
+    """Evidence for a separator: expected headings, more than one column, rows as long as the header."""
     try:
         rows = [cells for cells in csv.reader(sample, delimiter=mark) if cells]
     except csv.Error:

@@ -1,4 +1,4 @@
-"""A folder of labelled texts: which of its files are read, and what stands beside them."""
+"""A folder of labelled texts: which of its files are read, and the class splits next to them."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,13 +8,13 @@ from meta_text.corpus.read_rows import KINDS, kind_of, read_rows
 from meta_text.corpus.table_row import Row, heading_of
 from meta_text.errors import CorpusError
 
-# a .json file beside texts may describe them, so it is read only when it is named itself
+# a .json file next to texts may describe them, so it is read only when named explicitly
 FOLDER_KINDS = tuple(kind for kind in KINDS if kind != ".json")
 RowsOf = Callable[[Path], Iterator[Row]]
 
 
 def data_files(folder: Path) -> list[Path]:
-    """The files with texts, in order of their names; hidden ones and those of an open spreadsheet are passed over."""
+    """The files with texts, in order of their names; hidden files and lock files of open spreadsheets are skipped."""
     files = sorted(path for path in folder.iterdir() if not path.name.startswith((".", "~$")) and _is_read(path))
     if not files:
         raise CorpusError(
@@ -41,7 +41,7 @@ def folder_rows(files: list[Path], label: str, rows_of: RowsOf = read_rows) -> I
 
 
 def task_columns(files: list[Path], rows_of: RowsOf = read_rows) -> tuple[str, ...]:
-    """The columns that make tasks in a folder with a domains.json."""
+    """The columns that define tasks in a folder with a domains.json."""
     first: Row = next(rows_of(files[0]), {})
     return tuple(column for column in ("domain", "threshold") if column in first)
 

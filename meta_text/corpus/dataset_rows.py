@@ -1,4 +1,4 @@
-"""Rows of data sets that are in memory already: of `datasets`, pandas, polars and pyarrow, none of which is imported."""
+"""Rows of data sets in memory: `datasets`, pandas, polars and pyarrow, none of which is imported."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -14,7 +14,7 @@ READ = (
 
 
 def dataset_rows(dataset: Any) -> Iterator[Row]:
-    """Rows of a data set as dicts, with class labels by name. Raises CorpusError for what is no table of rows."""
+    """Rows of a data set as dicts, with class labels by name. Raises CorpusError for anything that is not a table of rows."""
     kind = type(dataset).__name__
     if isinstance(dataset, Mapping):
         raise CorpusError(_mapping(kind, dataset))
@@ -26,7 +26,7 @@ def dataset_rows(dataset: Any) -> Iterator[Row]:
         check_column_names(dataset.schema.names, "the table")
         return arrow_rows(dataset.to_batches(), dataset.schema)
     if hasattr(dataset, "collect") and hasattr(dataset, "lazy"):
-        raise CorpusError(f"{kind} is not computed yet; pass its .collect()")
+        raise CorpusError(f"{kind} is lazy; pass its .collect()")
     if isinstance(dataset, str | bytes) or not isinstance(dataset, Iterable):
         raise CorpusError(f"from_dataset was given {dataset!r} ({kind}); {READ}")
     return _iterated(dataset, kind)
@@ -43,7 +43,7 @@ def _mapping(kind: str, dataset: Mapping[Any, Any]) -> str:
 
 
 def _iterated(dataset: Iterable[Any], kind: str) -> Iterator[Row]:
-    """Of `datasets`, or any iterable of dicts. A stream may not know its features."""
+    """Rows of `datasets`, or of any iterable of dicts. A stream may not know its features."""
     features = getattr(dataset, "features", None) or {}
     named = {column: feature.names for column, feature in features.items() if getattr(feature, "names", None)}
     for number, row in enumerate(dataset, start=1):

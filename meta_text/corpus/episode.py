@@ -30,11 +30,11 @@ class Episode:
 class EpisodeSampler:
     """Draws episodes; `sampler[i]` depends on (seed, i) alone.
 
-    n_way and k_shot are numbers or inclusive ranges. What is drawn from a range holds for `same_shape` neighbouring
+    n_way and k_shot are numbers or inclusive ranges. A value drawn from a range is kept for `same_shape` consecutive
     episodes, so that they stack into one batch. A share `hard` of the episodes draws its classes among the
-    2 n_way nearest to one of them, by words. The corpora of a mixture are drawn equally often; neighbours share
-    the corpus too, and n_way is cut to the number of classes in its tasks.
-    Raises CorpusError when there are too few classes, or texts in any class.
+    2 n_way most similar to one of them, by words. The corpora of a mixture are drawn equally often; consecutive
+    episodes share the corpus too, and n_way is limited to the number of classes in its tasks.
+    Raises CorpusError if there are too few classes, or too few texts in a class.
     """
 
     def __init__(
@@ -61,11 +61,11 @@ class EpisodeSampler:
 
     @property
     def pools(self) -> list[list[str]]:
-        """Classes that may meet in an episode: one list, or one per task of the corpus."""
+        """Classes that may be in the same episode: one list, or one per task of the corpus."""
         return [pool for pools in self.corpora for pool in pools]
 
     def _corpora(self, class_names: Sequence[str]) -> list[list[list[str]]]:
-        """Classes that may meet, by corpus; one corpus unless it is a mixture."""
+        """Classes that may be in the same episode, by corpus; one corpus unless it is a mixture."""
         if shortage := too_few_texts(self.corpus, class_names, self.k_shot[1], self.n_query):
             raise CorpusError(shortage)
         origins, groups = self.corpus.origins, self.corpus.groups
@@ -102,15 +102,15 @@ class EpisodeSampler:
             drawn = rng.choice(len(rows), size=k_shot + self.n_query, replace=False)
             support += [(rows[i], label) for i in drawn[:k_shot]]
             query += [(rows[i], label) for i in drawn[k_shot:]]
-        # nothing downstream may lean on "sorted by class"
+        # nothing downstream may rely on "sorted by class"
         support = [support[i] for i in rng.permutation(len(support))]
         return _episode(chosen, support, query)
 
     @cached_property
     def _neighbours(self) -> dict[str, list[list[int]]]:
-        """By the first class of each pool: for every class of it, all of them from the nearest (itself) on.
+        """First class of each pool -> for each class of the pool, all of its classes, nearest (itself) first.
 
-        By the cosine between sums of the TF-IDF vectors of their texts: no model is needed.
+        Nearness is the cosine between TF-IDF vectors of the classes' joined texts: no model is needed.
         """
         from sklearn.feature_extraction.text import TfidfVectorizer
 
@@ -134,12 +134,12 @@ def too_few_texts(corpus: Corpus, class_names: Sequence[str], k_shot: int, n_que
         return None
     needed = f"k_shot={k_shot} and n_query={n_query} need {k_shot + n_query}"
     (first, count), *others = short.items()
-    what = f"class '{first}' has {count} texts but {needed}"
+    message = f"class '{first}' has {count} texts but {needed}"
     if others:
         listed = ", ".join(f"'{name}' has {count}" for name, count in list(short.items())[:10])
         more = f" and {len(short) - 10} more" if len(short) > 10 else ""
-        what = f"{len(short)} classes have fewer texts than {needed}: {listed}{more}"
-    return f"{what}; {_shape_that_works(min(short.values()), k_shot)}"
+        message = f"{len(short)} classes have fewer texts than {needed}: {listed}{more}"
+    return f"{message}; {_shape_that_works(min(short.values()), k_shot)}"
 
 
 def _shape_that_works(fewest: int, k_shot: int) -> str:
@@ -148,13 +148,13 @@ def _shape_that_works(fewest: int, k_shot: int) -> str:
     if fewest > 1:
         shape = f"--set episode.k_shot={fewest - 1} --set episode.n_query=1"
         return f"lower k_shot and n_query ({shape} works) or drop rare classes"
-    return "drop these classes or give them more texts: one to learn from and one to ask are the least"
+    return "drop these classes or give them more texts: each needs at least one support and one query text"
 
 
 def given_episodes(corpus: Corpus, class_names: Sequence[str]) -> list[Episode]:
     """One episode per task for corpora that fix their support: partition "train" is support, "test" is query.
 
-    Empty when the corpus has no `partition` field or no task. Texts of other partitions are not used.
+    Empty if the corpus has no `partition` field or no task. Texts of other partitions are not used.
     """
     partition = corpus.fields.get("partition")
     if partition is None or corpus.groups is None:
@@ -185,7 +185,9 @@ def _episode(names: tuple[str, ...], support: list[tuple[int, int]], query: list
 def _as_range(name: str, value: Range | Sequence[int], least: int) -> tuple[int, int]:
     low, high = (value, value) if isinstance(value, int) else tuple(value)
     if not least <= low <= high:
-        raise CorpusError(f"{name}={value}; a number of at least {least}, or a range [low, high] of such, is needed")
+        raise CorpusError(
+            f"{name}={value}; a number of at least {least}, or a range [low, high] of such numbers, is needed"
+        )
     return low, high
 
 

@@ -13,7 +13,7 @@ from meta_text.extras import needs
 
 
 def excel_rows(path: Path, note: Note | None = None) -> Iterator[Row]:
-    """Rows of the first sheet below its header; numbers stay numbers, dates are text (ISO 8601)."""
+    """Rows of the first sheet below its header; numbers stay numbers, dates become text (ISO 8601)."""
     with needs("excel", "reading .xlsx"):
         import openpyxl
         import openpyxl.utils.exceptions
@@ -21,7 +21,7 @@ def excel_rows(path: Path, note: Note | None = None) -> Iterator[Row]:
     try:
         book = openpyxl.load_workbook(path, read_only=True, data_only=True)
     except (openpyxl.utils.exceptions.InvalidFileException, zipfile.BadZipFile, KeyError, OSError) as error:
-        raise CorpusError(f"{path} is no .xlsx spreadsheet, or broken ({error}); save it again") from None
+        raise CorpusError(f"{path} is not an .xlsx spreadsheet, or is damaged ({error}); save it again") from None
     try:
         sheet = book.worksheets[0]
         if len(book.worksheets) > 1 and note is not None:

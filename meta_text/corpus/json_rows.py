@@ -9,7 +9,7 @@ from meta_text.errors import CorpusError
 
 
 def json_line_rows(file: TextFile) -> Iterator[Row | BadRow]:
-    """One object per line; a blank line is an empty row. Bad lines do not end it."""
+    """One object per line; a blank line is an empty row. Reading continues after a bad line."""
     for number, line in enumerate(file.lines(), start=1):
         if stray := file.stray_byte(line):
             yield BadRow(number, stray)
@@ -20,11 +20,11 @@ def json_line_rows(file: TextFile) -> Iterator[Row | BadRow]:
             reason = getattr(error, "msg", "nested too deeply")
             yield BadRow(number, f"not JSON ({reason}); one object per line is needed")
             continue
-        yield row if isinstance(row, dict) else BadRow(number, f"found {type(row).__name__}, an object is needed")
+        yield row if isinstance(row, dict) else BadRow(number, f"found {type(row).__name__}; an object is needed")
 
 
 def json_file_rows(file: TextFile) -> Iterator[Row | BadRow]:
-    """A .json file: an array of objects, or, as some programs write it, one object per line. An array is held whole."""
+    """A .json file: an array of objects, or, as some programs write it, one object per line. An array is held in memory."""
     first = next((line for line in file.lines() if line.strip()), "").lstrip("\ufeff").lstrip()
     if first.startswith("["):
         yield from _array_rows(file)

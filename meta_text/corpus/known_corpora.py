@@ -1,11 +1,11 @@
-"""Corpora that recipes know by name: where each lives on the Hub, and its licence."""
+"""Corpora known by name: where each is on the Hub, and its licence."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class HubSource:
-    """Where a known corpus lives on the Hugging Face Hub."""
+    """Where a known corpus is on the Hugging Face Hub."""
 
     repo_id: str
     text: str = "text"  # columns
@@ -16,10 +16,10 @@ class HubSource:
 
 @dataclass(frozen=True)
 class KnownCorpus:
-    """A corpus that recipes name."""
+    """A corpus that a recipe can name."""
 
     licence: str  # in words
-    hub_licence: str | None = None  # as the Hub abbreviates it; None where no licence is stated
+    hub_licence: str | None = None  # as the Hub abbreviates it; None if no licence is stated
     source: HubSource | None = None  # None: no open copy on the Hub
     shipped: bool = False  # it comes with the package
 

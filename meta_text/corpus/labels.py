@@ -1,4 +1,4 @@
-"""What users pass to a classifier, checked: a column of texts and a column of labels, in whatever array they come."""
+"""Checks of what users pass to a classifier: texts and labels, in any kind of column or array."""
 
 import math
 import warnings
@@ -18,7 +18,7 @@ TO_VALUES = ("as_py", "item")  # of pyarrow's scalars; of NumPy's, and of arrays
 
 
 def column(values: Any, name: str, what: str) -> list[Any]:
-    """Any column, array or iterable as a list of plain Python values. Raises InputError for what is not a column.
+    """Any column, array or iterable as a list of plain Python values. Raises InputError for anything that is not a column.
 
     Recognised by their methods, so that no package is imported: NumPy, pandas, polars, pyarrow and torch, columns of
     `datasets`, and generators.
@@ -39,7 +39,7 @@ def column(values: Any, name: str, what: str) -> list[Any]:
 
 
 def plain(value: Any) -> Any:
-    """A scalar of any array as a Python value: str, int or bool; whole floats as int; what is missing as None."""
+    """A scalar of any array as a Python value: str, int or bool; whole floats as int; missing values as None."""
     if getattr(value, "ndim", 0) == 0 and not isinstance(value, str | bytes | int | float):
         method = next((getattr(value, method) for method in TO_VALUES if hasattr(value, method)), None)
         value = value if method is None else method()
@@ -59,9 +59,9 @@ def plain(value: Any) -> Any:
 
 
 def texts_or_none(X: Any) -> list[str | None]:
-    """Texts in order, None for what is missing or blank. Raises InputError naming the first that is not a string.
+    """Texts in order, None for missing or blank ones. Raises InputError naming the first that is not a string.
 
-    Lone surrogates, which no tokenizer takes, become question marks.
+    Lone surrogates, which no tokenizer accepts, become question marks.
     """
     texts = column(X, "X", "texts")
     for i, text in enumerate(texts):
@@ -71,7 +71,7 @@ def texts_or_none(X: Any) -> list[str | None]:
     return [text.encode("utf-8", "replace").decode("utf-8") if text and text.strip() else None for text in texts]
 
 
-def check_texts(X: Any, way_out: str = "drop it or write a text") -> list[str]:
+def check_texts(X: Any, way_out: str = "drop it or give a text") -> list[str]:
     """A list of texts. Raises InputError naming the first position that is blank, missing or not a string."""
     texts = texts_or_none(X)
     if None in texts:
@@ -80,7 +80,7 @@ def check_texts(X: Any, way_out: str = "drop it or write a text") -> list[str]:
 
 
 def labels_or_none(y: Any) -> list[Any]:
-    """Labels in order, one per text, all str, all int or all bool; None for what is missing or empty.
+    """Labels in order, one per text, all str, all int or all bool; None for missing or empty ones.
 
     Raises InputError for any other kind, for mixed kinds and for several labels per text.
     """
@@ -98,7 +98,7 @@ def labels_or_none(y: Any) -> list[Any]:
 
 
 def decoded(value: Any) -> Any:
-    """UTF-8 bytes as str; anything else, other bytes too, as it is."""
+    """UTF-8 bytes as str; anything else, including other bytes, unchanged."""
     if not isinstance(value, bytes):
         return value
     try:
@@ -122,14 +122,14 @@ def _one_label(i: int, label: Any) -> Any:
     if isinstance(label, str) and not label.strip():
         return None
     if isinstance(label, str) and any("\ud800" <= character <= "\udfff" for character in label):
-        raise InputError(f"y[{i}] is {label!r}, which holds half a character (a lone surrogate); repair the label")
+        raise InputError(f"y[{i}] is {label!r}, which contains a lone surrogate (half a character); correct the label")
     return label
 
 
 def check_labels(y: Any, way_out: str = "give every text a label") -> list[Any]:
     """Plain labels, one per text; a column of labels is taken as a list, with a warning.
 
-    Raises InputError as `labels_or_none` does, and for a label that is missing.
+    Raises InputError as `labels_or_none` does, and for a missing label.
     """
     labels = labels_or_none(y)
     if None in labels:
@@ -138,11 +138,13 @@ def check_labels(y: Any, way_out: str = "give every text a label") -> list[Any]:
 
 
 def check_label(label: Any, others: Iterable[Any]) -> Any:
-    """A label for a class beside `others`, as a plain value. Raises InputError for another kind, or for none at all."""
+    """A label of the same kind as `others`, as a plain value. Raises InputError for another kind or an empty label."""
     label, kind = plain(label), type(next(iter(others)))
     if type(label) is not kind:
-        given = "several labels" if isinstance(label, list | tuple | set) else type(label).__name__
-        raise InputError(f"label {label!r} is {given}, the other classes are {kind.__name__}; use {kind.__name__}")
+        given_kind = "several labels" if isinstance(label, list | tuple | set) else type(label).__name__
+        raise InputError(
+            f"label {label!r} is {given_kind} but the other classes are {kind.__name__}; use {kind.__name__}"
+        )
     if label == "" or (isinstance(label, str) and not label.strip()):
         raise InputError(f"label {label!r} is empty; give the class a name")
     return label
@@ -168,9 +170,9 @@ def without_bad_rows(X: Any, y: Any) -> tuple[list[str], list[Any]]:
 
 
 def merged_labels(labels: Sequence[Any]) -> list[Any]:
-    """The labels, where those that differ only in outer white space are one, with a warning; else as they are.
+    """The labels, those that differ only in outer white space merged, with a warning.
 
-    Labels that differ only in case stay apart, with a warning.
+    Labels that differ only in case stay separate, with a warning.
     """
     spelled: dict[str, list[str]] = {}
     for label in dict.fromkeys(label for label in labels if isinstance(label, str)):
@@ -187,7 +189,7 @@ def merged_labels(labels: Sequence[Any]) -> list[Any]:
 
 
 def warn_of_case(labels: Iterable[Any]) -> None:
-    """A warning that names labels which differ only in case."""
+    """Warn about labels that differ only in case."""
     cased: dict[str, list[str]] = {}
     for label in dict.fromkeys(label for label in labels if isinstance(label, str)):
         cased.setdefault(label.strip().casefold(), []).append(label)
@@ -198,7 +200,7 @@ def warn_of_case(labels: Iterable[Any]) -> None:
 
 
 def label_array(labels: Sequence[Any]) -> np.ndarray:
-    """Labels as `classes_` holds them: an array of their own kind where that keeps them as they are, else of objects.
+    """Labels as stored in `classes_`: an array of their own type if that keeps them unchanged, else of objects.
 
     NumPy's strings lose trailing NULs, and integers beyond 64 bits become floats or objects.
     """
@@ -210,23 +212,21 @@ def label_array(labels: Sequence[Any]) -> np.ndarray:
 
 
 def object_array(values: Sequence[Any]) -> np.ndarray:
-    """A 1-dimensional array that holds these very objects."""
+    """A 1-dimensional array of these very objects."""
     objects = np.empty(len(values), dtype=object)
     objects[:] = values
     return objects
 
 
 def under_two_labels(support: Mapping[Any, Sequence[str]]) -> str | None:
-    """A warning that names the first text which stands under two labels, in whatever spelling, or None."""
+    """A warning that names the first text with two labels, in any spelling, or None."""
     first: dict[str, Any] = {}
     for label, texts in support.items():
         for text in texts:
             other = first.setdefault(fold(text), label)
             if other != label:
                 shown = min(text, *(t for t in support[other] if fold(t) == fold(text)))
-                return (
-                    f"text {shown[:40]!r} has label {label!r} and {other!r}; keep one, as they pull against each other"
-                )
+                return f"text {shown[:40]!r} has label {label!r} and {other!r}; keep one, because they contradict each other"
     return None
 
 

@@ -1,4 +1,4 @@
-"""Several corpora as one: the recipe's own, which is also validated and tested on, and others that only train."""
+"""Several corpora as one: the recipe's own, also used for validation and test, and others used only for training."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,15 +15,15 @@ def with_others(
 ) -> tuple[Corpus, ClassSplit]:
     """One corpus whose train classes are those of `split` and every class of the others.
 
-    A class is then called "corpus/class", and `origins` keeps corpora apart: an episode holds classes of one.
-    What the others share with the validation and test classes (the same text after `fold`) is left
+    A class is then called "corpus/class", and `origins` keeps corpora apart: all classes of an episode
+    are from one. Texts that the others share with the validation and test classes (equal after `fold`) are left
     out, and so are their classes with fewer than `texts_needed` texts; `skipped` counts both.
-    Raises CorpusError when two corpora have one name.
+    Raises CorpusError if two corpora have the same name.
     """
     members = [corpus, *others]
     names = [member.name for member in members]
     if len(set(names)) < len(names):
-        raise CorpusError(f"corpora {', '.join(names)}; [corpus] also must name others, each once")
+        raise CorpusError(f"corpora {', '.join(names)}; [corpus] also must name other corpora, each once")
     hidden = {fold(corpus.texts[row]) for name in (*split.validation, *split.test) for row in corpus.rows_of(name)}
     skipped = dict(corpus.skipped)
     kept = [corpus]

@@ -1,4 +1,4 @@
-"""Files of texts as rows, whatever their format: the one place that knows which suffix means what."""
+"""Files of texts as rows, whatever their format: the only place that maps suffixes to formats."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,14 +16,14 @@ KINDS = (*PACKED, ".xlsx", ".parquet")
 
 
 def kind_of(path: Path) -> str:
-    """Its format's suffix, in small letters and without .gz. Raises CorpusError for a kind that is not read."""
+    """The format's suffix, in lower case and without .gz. Raises CorpusError for an unknown format."""
     name = path.name.lower()
     kind = next((kind for kind in KINDS if name.endswith(kind)), None)
     kind = kind or next((kind for kind in PACKED if name.endswith(f"{kind}.gz")), None)
     if kind is None:
-        advice = "save it as .xlsx; " if name.endswith(".xls") else ""
+        advice = "save it as .xlsx, or " if name.endswith(".xls") else ""
         raise CorpusError(
-            f"{path}: unknown kind '{path.suffix}'; {advice}{', '.join(KINDS)} are read, text formats also as .gz"
+            f"{path}: unknown format '{path.suffix}'; {advice}use one of {', '.join(KINDS)} (text formats also as .gz)"
         )
     return kind
 
@@ -36,19 +36,19 @@ def table_rows(
     encoding: str | None = None,
     note: Note | None = None,
 ) -> Iterator[Row | BadRow]:
-    """Rows of a file in order, and in its place each row that cannot be read; blank rows at the end are passed over.
+    """Rows of a file in order, with a BadRow for each that cannot be read; blank rows at the end are skipped.
 
-    separator and encoding overrule what the file says or seems to have. Guesses, and rows that are passed over, go
-    to `note`; without it nothing is guessed (CorpusError, with what to pass). `columns` are headings to expect.
+    separator and encoding override what the file declares or suggests. Guesses and skipped rows are reported to
+    `note`; without it nothing is guessed (CorpusError says what to pass). `columns` are the expected headings.
     """
     path = Path(path).expanduser()
     if not path.is_file():
         raise CorpusError(f"{path} is a folder; name a file in it" if path.is_dir() else f"no such file: {path}")
     kind = kind_of(path)
     if separator is not None and kind not in (".csv", ".tsv"):
-        raise CorpusError(f"{path}: a separator ({separator!r}) goes with .csv and .tsv; leave it out")
+        raise CorpusError(f"{path}: a separator ({separator!r}) applies only to .csv and .tsv; leave it out")
     if encoding is not None and kind not in PACKED:
-        raise CorpusError(f"{path}: an encoding ('{encoding}') goes with text formats; leave it out")
+        raise CorpusError(f"{path}: an encoding ('{encoding}') applies only to text formats; leave it out")
     rows: Iterator[Row | BadRow]
     if kind == ".parquet":
         rows = parquet_rows(path)
@@ -72,7 +72,7 @@ def read_rows(
     encoding: str | None = None,
     note: Note | None = None,
 ) -> Iterator[Row]:
-    """The same rows; raises CorpusError with the line for the first that cannot be read. Blank lines of JSON are no rows."""
+    """The same rows; raises CorpusError naming the line of the first that cannot be read. Blank lines of JSON are skipped."""
     for row in table_rows(path, columns, separator=separator, encoding=encoding, note=note):
         if isinstance(row, BadRow):
             raise CorpusError(f"{path}, line {row.line}: {row.problem}")
@@ -100,12 +100,12 @@ def column_names(
                 break
     except CorpusError:
         if not every:
-            raise  # else it is told where the rows are read
+            raise  # otherwise reading the rows raises it
     return list(every)
 
 
 def _without_blank_end(rows: Iterator[Row | BadRow], path: Path, note: Note | None) -> Iterator[Row | BadRow]:
-    """Blank rows wait until a row that is not blank follows: spreadsheets are saved with thousands below the last."""
+    """Hold back blank rows until another row follows: spreadsheets often end in thousands of blank rows."""
     spreadsheet = kind_of(path) in (".csv", ".tsv", ".xlsx")  # an object of nulls in JSON was written on purpose
     blank: Row = {}
     waiting = 0
@@ -118,4 +118,4 @@ def _without_blank_end(rows: Iterator[Row | BadRow], path: Path, note: Note | No
         waiting = 0
         yield row
     if waiting and note is not None:
-        note(f"{path.name}: {waiting} blank rows at the end are passed over")
+        note(f"{path.name}: {waiting} blank rows at the end are skipped")

@@ -1,4 +1,4 @@
-"""Rows checked one by one on their way into a corpus; every message about what is in a row is here."""
+"""Checks of each row of a corpus; every message about the content of a row is here."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ Key = tuple[tuple[str, ...], str]  # a class: the values of its group columns, a
 
 
 class RowChecker:
-    """Collects checked rows. `group` names the columns whose values make a task."""
+    """Collects checked rows. `group` names the columns whose values define a task."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class RowChecker:
         self.out_of_scope: list[str] = []
         self.skipped: Counter[str] = Counter()
         self.seen: dict[tuple[tuple[str, ...], str], tuple[str, int]] = {}
-        self.spellings: dict[str, set[str]] = defaultdict(set)  # label -> as they stand in the rows
+        self.spellings: dict[str, set[str]] = defaultdict(set)  # label -> its spellings in the rows
 
     def add(self, number: int, row: Mapping[str, Any]) -> None:
         """Keep a row, count it as skipped, or raise CorpusError."""
@@ -46,7 +46,7 @@ class RowChecker:
         if isinstance(text, bytes):
             return self._bad(number, "text not UTF-8", f"{self.text} is bytes that are not UTF-8; decode it first")
         if not isinstance(text, str) or not text.strip():
-            return self._bad(number, "empty text", f"{self.text} is {text!r} where a non-empty string is needed")
+            return self._bad(number, "empty text", f"{self.text} is {text!r}; a non-empty string is needed")
         if (label is None and self.null_label == "out of scope") or self._is_out_of_scope(label):
             self.out_of_scope.append(text)
             return None
@@ -114,19 +114,19 @@ class RowChecker:
     def finish(self) -> dict[str, Any]:
         """The arguments of a Corpus."""
         if not self.texts:
-            raise CorpusError(f"{self.name}: no labelled text in it; at least two classes with texts are needed")
+            raise CorpusError(f"{self.name}: no labelled text found; at least two classes with texts are needed")
         keys = sorted(set(self.keys))
         groups = joined([group for group, _ in keys], ".")
         labels = [label for _, label in keys]
-        names = joined(list(zip(groups, labels, strict=True)), "/") if self.group else labels
-        by_name = sorted(range(len(keys)), key=names.__getitem__)
+        class_names = joined(list(zip(groups, labels, strict=True)), "/") if self.group else labels
+        by_name = sorted(range(len(keys)), key=class_names.__getitem__)
         index = {keys[i]: column for column, i in enumerate(by_name)}
         size = len(self.texts)
         return {
             "name": self.name,
             "texts": tuple(self.texts),
             "labels": tuple(index[key] for key in self.keys),
-            "class_names": tuple(names[i] for i in by_name),
+            "class_names": tuple(class_names[i] for i in by_name),
             "fields": {key: tuple(v + [""] * (size - len(v))) for key, v in self.fields.items()},
             "groups": tuple(groups[i] for i in by_name) if self.group else None,
             "class_labels": tuple(labels[i] for i in by_name) if self.group else None,
@@ -136,7 +136,7 @@ class RowChecker:
         }
 
     def _notes(self) -> list[str]:
-        """Labels that look like one another: outer spaces make no class of their own, case does."""
+        """Notes on labels that look alike: outer spaces do not make another class, case does."""
         notes = [
             f"labels {' and '.join(map(repr, sorted(spelled)))} differ only in outer spaces and are one class"
             for spelled in self.spellings.values()
@@ -153,9 +153,9 @@ class RowChecker:
 
 
 def joined(keys: Sequence[tuple[str, ...]], mark: str) -> list[str]:
-    """Each tuple as one string, its parts separated by `mark`, and no two tuples as the same string.
+    """Each tuple as one string, parts separated by `mark`; different tuples give different strings.
 
-    Where plain joining would make one of two, the mark is escaped (as in URLs) in all parts but the last.
+    If plain joining would give equal strings, the mark is escaped (as in URLs) in all parts but the last.
     """
     plainly = [mark.join(key) for key in keys]
     if len(set(plainly)) == len(set(keys)):

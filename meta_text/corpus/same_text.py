@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 
 def fold(text: str) -> str:
-    """The text without the differences that do not make another text of it: equal results mean the same text.
+    """The text without differences that do not count: equal results mean the same text.
 
     These are Unicode compatibility forms (NFKC: full-width letters, ligatures, composed and decomposed accents),
-    case, and white space: outer white space goes, inner runs of it count as one space.
+    case, and white space: outer white space is removed, inner runs become one space.
     """
     # case folding takes some letters apart again (capital I with a dot, ligatures), which the second NFKC composes
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())

@@ -1,4 +1,4 @@
-"""What every format's rows have in common: cells by heading, rows that cannot be read, and which heading is meant."""
+"""Common to the rows of all formats: cells by heading, rows that cannot be read, and matching of headings."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -7,7 +7,7 @@ from meta_text.errors import CorpusError
 
 Row = dict[str, Any]
 
-# what people call these columns, for advice
+# common names of these columns, for suggestions
 OTHER_HEADINGS = {
     "text": ("sentence", "utterance", "question", "message", "content", "document", "query", "body", "review", "tweet"),
     "label": ("intent", "category", "class", "tag", "topic", "target", "sentiment", "label_text", "label_name", "y"),
@@ -15,21 +15,21 @@ OTHER_HEADINGS = {
 
 
 class BadRow(NamedTuple):
-    """A row that cannot be read as it stands, by its first line in the file."""
+    """A row that cannot be read, by its first line in the file."""
 
     line: int
     problem: str
 
 
 def is_blank(row: Mapping[str, Any]) -> bool:
-    """No cell of it holds anything."""
+    """Whether all cells are empty."""
     return all(cell is None or (isinstance(cell, str) and not cell.strip()) for cell in row.values())
 
 
 def check_headings(cells: Sequence[Any], place: str) -> list[str]:
     """Headings without outer spaces, and "column 3" for a third one without a name.
 
-    Raises CorpusError where two columns have the same name.
+    Raises CorpusError if two columns have the same name.
     """
     headings = [str(cell).strip() if cell is not None else "" for cell in cells]
     for i, heading in enumerate(headings):
@@ -41,7 +41,7 @@ def check_headings(cells: Sequence[Any], place: str) -> list[str]:
 
 
 def heading_of(column: str, headings: Collection[Any]) -> str | None:
-    """The heading that `column` means: the very same, or the only one that differs in case and outer spaces alone."""
+    """The heading that `column` means: the same, or the only one that differs just in case and outer spaces."""
     if column in headings:
         return column
     alike = [heading for heading in headings if str(heading).strip().casefold() == column.strip().casefold()]
@@ -49,9 +49,7 @@ def heading_of(column: str, headings: Collection[Any]) -> str | None:
 
 
 def no_column(place: str, column: str, headings: Collection[Any], columns: Mapping[str, str]) -> CorpusError:
-    """The error for a column that is not there; proposes usual headings for what is. `columns` says which is whose:
-    {"text": its column, "label": its column}.
-    """
+    """The error for a missing column; suggests headings that look right. `columns`: {"text": ..., "label": ...}."""
     headings_listed = ", ".join(map(str, headings)) or "nothing"
     proposed = {}
     for role, needed in columns.items():

@@ -1,4 +1,4 @@
-"""Text files as decoded lines: unpacked, in the encoding that they say they have, or in one that is guessed and told."""
+"""Text files as decoded lines: unpacked, in their declared encoding, or in one that is guessed and reported."""
 
 import codecs
 import gzip
@@ -13,9 +13,9 @@ from typing import IO, Any, cast
 
 from meta_text.errors import CorpusError
 
-Note = Callable[[str], None]  # takes one line that says what was guessed, or passed over
+Note = Callable[[str], None]  # takes one line that says what was guessed or skipped
 
-# the longest first: UTF-32's mark begins as UTF-16's does
+# longest first: the mark of UTF-32 starts with that of UTF-16
 MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -29,19 +29,19 @@ OTHER_KINDS = (
     (b"\x1f\x8b", "packed with gzip; add .gz to its name"),
     (b"PAR1", "a Parquet file; name it .parquet"),
 )
-# what charset-normalizer chooses among: what spreadsheets and databases still write
+# charset-normalizer chooses among these, which spreadsheets and databases still write
 LEGACY = (
     *("cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp1255", "cp1256", "koi8_r", "mac_roman", "cp850"),
     *("shift_jis", "euc_jp", "gb18030", "big5", "euc_kr"),
 )
 SAMPLE_BYTES = 32_768  # of lines that are not plain ASCII, for the guess
-STRAY_BYTE = re.compile("[\udc80-\udcff]")  # a byte that the encoding does not have, as `surrogateescape` keeps it
-SIGN_IN_A_WORD = re.compile(r"[^\W\d_][\u00a2-\u00bf][^\W\d_]|[^\W\d_m][\u00b2\u00b3\u00b9]")  # m² is no word
+STRAY_BYTE = re.compile("[\udc80-\udcff]")  # an undecodable byte, as `surrogateescape` keeps it
+SIGN_IN_A_WORD = re.compile(r"[^\W\d_][\u00a2-\u00bf][^\W\d_]|[^\W\d_m][\u00b2\u00b3\u00b9]")  # but m² is not a word
 
 
 @dataclass(frozen=True)
 class TextFile:
-    """A text file and how to decode it. `fits` names an encoding which the bytes that are not UTF-8 seem to have."""
+    """A text file and how to decode it. `fits` is the likely encoding of bytes that are not UTF-8."""
 
     path: Path
     encoding: str
@@ -50,11 +50,11 @@ class TextFile:
 
     @classmethod
     def open(cls, path: Path, encoding: str | None = None, note: Note | None = None) -> "TextFile":
-        """Look through the file for its encoding.
+        """Read through the file once to find its encoding.
 
-        A byte order mark and plain UTF-8 need no guess. Any other encoding is guessed only if `note` is there to
-        be told of it: else the file counts as UTF-8, and the bytes that are not are errors of their rows.
-        Raises CorpusError for an unknown encoding, and for a file of another kind.
+        A byte order mark and plain UTF-8 need no guess. Any other encoding is guessed only if `note` is given to
+        report it: otherwise the file is read as UTF-8, and invalid bytes are errors of their rows.
+        Raises CorpusError for an unknown encoding, and for a file of another format.
         """
         with unpacked(path) as file:
             seen = _look_through(file)
@@ -70,17 +70,17 @@ class TextFile:
         if wide := _utf16_without_mark(seen.head):
             if note is None:
                 raise CorpusError(f"{path} seems to be {wide} without a byte order mark; pass encoding='{wide}'")
-            note(f"{path.name}: read as {wide} (a guess by its zero bytes); --encoding, or encoding=, overrules it")
+            note(f"{path.name}: read as {wide} (a guess by its zero bytes); --encoding, or encoding=, overrides it")
             return cls(path, wide, newline)
         # a few stray bytes among more UTF-8 are broken rows, not another encoding
         fits = _legacy(seen.sample) if seen.stray > seen.multibyte else None
         if fits is None or note is None:
             return cls(path, "utf-8", newline, fits)
-        note(f"{path.name}: read as {fits} (a guess: it is not UTF-8); --encoding, or encoding=, overrules it")
+        note(f"{path.name}: read as {fits} (a guess: it is not UTF-8); --encoding, or encoding=, overrides it")
         return cls(path, fits, newline)
 
     def lines(self) -> Iterator[str]:
-        """Its lines with their ends. Raises CorpusError where a packed file breaks off."""
+        """The lines with their line ends. Raises CorpusError for a truncated gzip file."""
         with unpacked(self.path) as raw:
             # a stray byte becomes a lone surrogate, so that only its own row is lost
             text = io.TextIOWrapper(cast("IO[bytes]", raw), self.encoding, "surrogateescape", self.newline)
@@ -108,7 +108,7 @@ class TextFile:
 
 @dataclass
 class _Seen:
-    """What a look through a whole file tells."""
+    """What reading through a whole file finds."""
 
     head: bytes = b""
     sample: bytes = b""  # lines that are not ASCII
@@ -123,8 +123,8 @@ def _look_through(file: io.BufferedIOBase) -> _Seen:
     while True:
         try:
             chunk = file.read(1 << 20)
-            chunk += file.readline()  # no character is cut in two at a line's end
-        except CorpusError:  # what breaks off is told where it is read
+            chunk += file.readline()  # chunks end at line ends, so no character is cut in two
+        except CorpusError:  # a truncated file is reported when its lines are read
             return seen
         if not chunk:
             return seen
@@ -143,7 +143,7 @@ def _look_through(file: io.BufferedIOBase) -> _Seen:
 
 
 def _utf16_without_mark(head: bytes) -> str | None:
-    """UTF-16 by its zero bytes, of which Latin letters have one each."""
+    """UTF-16 recognised by its zero bytes, one per Latin letter."""
     odd, even = head[1::2].count(0), head[::2].count(0)
     if max(odd, even) * 8 <= len(head) or min(odd, even) * 4 > max(odd, even):
         return None
@@ -151,7 +151,7 @@ def _utf16_without_mark(head: bytes) -> str | None:
 
 
 def _legacy(sample: bytes) -> str | None:
-    """The encoding that lines which are not UTF-8 seem to have; Windows' Western one wherever it reads as well."""
+    """The likely encoding of lines that are not UTF-8; Western Windows (cp1252) if it fits about as well."""
     from charset_normalizer import from_bytes
 
     matches = list(from_bytes(sample, cp_isolation=list(LEGACY)))
@@ -165,7 +165,7 @@ def _legacy(sample: bytes) -> str | None:
 
 
 def _reads_as_western(sample: bytes) -> bool:
-    """No signs such as a superscript three inside words, where Central European letters have their place."""
+    """Whether no word contains a sign such as a superscript three, where other code pages have letters."""
     return SIGN_IN_A_WORD.search(sample.decode("cp1252", "replace")) is None
 
 
@@ -180,7 +180,7 @@ def _checked(encoding: str) -> str:
 
 
 class _Unpacked(io.BufferedIOBase):
-    """A gzip file whose faults are CorpusErrors."""
+    """A gzip file that raises CorpusError if it is damaged."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.file = path, gzip.open(path, "rb")  # noqa: SIM115  # closed by close()
@@ -205,11 +205,13 @@ class _Unpacked(io.BufferedIOBase):
         try:
             return bytes(read())
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise CorpusError(f"{self.path} is no gzip file, or breaks off ({error}); copy or pack it again") from None
+            raise CorpusError(
+                f"{self.path} is not a gzip file, or is truncated ({error}); copy or compress it again"
+            ) from None
 
 
 @contextmanager
 def unpacked(path: Path) -> Iterator[io.BufferedIOBase]:
-    """The bytes of a file, unpacked if its name ends in .gz. Raises CorpusError where a packed file breaks off."""
+    """The bytes of a file, unpacked if its name ends in .gz. Raises CorpusError for a truncated gzip file."""
     with _Unpacked(path) if path.suffix.lower() == ".gz" else open(path, "rb") as file:
         yield file

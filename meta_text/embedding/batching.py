@@ -42,7 +42,7 @@ def windows_ahead(tokenizer: Tokenizer, texts: Sequence[str]) -> Iterator[tuple[
 def padded_width(length: int) -> int:
     """The width to which `length` tokens are padded: a multiple of 4, of 8 above 32, of 16 above 64, and so on.
 
-    The width depends on the text alone. In low precision a sum over padded places is rounded differently at
+    The width depends on the text alone. In low precision a sum over padded positions is rounded differently at
     another width, so a width that depended on the neighbours in a batch would change the answer.
     """
     step = max(4, 2 ** ((length - 1).bit_length() - 3)) if length > 1 else 4

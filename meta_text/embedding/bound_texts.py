@@ -1,4 +1,4 @@
-"""Texts of a corpus, ready for look-up by row: from the cache where the embedding is frozen, else computed each time."""
+"""Token states of a corpus by row: from the cache if the embedding is frozen, else computed each time."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ from meta_text.embedding.token_states import TokenIds, TokenStates, pad
 class BoundTexts:
     """Rows of a corpus as token states; calling it with rows returns one padded batch.
 
-    rows: those that will be asked for, if not all; the others are not encoded.
+    rows: those that will be used, if not all; the others are not encoded.
     """
 
     def __init__(
@@ -43,9 +43,9 @@ class BoundTexts:
                 },
                 cache,
             )
-            wanted = [texts[row] for row in (range(len(texts)) if rows is None else rows)]
-            total = len(set(wanted))
-            self.cache.fill(wanted, embedding.encode, lambda done: progress(done, total) if progress else None)
+            used_texts = [texts[row] for row in (range(len(texts)) if rows is None else rows)]
+            total = len(set(used_texts))
+            self.cache.fill(used_texts, embedding.encode, lambda done: progress(done, total) if progress else None)
         else:
             self.ids = [encoding.ids or [0] for encoding in embedding.tokenizer.encode_batch_fast(list(texts))]
 
@@ -72,12 +72,12 @@ class BoundTexts:
 
     @contextmanager
     def holding(self, rows: Iterable[int]) -> Iterator[None]:
-        """While the embedding stands still, as in validation: these rows are encoded once and kept in memory."""
+        """While the embedding does not change, as in validation: encode these rows once and keep them in memory."""
         if not self.cached and self.embedding.kind == "transformer":
-            wanted = sorted(set(rows))
+            held_rows = sorted(set(rows))
             with torch.no_grad():
-                states = self._run([torch.tensor(self.ids[row]) for row in wanted])
-            self.held = dict(zip(wanted, (part.half() for part in states), strict=True))
+                states = self._run([torch.tensor(self.ids[row]) for row in held_rows])
+            self.held = dict(zip(held_rows, (part.half() for part in states), strict=True))
         try:
             yield
         finally:

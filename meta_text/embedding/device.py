@@ -1,4 +1,4 @@
-"""Where an embedding computes: the device by its name, and what a device can do with bfloat16."""
+"""The device of an embedding by its name, and what a device supports of bfloat16."""
 
 import torch
 
@@ -6,17 +6,17 @@ from meta_text.errors import ConfigError
 
 
 def chosen_device(name: str | None) -> torch.device:
-    """A device by name; None takes CUDA if there is one. Raises ConfigError for one that is not here."""
+    """A device by name; None takes CUDA if available. Raises ConfigError for one that is not available."""
     if name is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
     except RuntimeError:
         raise ConfigError(f"'{name}' is not a device torch knows; use cpu, cuda or cuda:0") from None
-    here = {"cpu": 1, "mps": int(torch.backends.mps.is_available()), "cuda": torch.cuda.device_count()}
-    if (device.index or 0) >= here.get(device.type, 1):
+    present = {"cpu": 1, "mps": int(torch.backends.mps.is_available()), "cuda": torch.cuda.device_count()}
+    if (device.index or 0) >= present.get(device.type, 1):
         raise ConfigError(
-            f"device '{name}' is not here (torch finds {here[device.type]} of kind {device.type}); "
+            f"device '{name}' is not available (torch finds {present[device.type]} of type {device.type}); "
             "use cpu, or leave device out"
         )
     return device
@@ -37,6 +37,6 @@ def _has_amx() -> bool:
 
 
 def _supports(question: str) -> bool:
-    """torch asks these questions in private functions only; a version without them answers no."""
+    """Only private functions of torch answer this; a version without them counts as no support."""
     ask = getattr(torch.cpu, question, None)
     return ask is not None and bool(ask())

@@ -57,9 +57,8 @@ def load_e5(folder: str | Path | None = None) -> Embedding:
 
 
 def _from_anywhere() -> tuple[PackedBert, Path | None]:
-    spec = importlib.util.find_spec(PACKAGE)
-    if spec is not None and spec.origin is not None:
-        path = Path(spec.origin).parent / PACKAGE_FILE
+    path = installed_file()
+    if path is not None:
         return _cached(PACKAGE_SHA256, lambda: _from_package(path))
     try:
         return _from_folder(find_model(E5))
@@ -68,6 +67,12 @@ def _from_anywhere() -> tuple[PackedBert, Path | None]:
             f'{error}; use embedding="minilm", or name a local folder that holds {E5}'
             f" (on Linux x86-64, `pip install {PACKAGE}==0.3.0` brings it)"
         ) from error
+
+
+def installed_file() -> Path | None:
+    """The file of the package, where that is installed; it is not imported."""
+    spec = importlib.util.find_spec(PACKAGE)
+    return None if spec is None or spec.origin is None else Path(spec.origin).parent / PACKAGE_FILE
 
 
 def _from_package(path: Path) -> PackedBert:
@@ -124,7 +129,11 @@ def e5_tokenizer(pieces: list[tuple[str, float]]) -> Tokenizer:
     # nine digits are all of single precision, and what every reader of JSON reads alike
     scored = [(piece, float(f"{score:.9g}")) for piece, score in pieces]
     tokenizer = Tokenizer(models.Unigram(scored, SPECIALS.index("<unk>"), byte_fallback=False))
-    tokenizer.normalizer = normalizers.Sequence([normalizers.Nmt(), normalizers.NFKC()])
+    # XLM-RoBERTa's own table is NFKC, but leaves the wide tilde of Chinese and Japanese texts as it is
+    kept, aside = "\uff5e", "\ue000"
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.Nmt(), normalizers.Replace(kept, aside), normalizers.NFKC(), normalizers.Replace(aside, kept)]
+    )
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always")]
     )

@@ -37,7 +37,7 @@ class Embedding(nn.Module):
     """Tokenizer and module: text -> token states of width `width`. Make one with `learned`, `static` or `transformer`.
 
     `train` says what the outer loop may change: "none" (frozen, states cached on disk), "lora" or "full" (all but a
-    transformer's token table, which is half of its weights, of which a step touches few rows). `trained_names` lists
+    transformer's token table: half of its weights, but a step changes few of its rows). `trained_names` lists
     those parameters. `settle` ends their training.
 
     folder: where the files were read from; commit: of the Hub repository that they came from.
@@ -69,7 +69,7 @@ class Embedding(nn.Module):
         self.trained_names = frozenset(name for name, p in self.body.named_parameters() if p.requires_grad)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without what was computed on the way: a copy in low precision, and what the tokenizer does not know."""
+        """Without derived values: the copy in low precision, and the sets of unread and special pieces."""
         kept = {key: value for key, value in self.__dict__.items() if key not in ("_unread", "_special")}
         return {**kept, "_low": []}
 
@@ -77,7 +77,7 @@ class Embedding(nn.Module):
     def learned(
         cls, texts: Iterable[str], *, width: int = 128, vocabulary: int = 8000, max_tokens: int = 128, seed: int = 0
     ) -> "Embedding":
-        """A vocabulary and a start of its vectors from these texts alone; pass the training classes' texts only."""
+        """A vocabulary and its initial vectors from these texts alone; pass only texts of training classes."""
         texts = list(texts)
         tokenizer = learn_tokenizer(texts, vocabulary)
         vectors = latent_vectors(tokenizer, texts, width, seed)
@@ -121,20 +121,13 @@ class Embedding(nn.Module):
         seed: int = 0,
     ) -> "Embedding":
         """An encoder by Hub name or local path, with its tokenizer.json. Dropout stays off, so runs repeat."""
-        # transformers is neither imported nor asked to load by two threads at once, nor on a caller's default device
+        # no two threads import transformers or load with it at once; a caller's default device does not matter
         with one_thread_at_a_time(), own_settings():
             return cls._transformer(model, max_tokens, train, revision, commit, rank, seed)
 
     @classmethod
     def _transformer(
-        cls,
-        model: str,
-        max_tokens: int,
-        train: Train,
-        revision: str | None,
-        commit: str | None,
-        rank: int,
-        seed: int,
+        cls, model: str, max_tokens: int, train: Train, revision: str | None, commit: str | None, rank: int, seed: int
     ) -> "Embedding":
         folder = find_model(model, revision)
         if is_packed(folder):
@@ -161,15 +154,16 @@ class Embedding(nn.Module):
         return frozenset() if self.kind == "learned" else unread_pieces(self.tokenizer)
 
     def is_unread(self, windows: Windows) -> bool:
-        """Whether most of a text's pieces say nothing to this embedding, as of a text in a script that it does not know."""
+        """Whether most of a text's pieces mean nothing to this embedding, as in a script that it does not know."""
         pieces = [piece for window in windows for piece in window if piece not in self._special]
         return 2 * sum(piece in self._unread for piece in pieces) > len(pieces)
 
     @cached_property
     def _special(self) -> frozenset[int]:
-        """Pieces that stand in every text, such as a prompt's, or in none."""
-        added = frozenset(self.tokenizer.get_added_tokens_decoder()) | set(self.tokenizer.encode("").ids)
-        return added - {unknown_piece(self.tokenizer)}
+        """Pieces that stand in every text, such as a prompt's, or in none, and the space before a word."""
+        added = {*self.tokenizer.get_added_tokens_decoder(), *self.tokenizer.encode("").ids}
+        space = self.tokenizer.token_to_id("▁")
+        return frozenset(added if space is None else {*added, space}) - {unknown_piece(self.tokenizer)}
 
     @property
     def device(self) -> torch.device:
@@ -181,14 +175,14 @@ class Embedding(nn.Module):
         return not any(p.requires_grad for p in self.body.parameters())
 
     def settle(self) -> "Embedding":
-        """The end of training: LoRA's updates go into the weights they belong to, and nothing has a gradient any more."""
+        """End training: merge LoRA's updates into the weights they belong to, and freeze everything."""
         if self._has_lora and not self.is_frozen:
             self.body.merge_adapter()  # type: ignore[operator]
         self.body.requires_grad_(False)
         return self
 
     def tokenize(self, texts: Sequence[str]) -> TokenIds:
-        """Right-padded ids on the embedding's device; texts beyond max_tokens are cut, no text is left without a token."""
+        """Right-padded ids on the embedding's device; texts are cut at max_tokens, and every text has at least one token."""
         return self._pad([encoding.ids or [0] for encoding in self.tokenizer.encode_batch_fast(list(texts))])
 
     def _pad(self, rows: Sequence[list[int]], width: int = 0) -> TokenIds:
@@ -198,7 +192,7 @@ class Embedding(nn.Module):
         return self.compute(tokens, trains_in_bf16(self.device))
 
     def compute(self, tokens: TokenIds, in_bf16: bool) -> TokenStates:
-        """Token states in a given precision; only a transformer has a choice."""
+        """Token states in the given precision; only transformers have a choice."""
         if self.kind != "transformer":
             return TokenStates(self.body(tokens.ids), tokens.mask)
         frozen_on_cpu = in_bf16 and self.device.type == "cpu" and self.is_frozen
@@ -223,7 +217,7 @@ class Embedding(nn.Module):
     def join(self, texts: Sequence[Windows], read: Callable[[TokenIds], TokenStates] | None = None) -> TokenStates:
         """Token states of whole texts: the states of each text's windows, one after another.
 
-        read: what turns token ids into states, if not the embedding as it is trained.
+        read: the function from token ids to states, if not the embedding itself.
         """
         flat = [window for windows in texts for window in windows]
         longest = max(map(len, flat))
@@ -236,7 +230,7 @@ class Embedding(nn.Module):
 
     @torch.no_grad()
     def encode(self, texts: Sequence[str]) -> list[Tensor]:
-        """Token states [T E] a text, cut at max_tokens, unpadded, in order."""
+        """Token states [T E] per text, cut at max_tokens, unpadded, in order."""
         states: list[Tensor] = [torch.empty(0)] * len(texts)
         for rows, read in windows_ahead(self.tokenizer, texts):
             first = [windows[0] for windows in read]
@@ -273,7 +267,7 @@ def _with_lora(body: nn.Module, rank: int, seed: int) -> nn.Module:
     with needs("train", "training an embedding with LoRA"):
         from peft import LoraConfig, get_peft_model
 
-    # the pooler, a map of the first token alone, has no part in token states
+    # the pooler reads the first token alone and does not affect token states
     linears = [name for name, m in body.named_modules() if isinstance(m, nn.Linear) and "pooler" not in name]
     if not linears:
         raise ConfigError('this embedding has no linear map for LoRA to adapt; use train = "full"')

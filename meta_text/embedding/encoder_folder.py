@@ -102,7 +102,7 @@ def _static(layout: Layout, name: str, prompt: str, keep: int | None, max_tokens
     _check_start(layout.start)
     try:
         tokenizer, tensors = read_static(layout.start)
-    except Exception as error:
+    except Exception as error:  # tokenizers raises bare Exception, and so do others for files of a stranger's
         raise _unreadable(layout.start, error) from error
     return StaticEncoder(
         short_name(name),
@@ -122,7 +122,7 @@ def _transformer(layout: Layout, name: str, prompt: str, keep: int | None, max_t
     try:
         _check_kind(start)
         embedding = Embedding.transformer(str(start), max_tokens=MOST_TOKENS).settle()
-    except Exception as error:
+    except Exception as error:  # what transformers raises for a broken folder is of no one class
         raise _unreadable(start, error) from error
     embedding.model = name
     if said.get("do_lower_case"):
@@ -130,11 +130,13 @@ def _transformer(layout: Layout, name: str, prompt: str, keep: int | None, max_t
         lower = normalizers.Lowercase()
         embedding.tokenizer.normalizer = lower if before is None else normalizers.Sequence([lower, before])
     embedding.read_at_most(_longest(embedding, said, max_tokens))
+    _check_tokenizer(embedding, start)
     _check_body(embedding, start)
-    if layout.head is not None and layout.head[0].in_features != embedding.width:  # type: ignore[index]
+    first: Any = None if layout.head is None else next(layout.head.children())  # torch types it as any module
+    if first is not None and first.in_features != embedding.width:
         raise ModelFileError(
-            f"{start.name} gives {embedding.width} numbers a token, the first Dense layer takes "
-            f"{layout.head[0].in_features}; both must come from one model, download it again"  # type: ignore[index]
+            f"{start.name} gives {embedding.width} numbers per token, the first Dense layer takes "
+            f"{first.in_features}; both must come from one model, download it again"
         )
     if prompt_tokens(embedding, prompt) + 1 >= embedding.max_tokens:
         raise InputError(f"the prompt leaves no room in {embedding.max_tokens} tokens; pass a shorter one as prompt=")
@@ -154,11 +156,26 @@ def _check_kind(start: Path) -> None:
     from transformers import AutoConfig
 
     config = AutoConfig.from_pretrained(start, local_files_only=True, trust_remote_code=False)
-    if config.is_encoder_decoder:
+    # the encoder half of a T5 says that it is none, and would be loaded with a decoder drawn by chance
+    if config.is_encoder_decoder or hasattr(config, "num_decoder_layers"):
         raise ModelFileError(
             f"{start} is an encoder-decoder ({config.model_type}); a model that gives one state per token is needed. "
             "Take an encoder such as intfloat/multilingual-e5-small, or pass a function that computes the vectors"
         )
+
+
+def _check_tokenizer(embedding: Embedding, start: Path) -> None:
+    """Raises ModelFileError where transformers would put a token around every text that tokenizer.json does not put."""
+    config = read_json(start / "tokenizer_config.json")
+    tokens = embedding.tokenizer.encode("a").tokens
+    for side, place in (("bos", 0), ("eos", -1)):
+        token = config.get(f"{side}_token")
+        token = token.get("content") if isinstance(token, dict) else token
+        if config.get(f"add_{side}_token") and token and tokens[place : place + 1 or None] != [token]:
+            raise ModelFileError(
+                f"{start}/tokenizer_config.json puts {token} around every text, tokenizer.json does not; "
+                "transformers.AutoTokenizer.from_pretrained(folder).save_pretrained(folder) writes both alike"
+            )
 
 
 def _longest(embedding: Embedding, said: dict[str, Any], given: int | None) -> int:
@@ -191,7 +208,8 @@ def _positions(body: nn.Module) -> int | None:
 @torch.no_grad()
 def _check_body(embedding: Embedding, start: Path) -> None:
     """One token, alone and with padding: its state must be the same, as it is where padding is masked."""
-    if embedding.tokenizer.get_vocab_size() > embedding.body.get_input_embeddings().num_embeddings:  # type: ignore[operator]
+    body: Any = embedding.body  # a module of transformers, whose methods torch's types do not know
+    if embedding.tokenizer.get_vocab_size() > body.get_input_embeddings().num_embeddings:
         raise ModelFileError(
             f"{start}: tokenizer.json has {embedding.tokenizer.get_vocab_size()} tokens, the model fewer; "
             "both must come from one model, download it again"
@@ -228,5 +246,6 @@ def _unreadable(start: Path, error: Exception) -> MetaTextError:
 
 
 def short_name(name: str) -> str:
-    """The last part of a Hub name or a path."""
-    return Path(name).name or name
+    """The last part of a Hub name or a path; of a snapshot in the Hub's cache, the repository's."""
+    path = Path(name)
+    return path.parents[1].name.split("--")[-1] if path.parent.name == "snapshots" else path.name or name

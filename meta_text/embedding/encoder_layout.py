@@ -22,6 +22,7 @@ OLD_POOLINGS = {  # how versions before 5 wrote the same
     "pooling_mode_lasttoken": "lasttoken",
 }
 ACTIVATIONS: dict[str, type[nn.Module]] = {"Identity": nn.Identity, "Tanh": nn.Tanh, "ReLU": nn.ReLU, "GELU": nn.GELU}
+TOKEN_STATES = {"method": "forward", "method_output_name": "last_hidden_state"}
 KNOWN = ("Transformer", "StaticEmbedding", "Pooling", "Dense", "Normalize", "Dropout")
 
 
@@ -56,6 +57,12 @@ def read_layout(folder: Path) -> Layout:
     A plain transformer is pooled by the mean, or by the last token where it was made to continue texts, and is not
     normalized: as sentence-transformers does. Raises ModelFileError for what has no equal here.
     """
+    made_as = read_json(folder / "config_sentence_transformers.json").get("model_type") or "SentenceTransformer"
+    if made_as != "SentenceTransformer":
+        raise ModelFileError(
+            f"{folder} is a {made_as}; a SentenceTransformer, which gives one vector per text, is needed. Take another "
+            "model, or pass a function that computes the vectors"
+        )
     config = read_json(folder / "config.json")
     if config.get("model_type") == "model2vec" or _has_tensor(folder / "model.safetensors", "embeddings"):
         return Layout(folder, is_static=True, is_model2vec=True, normalize=bool(config.get("normalize", False)))
@@ -106,10 +113,17 @@ def default_truncation(folder: Path) -> int | None:
 
 def transformer_settings(start: Path) -> dict[str, Any]:
     """What sentence-transformers wrote beside a transformer: max_seq_length, do_lower_case."""
-    for path in (start / "sentence_bert_config.json", *sorted(start.glob("sentence_*_config.json"))):
-        if path.exists():
-            return read_json(path)
-    return {}
+    paths = (start / "sentence_bert_config.json", *sorted(start.glob("sentence_*_config.json")))
+    path = next((path for path in paths if path.exists()), paths[0])
+    said = read_json(path)
+    task = said.get("transformer_task") or "feature-extraction"
+    ways = said.get("modality_config") or {"text": TOKEN_STATES}
+    if task != "feature-extraction" or ways.get("text") != TOKEN_STATES or "message" in ways:
+        raise ModelFileError(
+            f"{path} asks for {task} by {ways}; supported is feature-extraction of a text's last_hidden_state, without a chat "
+            "template. Pass a function that computes the vectors instead"
+        )
+    return said
 
 
 def _has_tensor(path: Path, name: str) -> bool:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 BLOCK = 32  # numbers that share a scale
-ROWS_AT_ONCE = 16384  # while packing, so that what is computed on the way stays small
+ROWS_AT_ONCE = 4096  # while packing, so that what is computed on the way stays small
 
 
 def unpack(packed: UInt8[Tensor, "*B _"], scales: Int16[Tensor, "*B _"]) -> Float[Tensor, "*B E"]:

@@ -53,7 +53,7 @@ class CallableEncoder(SentenceEncoder):
     def _called(self, batch: list[str], start: int) -> Any:
         try:
             return self.function(batch)
-        except Exception as error:
+        except Exception as error:  # the user's own, whatever it is: raised again with a note
             error.add_note(f"raised by embedding '{self.name}' for the texts {start} to {start + len(batch) - 1}")
             raise
 
@@ -66,14 +66,14 @@ class VectorEncoder(SentenceEncoder):
 
     name = source = "vectors"
 
-    def __init__(self) -> None:
-        self.width = 0  # not known before the first call
+    def __init__(self, width: int = 0) -> None:
+        self.width = width  # 0: not known before the first call
 
     @own_settings()
     def encode(self, texts: Any, progress: Progress | None = None) -> Represented:
         if isinstance(texts, list) and texts and all(isinstance(text, str) for text in texts):
             texts = [[float(number) for number in text.split()] for text in texts]
-        vectors = as_vectors(texts, "embedding='vectors' got") if len_of(texts) else torch.empty(0, self.width)
+        vectors = as_vectors(texts, "embedding='vectors' got") if _len_of(texts) else torch.empty(0, self.width)
         if len(vectors):
             self.width = _same_width(self.width, vectors, "embedding='vectors' got")
         if progress is not None:
@@ -86,7 +86,7 @@ class VectorEncoder(SentenceEncoder):
 
 def row_texts(vectors: Any) -> list[str]:
     """Each row of an array as a text of its numbers, from which the same float32 numbers are read again."""
-    if len_of(vectors) == 0:
+    if _len_of(vectors) == 0:
         return []
     return [" ".join(map(repr, row)) for row in as_vectors(vectors, "embedding='vectors' got").tolist()]
 
@@ -120,7 +120,7 @@ def as_vectors(found: Any, who: str) -> Tensor:
     return vectors
 
 
-def len_of(rows: Any) -> int:
+def _len_of(rows: Any) -> int:
     """The number of rows; sparse matrices have a shape, but no length."""
     return int(rows.shape[0]) if hasattr(rows, "shape") and len(rows.shape) else len(rows)
 

@@ -33,16 +33,16 @@ class TokenStatesOnly(nn.Module):
 
 
 def write_graph(module: nn.Module, target: Path, outputs: Sequence[str], metadata: dict[str, str]) -> None:
-    """A module of (token_ids, mask) as an ONNX file with free numbers of texts and tokens, under its name only when whole."""
+    """Write a module of (token_ids, mask) as an ONNX file for any numbers of texts and tokens, completely or not at all."""
     check_extra("onnx", "exporting to ONNX")
     token_ids = torch.ones(3, 5, dtype=torch.long)  # any sizes but 0 and 1, which torch.export takes for fixed
     mask = torch.tensor([[True] * 5, [True] * 3 + [False] * 2, [True] * 4 + [False]])
     free = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
-    said = logging.getLogger("torch.onnx")
-    level = said.level
-    said.setLevel(logging.ERROR)  # it tells of every optional package that is not there
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)  # it reports every optional package that is missing
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of torch about torch
+        warnings.simplefilter("ignore")  # torch's warnings about torch
         program = torch.onnx.export(
             module.eval().cpu(),
             (token_ids, mask),
@@ -52,7 +52,7 @@ def write_graph(module: nn.Module, target: Path, outputs: Sequence[str], metadat
             dynamic_shapes=(free, free),
             verbose=False,
         )
-    said.setLevel(level)
+    logger.setLevel(level)
     assert program is not None
     program.model.metadata_props.update(metadata)
     with whole_file(target) as partial:

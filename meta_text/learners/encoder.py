@@ -93,7 +93,7 @@ class HyperLSTMCell(LSTMCell):
 def run_cell(cell: LSTMCell, projected_BTG: Tensor, mask_BT: Tensor, reverse: bool = False) -> Tensor:
     """Hidden states [B T H] from projected inputs; in reverse, each text starts at its last real token.
 
-    What it says of padding means nothing.
+    States at padding positions have no meaning.
     """
     backwards_BT = _backwards(mask_BT) if reverse else None
     if backwards_BT is not None:
@@ -131,9 +131,9 @@ class TextEncoder(nn.Module):
     """Token states [B T E] -> unit features [B E], a residual on top of the plain sentence vector.
 
     feature = unit(unit(mean of token states) + W_out . mean of LSTM(token states)), with W_out zero at the
-    start: an untrained encoder is the plain sentence embedding.
+    start: an untrained encoder gives the plain sentence embedding.
 
-    `run` runs a cell over the tokens; it is `run_cell` or computes the same (an ONNX graph has a node for it).
+    `run` runs a cell over the tokens; it is `run_cell` or computes the same (ONNX has a node for it).
     """
 
     def __init__(

@@ -26,8 +26,8 @@ from meta_text.learners.learner import (
 )
 from meta_text.learners.uneven import lowered
 
-# what moves besides the head: nothing, every encoder weight, or only the weights behind the input projections, which
-# are then computed once per task
+# what the steps move besides the head: nothing, every encoder weight, or only the weights after the input projections,
+# which are then computed once per task
 Adapts = Literal["head", "encoder", "recurrent"]
 BIAS_FEATURE = 0.1**0.5  # multiplies the head's bias in centred steps, so that it moves ten times less
 
@@ -35,11 +35,11 @@ BIAS_FEATURE = 0.1**0.5  # multiplies the head's bias in centred steps, so that 
 class GradientLearner(Learner):
     """Start the head (at the prototypes, or at one learned row shared by all classes), then take `inner_steps`.
 
-    A learned start must be the same for every class, or N could not vary and class order would matter.
+    A learned start must be the same for every class; otherwise N could not vary and class order would matter.
 
     centred: the steps are taken on centred features, because the mean that all texts share (long in sentence
     embeddings) makes descent ill-conditioned. The support loss then has its own scale, learned as e^a K^b and
-    initially the root of K. At the sharp scale of the answers a support text is already certain of its own prototype,
+    initially the root of K. At the sharp scale of the answers the support loss is already saturated,
     and one shot gives no gradient at all; with more shots the texts near the border count.
 
     checkpoint_steps: the outer backward pass recomputes each step, which takes less memory and more time.
@@ -65,7 +65,7 @@ class GradientLearner(Learner):
         self.head_row = (
             nn.Parameter(torch.empty(encoder.width + 1).uniform_(-0.01, 0.01)) if start == "learned" else None
         )
-        # under first order no path leads from the query loss to the scale of the support loss, but step sizes see it
+        # with first order, the query loss reaches this scale only through the step sizes
         self.log_inner_scale = nn.Parameter(torch.zeros(())) if centred else None
         self.shots_power = nn.Parameter(torch.tensor(0.5)) if centred else None
 
@@ -138,7 +138,7 @@ class GradientLearner(Learner):
     def _support_data(
         self, support: Texts, names: Texts | None, labels: Int[Tensor, " S"], n_way: int
     ) -> dict[str, Any]:
-        """The texts of the support loss with labels and weights; a name is a further text of its class."""
+        """The texts of the support loss with labels and weights; a name is one more text of its class."""
         weights_S = torch.ones_like(labels, dtype=self.log_scale.dtype)
         if names is not None:
             weights_S = torch.cat([weights_S, self.log_name_weight.exp().expand(n_way)])
@@ -154,7 +154,7 @@ class GradientLearner(Learner):
         return balanced_cross_entropy(logits, data["labels"], n_way, data["weights"])
 
     def multi_step_loss(self, episode: EmbeddedEpisode) -> Float[Tensor, ""]:
-        """Query loss after every step, the step-t term weighing t + 1 (Antoniou et al., ICLR 2019, sec. 4)."""
+        """Query loss after every step, the step-t term weighted by t + 1 (Antoniou et al., ICLR 2019, sec. 4)."""
         trajectory = self._trajectory(episode.support, episode.support_labels, episode.n_way, episode.names)
         query = self._projected(episode.query)
         shared = self.features(query) if self.adapts == "head" else None
@@ -166,12 +166,12 @@ class GradientLearner(Learner):
         return total / weights
 
     def query_loss(self, scores: Float[Tensor, "Q N"], labels: Int[Tensor, " Q"]) -> Float[Tensor, ""]:
-        """What the outer loop minimises after a step; `scores` are answers before the scale."""
+        """What the outer loop minimises after a step; `scores` are logits before the scale."""
         return F.cross_entropy(self.log_scale.exp() * scores, labels)
 
 
 def adapted_weights(encoder: TextEncoder, adapts: Adapts) -> Weights:
-    """The encoder's weights that inner steps move, under the names that they have in a task."""
+    """The encoder's weights that inner steps move, under their names in a task."""
     if adapts == "head":
         return {}
     weights = dict(encoder.named_parameters())
@@ -180,7 +180,7 @@ def adapted_weights(encoder: TextEncoder, adapts: Adapts) -> Weights:
 
 
 def to_centred(head: Float[Tensor, "N D1"], centre: Float[Tensor, " D"]) -> Float[Tensor, "N D1"]:
-    """The head over features less their centre, its last column in units of BIAS_FEATURE."""
+    """The head for features minus their centre, with its last column in units of BIAS_FEATURE."""
     weight_ND, bias_N = head[:, :-1], head[:, -1]
     return torch.cat([weight_ND, ((bias_N + weight_ND @ centre) / BIAS_FEATURE)[:, None]], dim=-1)
 

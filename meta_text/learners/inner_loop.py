@@ -1,6 +1,6 @@
 """Adaptation by gradient steps: one loop, with the update rule as an argument.
 
-Nothing here knows of text: any dict of weights with any differentiable loss can be adapted.
+Nothing here is specific to text: any dict of weights with any differentiable loss can be adapted.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ class TaskShape(NamedTuple):
     """What a rule may know about the task besides gradients."""
 
     n_way: int
-    shots: float  # texts per class, the mean where uneven
+    shots: float  # texts per class, the mean if uneven
     steps: int
     scale: Tensor | float = 1.0  # sharpness of the support loss's logits; its curvature grows with the square
 
@@ -37,7 +37,7 @@ def inner_loop(
     """The weights after 0, 1, ..., steps updates.
 
     `torch.func.grad` takes the gradient whatever the caller's gradient mode, so adaptation works under
-    `no_grad`. With first_order=True a gradient is a constant for the outer gradient.
+    `no_grad`. With first_order=True the outer gradient treats gradients as constants.
     """
     trajectory = [weights]
     state = rule.start(weights, shape)

@@ -20,7 +20,7 @@ TaskState = dict[str, Tensor]  # all that a learner knows about a task: usually 
 class EmbeddedEpisode(NamedTuple):
     """An episode as a learner sees it. Labels run from 0 to n_way - 1; names, if used, are one text per class.
 
-    Texts are token states, or features where the encoder does not change within a task.
+    Texts are token states, or features if the encoder does not change within a task.
 
     classes: the position of each label among the corpus's classes, for joint training.
     left_out: what the support says of itself (`model.mixture.Space`), where texts are features of the task's own space.
@@ -39,19 +39,19 @@ class EmbeddedEpisode(NamedTuple):
 class Learner(nn.Module, ABC):
     """Written for one task; a batch of equal-shaped tasks goes through `torch.vmap`.
 
-    The task is a returned value, never an attribute, so one learner serves many tasks at once. Where the
+    The task is a returned value, never an attribute, so one learner serves many tasks at once. If the
     encoder does not change within a task (`needs_tokens` is False), texts may also be given as features.
     """
 
     needs_tokens = False
-    takes_names = True  # False where the head does not start at prototypes, which class names could move
+    takes_names = True  # False if the head does not start at prototypes, the only place where class names enter
 
     def __init__(self, encoder: TextEncoder, *, label_names: bool = False) -> None:
         super().__init__()
         self.encoder = encoder
         # sharpness of the logits; 10 suits squared distances between unit vectors
         self.log_scale = nn.Parameter(torch.tensor(10.0).log())
-        # how many texts a class name counts as, beside the K given ones
+        # how many texts a class name counts as, in addition to the K given ones
         self.log_name_weight = nn.Parameter(torch.tensor(1.5).log(), requires_grad=label_names)
 
     @abstractmethod
@@ -88,7 +88,7 @@ class Learner(nn.Module, ABC):
     def length_excess(
         self, features: Float[Tensor, "S D"], labels: Int[Tensor, " S"], n_way: int, *, named: bool
     ) -> Float[Tensor, " N"]:
-        """What |c|^2 of each prototype owes to its class having fewer or more texts than the others; zero where even."""
+        """The part of each prototype's |c|^2 that comes from its class having fewer or more texts than others; zero if even."""
         member_SN = membership(labels, n_way).to(features.dtype)
         return length_excess(features, member_SN, self.log_name_weight.exp() if named else None)
 
@@ -97,8 +97,8 @@ class Learner(nn.Module, ABC):
     ) -> Float[Tensor, " Q"]:
         """How close each text is to its nearest class: 1 - squared distance to that prototype, before any step.
 
-        Steps sharpen the borders between classes; distance tells what belongs to none of them. excess: of the
-        prototypes' squared lengths, where classes are uneven.
+        Steps sharpen the borders between classes; distance shows what belongs to none of them. excess: of the
+        prototypes' squared lengths, if classes are uneven.
         """
         alike_QN = likeness(self.features(query), prototypes)
         return (alike_QN if excess is None else alike_QN + excess).amax(-1)
@@ -114,7 +114,7 @@ def membership(labels: Int[Tensor, " S"], n_way: int) -> Float[Tensor, "S N"]:
 
 
 def likeness(features: Float[Tensor, "*Q D"], prototypes: Float[Tensor, "*#Q N D"]) -> Float[Tensor, "*Q N"]:
-    """1 - squared distance of unit features to prototypes, which all texts share or each text has for itself."""
+    """1 - squared distance of unit features to prototypes, shared by all texts or separate for each text."""
     return 2 * (features[..., None, :] @ prototypes.mT)[..., 0, :] - prototypes.square().sum(-1)
 
 
@@ -123,7 +123,7 @@ def prototype_head(
 ) -> Float[Tensor, "N D1"]:
     """Nearest prototype as a linear head, rows [2 c, -|c|^2] (Triantafillou et al., ICLR 2020, sec. 3).
 
-    excess: what uneven classes add to |c|^2, taken off again.
+    excess: what uneven classes add to |c|^2, subtracted again.
     """
     length_N1 = prototypes.square().sum(-1, keepdim=True)
     return torch.cat([2 * prototypes, (0 if excess is None else excess[:, None]) - length_N1], dim=-1)

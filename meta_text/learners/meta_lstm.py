@@ -83,7 +83,7 @@ class GatedRule(nn.Module):
     def _statistics(
         self, t: int, name: str, weight: Tensor, grad: Tensor, loss: Tensor, state: GateState
     ) -> Float[Tensor, "R F"]:
-        """What the gates see of each row, detached: it steers the step and carries no gradient."""
+        """The gates' inputs for each row, detached: they control the step and carry no gradient."""
         grad_RC, walked_RC = _rows(grad).detach(), (_rows(weight) - _rows(state.start[name])).detach()
         start_RC, loss = _rows(state.start[name]).detach(), loss.detach()
         drop, cosine_R = torch.zeros_like(loss), torch.zeros_like(grad_RC[:, 0])
@@ -148,7 +148,7 @@ class MetaLSTM(GradientLearner):
     def query_loss(self, scores: Float[Tensor, "Q N"], labels: Int[Tensor, " Q"]) -> Float[Tensor, ""]:
         """Cross-entropy at the sharpness that is best for these queries, plus that at the scale of the answers.
 
-        Every step makes the logits longer. With one scale for all steps and tasks, the rule is penalised for that and
+        Every step makes the logits larger. With one scale for all steps and tasks, the rule is penalised for that and
         learns to move less than is best for accuracy, although the temperature is fitted to the validation classes
         later anyway. The derivative with respect to the best sharpness is zero, so that is treated as a constant; the
         second term trains the scale of the answers and nothing else.
@@ -165,9 +165,9 @@ class MetaLSTM(GradientLearner):
     def loss(self, episode: EmbeddedEpisode) -> Float[Tensor, ""]:
         """The multi-step loss; with encoder_loss = "start" it trains the rule alone.
 
-        Embedding and encoder then learn from the answers before any step. Under one loss they leave to the steps what
+        Embedding and encoder then learn from the answers before any step. With one loss they leave to the steps what
         they could learn themselves: with the embedding trained on BANKING77, 82.8 % instead of 83.4 % on validation
-        classes (16-way, 1-shot). Where the embedding is frozen, one loss transfers better to other corpora.
+        classes (16-way, 1-shot). With a frozen embedding, one loss transfers better to other corpora.
         """
         if self.encoder_loss == "steps" or self.adapts != "head":
             return self.multi_step_loss(episode)

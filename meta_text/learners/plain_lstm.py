@@ -53,7 +53,7 @@ class ScratchLSTM(Learner):
 
     def features(self, texts: Texts) -> Float[Tensor, "B D"]:
         if isinstance(texts, Tensor):
-            raise InputError("this learner reads token states, and was given features; give token states")
+            raise InputError("this learner was given features; it needs token states")
         return self._pooled({}, texts)
 
     def adapt(self, support: Texts, labels: Int[Tensor, " S"], n_way: int, names: Texts | None = None) -> TaskState:

@@ -1,4 +1,4 @@
-"""An update rule trained on macro-F1, the score that users look at, which has no gradient."""
+"""An update rule trained on macro-F1, the score that users care about, which has no gradient."""
 
 import torch
 from jaxtyping import Float, Int

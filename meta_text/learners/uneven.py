@@ -1,8 +1,8 @@
 """Uneven classes: the mean of few texts is longer than that of many, which biases every score that uses its length.
 
 For texts of a class scattered around mu with mean squared distance s^2, the mean c of K of them has
-E|c|^2 = |mu|^2 + s^2 / K. The squared distance to it, and so its score, carries that s^2 / K: next to a class of
-twelve texts, a class of one would hardly ever be the answer. All functions are exactly neutral where classes are even.
+E|c|^2 = |mu|^2 + s^2 / K. The squared distance to it, and so its score, contains that s^2 / K: next to a class of
+twelve texts, a class of one would hardly ever be the answer. All functions change nothing if classes are even.
 """
 
 from collections.abc import Sequence
@@ -25,9 +25,9 @@ OWN_TEXT = 3.5
 def length_excess(
     features: Float[Tensor, "S D"], member: Float[Tensor, "S N"], name_weight: Float[Tensor, ""] | None = None
 ) -> Float[Tensor, " N"]:
-    """s^2 / K of each class, less its mean over classes.
+    """s^2 / K of each class, minus its mean over classes.
 
-    member: one-hot rows. name_weight: how many texts a class name counts for in the prototypes.
+    member: one-hot rows. name_weight: how many texts a class name counts as in the prototypes.
     """
     n_texts, n_way = member.shape
     if n_texts == 0:

@@ -1,4 +1,4 @@
-"""A meta-trained model adapted to one set of classes: what `FewShotClassifier.fit` makes and `predict` asks."""
+"""A meta-trained model adapted to one set of classes: what `FewShotClassifier.fit` creates and `predict` uses."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -29,14 +29,14 @@ SPACE = ("weights", "centre", "left_out")  # of a task, where there are several 
 class Adaptation:
     """Classes in column order with their labelled texts, and the task learned from them.
 
-    The same classes and texts give the same task in whatever order they came, up to the rounding of texts read together.
-    Copies of a text under one label, in whatever spelling (`same_text`), count once in all that is learned.
+    The same classes and texts give the same task in any order, up to rounding differences between batches.
+    Copies of a text under one label, in any spelling (`same_text`), count once in all that is learned.
     """
 
     model: MetaModel
     calibration: Calibration
     support: Mapping[Label, tuple[str, ...]]
-    names: tuple[str, ...] | None  # one text a class
+    names: tuple[str, ...] | None  # one text per class
     task: TaskState
     shots: float  # labelled texts per class, the mean; copies count once
     features: Mapping[str, Tensor] = field(default_factory=dict)  # of labelled texts and names
@@ -55,14 +55,14 @@ class Adaptation:
         before: "Adaptation | None" = None,
         progress: Progress | None = None,
     ) -> "Adaptation":
-        """Adapt to these classes; what the same model read `before` is not read again."""
+        """Adapt to these classes; texts that the same model encoded for `before` are not encoded again."""
         sorted_support = {label: tuple(sorted(texts)) for label, texts in support.items()}
         distinct = _distinct(sorted_support)
-        wanted = _texts_of(distinct, names)
+        texts = _texts_of(distinct, names)
         known = before.features if before is not None and before.model is model else {}
-        new = list(dict.fromkeys(text for text in wanted if text not in known))
+        new = list(dict.fromkeys(text for text in texts if text not in known))
         read, cut, unread = _read(model, new, progress)
-        features = {text: known[text] for text in wanted if text in known} | read
+        features = {text: known[text] for text in texts if text in known} | read
         if before is not None and known:
             cut, unread = cut | before.cut & features.keys(), unread | before.unread & features.keys()
         task = _adapt(model, distinct, names, features)
@@ -80,7 +80,7 @@ class Adaptation:
         return _distinct(self.support)
 
     def with_features(self) -> "Adaptation":
-        """The same with its texts and names read, as a change of the classes needs them."""
+        """The same with the features of its texts and names, which an edit of the classes needs."""
         features, cut, unread = _read(self.model, list(dict.fromkeys(_texts_of(self.distinct, self.names))))
         return replace(self, features=features, cut=cut, unread=unread)
 
@@ -133,20 +133,20 @@ class Adaptation:
     @own_settings()
     @torch.no_grad()
     def likeness(self, parts: Sequence[Tensor]) -> np.ndarray:
-        """How like its nearest class each represented text is: 1 - its squared distance to the prototype."""
+        """How similar each represented text is to its nearest class: 1 - its squared distance to the prototype."""
         if not parts:
             return np.zeros(0, np.float32)
         alike = self.model.learner.likeness(self.task["prototypes"], self._packed(parts), self.task.get("excess"))
         return alike.float().cpu().numpy()
 
     def is_known(self, parts: Sequence[Tensor], rate: float) -> np.ndarray:
-        """Which represented texts are enough like some class, at this rate of false rejects."""
+        """Which represented texts are similar enough to some class, at this false-reject rate."""
         return self.likeness(parts) >= self.calibration.threshold_at(self.n_way, self.shots, rate, self.corrections)
 
     def without(self, label: Label, text: str) -> "Adaptation":
-        """As if this labelled text had not been given, nor a copy of it under any label.
+        """The adaptation without this labelled text and its copies under any label.
 
-        A copy that is all another class has stays there.
+        A copy that is the only text of another class stays.
         """
         itself = fold(text)
         support = dict(self.distinct)
@@ -169,7 +169,7 @@ def _texts_of(support: Mapping[Label, Sequence[str]], names: Sequence[str] | Non
 def _read(
     model: MetaModel, texts: Sequence[str], progress: Progress | None = None
 ) -> tuple[dict[str, Tensor], frozenset[str], frozenset[str]]:
-    """Each text's representation; which are too long to be read whole; which are in a script that is not known."""
+    """Each text's representation; which are too long to be read whole; which are in an unknown script."""
     parts, is_cut, is_unread = model.represent(texts, progress)
     cut, unread = (frozenset(compress(texts, flags)) for flags in (is_cut, is_unread))
     return dict(zip(texts, parts, strict=True)), cut, unread
@@ -188,16 +188,16 @@ def _adapt(
     labels = [i for i, texts in enumerate(support.values()) for _ in texts]
     name_parts = None if names is None else _pack([features[name] for name in names], device)
     packed = _pack(parts, device) if parts else _none_of(name_parts)
-    given, n_way = torch.tensor(labels, dtype=torch.long, device=device), len(support)
+    label_indices, n_way = torch.tensor(labels, dtype=torch.long, device=device), len(support)
     if space is None:
-        space = model.fit_space(packed, given, n_way, name_parts)
+        space = model.fit_space(packed, label_indices, n_way, name_parts)
     packed = model.in_space(space, packed)
     name_parts = None if name_parts is None else model.in_space(space, name_parts)
     x_SD = model.learner.features(packed)
-    prototypes = model.learner.prototypes(x_SD, given, n_way, name_parts)
-    task = {**space, **model.learner.adapt(packed, given, n_way, name_parts), "prototypes": prototypes}
+    prototypes = model.learner.prototypes(x_SD, label_indices, n_way, name_parts)
+    task = {**space, **model.learner.adapt(packed, label_indices, n_way, name_parts), "prototypes": prototypes}
     if len(set(map(len, support.values()))) > 1:
-        task["excess"] = model.learner.length_excess(x_SD, given, n_way, named=names is not None)
+        task["excess"] = model.learner.length_excess(x_SD, label_indices, n_way, named=names is not None)
     return task
 
 
@@ -210,21 +210,21 @@ def _likeness_without_itself(
     as_even: float,
     features: Mapping[str, Tensor],
 ) -> np.ndarray:
-    """What `likeness` would say of each labelled text, had it not been given; texts alone in their class are left out.
+    """The `likeness` of each labelled text if it had not been given; texts alone in their class are left out.
 
-    A copy of the text under another label is taken out there, too. Where classes are uneven, the answer is that of
-    an even task of as_even - 1 texts per class.
+    Its copies under other labels are removed, too. For uneven classes, the values are those of an even task of
+    as_even - 1 texts per class.
     """
     prototypes, counts = task["prototypes"], [len(texts) for texts in distinct.values()]
-    given = [(text, i) for i, texts in enumerate(distinct.values()) for text in texts]
+    labelled = [(text, i) for i, texts in enumerate(distinct.values()) for text in texts]
     if max(counts) < 2:
         return np.zeros(0, np.float32)
     device = prototypes.device
-    x_SD = model.learner.features(model.in_space(task, _pack([features[text] for text, _ in given], device)))
-    labels = torch.tensor([i for _, i in given], device=device)
+    x_SD = model.learner.features(model.in_space(task, _pack([features[text] for text, _ in labelled], device)))
+    labels = torch.tensor([i for _, i in labelled], device=device)
     near_SN = likeness(x_SD, prototypes) + task.get("excess", 0.0)
 
-    rows, copies = _copies(given, counts)  # each text with itself, and with its copies under other labels
+    rows, copies = _copies(labelled, counts)  # each text with itself, and with its copies under other labels
     at = labels[copies]
     count_P1 = (torch.tensor(counts, dtype=x_SD.dtype, device=device) + name_weight)[at, None]
     rest_PD = (count_P1 * prototypes[at] - x_SD[copies]) / (count_P1 - 1)
@@ -237,12 +237,12 @@ def _likeness_without_itself(
     return near_SN[torch.tensor(counts, device=device)[labels] > 1].amax(-1).float().cpu().numpy()
 
 
-def _copies(given: Sequence[tuple[str, int]], counts: Sequence[int]) -> tuple[list[int], list[int]]:
-    """Pairs of positions that hold the same text, each with itself too, where the second is not all its class has."""
+def _copies(labelled: Sequence[tuple[str, int]], counts: Sequence[int]) -> tuple[list[int], list[int]]:
+    """Pairs of positions with the same text (also each with itself) whose second is not its class's only text."""
     places: defaultdict[str, list[int]] = defaultdict(list)
-    for place, (text, _) in enumerate(given):
+    for place, (text, _) in enumerate(labelled):
         places[fold(text)].append(place)
-    pairs = [(i, j) for same in places.values() for i in same for j in same if counts[given[j][1]] > 1]
+    pairs = [(i, j) for same in places.values() for i in same for j in same if counts[labelled[j][1]] > 1]
     return [i for i, _ in pairs], [j for _, j in pairs]
 
 

@@ -20,7 +20,7 @@ from meta_text.learners import LEARNERS
 from meta_text.learners.encoder import NoEncoder, TextEncoder, run_cell
 from meta_text.model.model import MetaModel
 
-INNER_OPTIONS = ("encoder", "n_classes", "checkpoint_steps")  # of learners, which no recipe sets under [learner]
+INNER_OPTIONS = ("encoder", "n_classes", "checkpoint_steps")  # of learners; a recipe cannot set them under [learner]
 
 
 def build_embedding(
@@ -28,32 +28,32 @@ def build_embedding(
 ) -> Embedding | EncoderBlocks:
     """The embedding a recipe asks for; only a learned one reads the (training classes') texts.
 
-    commit: of the Hub repository that the files came from, for files that no longer lie in a snapshot.
+    commit: of the Hub repository that the files came from, if they are no longer in a snapshot folder.
     """
-    wanted = recipe.embedding
-    if wanted.kind == "encoders":
-        if wanted.train != "none":
+    settings = recipe.embedding
+    if settings.kind == "encoders":
+        if settings.train != "none":
             raise ConfigError(
-                f"embedding.train = '{wanted.train}', but encoders stay frozen; leave it out, or use kind = 'transformer'"
+                f"embedding.train = '{settings.train}', but encoders stay frozen; leave it out, or use kind = 'transformer'"
             )
-        return EncoderBlocks(open_encoders(wanted.encoders))
-    if wanted.kind == "learned":
+        return EncoderBlocks(open_encoders(settings.encoders))
+    if settings.kind == "learned":
         return Embedding.learned(
             training_texts,
-            width=wanted.width,
-            vocabulary=wanted.vocabulary,
-            max_tokens=wanted.max_tokens,
+            width=settings.width,
+            vocabulary=settings.vocabulary,
+            max_tokens=settings.max_tokens,
             seed=recipe.train.seed,
         )
-    if wanted.kind == "static":
-        return Embedding.static(wanted.model, max_tokens=wanted.max_tokens, train=wanted.train, commit=commit)
+    if settings.kind == "static":
+        return Embedding.static(settings.model, max_tokens=settings.max_tokens, train=settings.train, commit=commit)
     return Embedding.transformer(
-        wanted.model,
-        max_tokens=wanted.max_tokens,
-        train=wanted.train,
-        revision=wanted.revision,
+        settings.model,
+        max_tokens=settings.max_tokens,
+        train=settings.train,
+        revision=settings.revision,
         commit=commit,
-        rank=wanted.rank,
+        rank=settings.rank,
         seed=recipe.train.seed,
     )
 
@@ -61,16 +61,16 @@ def build_embedding(
 def build_model(recipe: Recipe, embedding: Embedding | EncoderBlocks, n_classes: int = 0) -> MetaModel:
     """A fresh learner on an embedding, drawn from the recipe's seed; the global random state is left alone.
 
-    n_classes: of the corpus; only joint training has a use for it.
+    n_classes: of the corpus; only joint training uses it.
 
     Raises ConfigError for an unknown learner or an option that this learner does not have.
     """
-    wanted = recipe.learner
-    if wanted.name not in LEARNERS:
-        raise _no_learner(wanted.name)
-    kind = LEARNERS[wanted.name]
+    settings = recipe.learner
+    if settings.name not in LEARNERS:
+        raise _no_learner(settings.name)
+    kind = LEARNERS[settings.name]
     accepted = inspect.signature(kind).parameters
-    given = {
+    options = {
         key: value
         for key in (
             "inner_steps",
@@ -81,30 +81,30 @@ def build_model(recipe: Recipe, embedding: Embedding | EncoderBlocks, n_classes:
             "encoder_loss",
             "label_names",
         )
-        if (value := getattr(wanted, key)) is not None and value is not False  # 0 steps is a choice
+        if (value := getattr(settings, key)) is not None and value is not False  # 0 steps is a valid setting
     }
-    if "label_names" in given:
-        given["label_names"] = True  # "both" is a matter of training
-    for key in given:
+    if "label_names" in options:
+        options["label_names"] = True  # "both" only affects training
+    for key in options:
         if key not in accepted:
             has = ", ".join(name for name in accepted if name not in INNER_OPTIONS) or "none"
-            raise ConfigError(f"learner '{wanted.name}' has no option '{key}' (it has: {has}); leave it out")
+            raise ConfigError(f"learner '{settings.name}' has no option '{key}' (it has: {has}); leave it out")
     if recipe.train.checkpoint_steps:
         if "checkpoint_steps" not in accepted:
             raise ConfigError(
-                f"train.checkpoint_steps = true, but learner '{wanted.name}' has no steps to compute again; leave it out"
+                f"train.checkpoint_steps = true, but learner '{settings.name}' has no inner steps to recompute; leave it out"
             )
-        given["checkpoint_steps"] = True
+        options["checkpoint_steps"] = True
     if "n_classes" in accepted:
-        given["n_classes"] = n_classes
+        options["n_classes"] = n_classes
     with own_settings(), torch.random.fork_rng(), one_thread_at_a_time(), float32_parameters():
         torch.manual_seed(recipe.train.seed)
-        learner = kind(build_encoder(recipe, embedding.width), **given)
+        learner = kind(build_encoder(recipe, embedding.width), **options)
     return MetaModel(embedding, learner, _with_resolved_paths(recipe))
 
 
 def _with_resolved_paths(recipe: Recipe) -> Recipe:
-    """An embedding named by its folder is found from any working folder."""
+    """An embedding named by its folder is found from any working directory."""
     folder = None if recipe.embedding.kind in ("learned", "encoders") else local_folder(recipe.embedding.model)
     return recipe if folder is None else replace(recipe, embedding=replace(recipe.embedding, model=str(folder)))
 
@@ -118,7 +118,7 @@ def build_encoder(recipe: Recipe, width: int, run: Callable[..., Tensor] = run_c
 
 
 def check_learners(recipe: Recipe, names: Sequence[str]) -> None:
-    """Raises ConfigError for a name that is no learner, or options that a recipe cannot give it, before any training."""
+    """Raises ConfigError for an unknown learner or invalid options, before any training."""
     for name in names:
         if name not in LEARNERS and name != "auto":
             raise _no_learner(name)
@@ -126,19 +126,19 @@ def check_learners(recipe: Recipe, names: Sequence[str]) -> None:
 
 
 def _no_learner(name: str) -> ConfigError:
-    return ConfigError(f"no learner '{name}'; there are {', '.join(LEARNERS)} and auto")
+    return ConfigError(f"unknown learner '{name}'; use one of {', '.join(LEARNERS)}, auto")
 
 
 def open_split(recipe: Recipe, corpus: Corpus) -> ClassSplit:
     """The class split a recipe asks for: a file, listed domains, class_splits/N.json, or a seed."""
-    wanted = recipe.corpus
-    if isinstance(wanted.split, str):
-        return ClassSplit.from_file(wanted.split).check(corpus)
-    for key in ("domains", str(wanted.split)):
+    split = recipe.corpus.split
+    if isinstance(split, str):
+        return ClassSplit.from_file(split).check(corpus)
+    for key in ("domains", str(split)):
         if key in corpus.class_splits:
             return corpus.class_splits[key].check(corpus)
     if corpus.class_splits:
         raise ConfigError(
-            f"corpus '{corpus.name}' has no class split {wanted.split}; there are {', '.join(corpus.class_splits)}"
+            f"corpus '{corpus.name}' has no class split {split}; use one of {', '.join(corpus.class_splits)}"
         )
-    return ClassSplit.by_seed(corpus, wanted.split)
+    return ClassSplit.by_seed(corpus, split)

@@ -1,4 +1,4 @@
-"""What a model knows of its own certainty: a temperature, and thresholds for "none of these".
+"""How certain a model is of its answers: a temperature, and thresholds for "none of these".
 
 One temperature for every number of classes N and labelled texts per class K: ln T = w . [1, ln N, ln(1+K), ln N ln(1+K)]
 (after Guo et al., ICML 2017, who fit one T on labels of the task itself). With several encoders two terms more say how
@@ -14,9 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from meta_text.errors import InputError
+
 RATES = (0.01, 0.02, 0.05, 0.1, 0.2)  # false-reject rates whose thresholds are stored
-LEAST_SHOTS = 5  # texts a class from which on a task's own texts correct the thresholds
-PRIOR_TEXTS = 50  # how many texts the held-out classes count for beside them
+LEAST_SHOTS = 5  # from this many texts per class, a task's own texts correct the thresholds
+PRIOR_TEXTS = 50  # how many of those texts the held-out classes count as
 
 
 @dataclass(frozen=True)
@@ -40,12 +42,12 @@ class Calibration:
     def threshold_at(self, n_way: int, shots: float, rate: float, corrections: Sequence[float] = ()) -> float:
         """The likeness below which a text is "none of these", so that `rate` of the texts that belong are rejected.
 
-        Between the stored rates it is interpolated. Raises ValueError for a model without thresholds or a
-        rate outside of those stored.
+        Interpolated between the stored rates. Raises InputError for a model without thresholds or a
+        rate outside the stored range.
         """
         check_rate(rate)
         if not self.thresholds:
-            raise ValueError(
+            raise InputError(
                 "this model has no thresholds for 'none of these'; train it with a validation part, or leave reject out"
             )
         at_rates = np.array(self.thresholds) @ threshold_terms(n_way, shots)
@@ -56,10 +58,10 @@ class Calibration:
     ) -> tuple[float, ...]:
         """What to add to the thresholds at RATES for one task: nothing, or one number per rate.
 
-        likeness: of the support texts of the task, each without itself in its prototype. Where categories lie closer
-        or further apart than those the thresholds were learned on, theirs differ from what was to be expected of
-        an even task with one text per class less. Fewer than five shots say too little.
-        as_even: where classes are uneven, the shots of the even task that `likeness` refers to (`learners.uneven`).
+        likeness: of the support texts of the task, each without itself in its prototype. If categories lie closer
+        or further apart than those the thresholds were fitted on, it differs from the value expected for an even
+        task with one text per class less. Fewer than five shots are not enough to tell.
+        as_even: for uneven classes, the shots of the even task that `likeness` refers to (`learners.uneven`).
         """
         as_even = shots if as_even is None else as_even
         own = as_even >= LEAST_SHOTS and len(likeness) > 0
@@ -78,20 +80,20 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Calibrations:
-    """A model's calibrations: for tasks without class names and, where the learner takes them, with class names."""
+    """A model's calibrations: for tasks without class names and, if the learner takes them, with class names."""
 
     plain: Calibration = Calibration()
     names: Calibration | None = None
 
     def of(self, with_names: bool) -> Calibration:
-        """The calibration of tasks with or without class names; one that changes nothing where none was fitted."""
+        """The calibration of tasks with or without class names; one that changes nothing if none was fitted."""
         return (self.names or Calibration()) if with_names else self.plain
 
 
 def check_rate(rate: Any) -> None:
-    """Raises ValueError for what is no false-reject rate between those whose thresholds are stored."""
+    """Raises InputError unless `rate` is a number within the range of stored false-reject rates."""
     if not isinstance(rate, Real) or not RATES[0] <= float(rate) <= RATES[-1]:
-        raise ValueError(f"reject={rate!r}; a false-reject rate from {RATES[0]} to {RATES[-1]} is needed, such as 0.05")
+        raise InputError(f"reject={rate!r}; a false-reject rate from {RATES[0]} to {RATES[-1]} is needed, such as 0.05")
 
 
 def temperature_terms(n_way: int, shots: float, left_out: Sequence[float] | None = None) -> tuple[float, ...]:

@@ -1,4 +1,4 @@
-"""A corpus bound to an embedding: episodes of rows in, what learners read out."""
+"""A corpus bound to an embedding: episodes of rows in, inputs of learners out."""
 
 import copy
 from collections.abc import Callable, Iterable, Sequence
@@ -21,7 +21,7 @@ from meta_text.model.mixture import Prior, fit_space
 class EmbeddedCorpus:
     """A corpus, and its class names, bound to an embedding: episodes in, stacked token states out.
 
-    rows: those that will be asked for, if not all; the others are not encoded.
+    rows: those that will be used, if not all; the others are not encoded.
     """
 
     def __init__(
@@ -36,24 +36,24 @@ class EmbeddedCorpus:
     ) -> None:
         self.corpus, self.prior = corpus, prior
         texts = [*corpus.texts, *(corpus.label_text(name) for name in corpus.class_names)]
-        wanted = None if rows is None else [*rows, *range(len(corpus.texts), len(texts))]
+        used_rows = None if rows is None else [*rows, *range(len(corpus.texts), len(texts))]
         self.bound: BoundTexts | BoundVectors
         if isinstance(embedding, EncoderBlocks):
-            self.bound = BoundVectors(embedding, texts, rows=wanted, cache=cache, progress=progress)
+            self.bound = BoundVectors(embedding, texts, rows=used_rows, cache=cache, progress=progress)
         else:
-            self.bound = BoundTexts(embedding, texts, rows=wanted, cache=cache, progress=progress)
+            self.bound = BoundTexts(embedding, texts, rows=used_rows, cache=cache, progress=progress)
         self.device = embedding.device
-        self._read: Callable[[Sequence[int]], TokenStates | Tensor] = self.bound  # what a learner reads of rows
+        self._read: Callable[[Sequence[int]], TokenStates | Tensor] = self.bound  # rows -> what a learner reads
 
     def as_features(self, learner: Learner) -> "EmbeddedCorpus":
-        """The same corpus read as features [B D], where embedding and encoder stand still: each text is encoded once."""
-        still = copy.copy(self)
+        """The same corpus as features [B D], while embedding and encoder do not change: each text is encoded once."""
+        fixed = copy.copy(self)
         if isinstance(self.bound, BoundTexts):
-            still._read = Features(self.bound, learner)
-        return still
+            fixed._read = Features(self.bound, learner)
+        return fixed
 
     def holding(self, episodes: Sequence[Episode]) -> AbstractContextManager[None]:
-        """While the embedding stands still: the texts and names of these episodes are encoded once."""
+        """While the embedding does not change: encode the texts and names of these episodes once."""
         if isinstance(self.bound, BoundVectors):
             return nullcontext()
         return self.bound.holding(row for e in episodes for row in (*e.support, *e.query, *self._name_rows(e)))
@@ -115,7 +115,7 @@ class EmbeddedCorpus:
 
 
 class Features:
-    """Features [B D] of rows, where embedding and encoder stand still: each row is encoded once."""
+    """Features [B D] of rows, while embedding and encoder do not change: each row is encoded once."""
 
     def __init__(self, bound: BoundTexts, learner: Learner) -> None:
         self.bound, self.learner = bound, learner

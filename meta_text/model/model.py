@@ -51,7 +51,7 @@ class MetaModel(nn.Module):
         results: Sequence[Result] | None = None,
         prior: Prior | None = None,
     ) -> "MetaModel":
-        """The same weights with what was found out about them; None keeps what is known already."""
+        """The same weights with another calibration or other results; None keeps the present ones."""
         model = MetaModel(
             self.embedding,
             self.learner,
@@ -69,11 +69,11 @@ class MetaModel(nn.Module):
         return self.to(device)
 
     def __sklearn_clone__(self) -> "MetaModel":
-        """Clones of a classifier share the weights, which stand still."""
+        """Clones of a classifier share the weights, which do not change."""
         return self
 
     def __repr__(self) -> str:
-        """Short, for it stands in the repr of classifiers."""
+        """Short, because it is part of the repr of classifiers."""
         return f"MetaModel({self.recipe.learner.name} over {self.embedding.model})"
 
     @property
@@ -85,10 +85,10 @@ class MetaModel(nn.Module):
     def represent(
         self, texts: Sequence[str], progress: Progress | None = None, used: Sequence[bool] | None = None
     ) -> Represented:
-        """Each text as a feature [D], as token states [T E] where the learner moves the encoder, or as joined vectors [D].
+        """Each text as a feature [D], as token states [T E] if the learner adapts the encoder, or as joined vectors [D].
 
-        A text's representation does not depend on the texts around it. progress(texts read, of how many). used: which
-        encoders' blocks are needed, if not all.
+        A text's representation does not depend on the other texts. progress(texts read, total). used: which encoders'
+        blocks are needed, if not all.
         """
         if isinstance(self.embedding, EncoderBlocks):
             return self.embedding.encode(texts, progress, used)
@@ -115,13 +115,13 @@ class MetaModel(nn.Module):
         with torch.inference_mode():
             tokens = embedding.join(texts, read)
             features = None if self.learner.needs_tokens else self.learner.features(tokens)
-        # cloned outside: what inference mode makes can take no part in a gradient step
+        # cloned outside: tensors made in inference mode cannot take part in a gradient step
         if features is not None:
             return features.clone().unbind()
         return [states[mask].clone() for states, mask in zip(*tokens, strict=True)]
 
     def standing_still(self, embedded: EmbeddedCorpus) -> EmbeddedCorpus:
-        """A corpus for answers while nothing is trained: as features, unless the learner moves the encoder."""
+        """A corpus for answers while nothing is trained: as features, unless the learner adapts the encoder."""
         return embedded if self.learner.needs_tokens else embedded.as_features(self.learner)
 
     def losses(self, batch: EmbeddedEpisode) -> Float[Tensor, " M"]:
@@ -129,10 +129,10 @@ class MetaModel(nn.Module):
         return over_tasks(self.learner.loss, self._read(batch))
 
     def _read(self, batch: EmbeddedEpisode) -> EmbeddedEpisode:
-        """Without padding that can be spared: features where the encoder stands still, else trimmed token states."""
-        given = [batch.support, batch.query, *(() if batch.names is None else (batch.names,))]
-        parts = [part for part in given if isinstance(part, TokenStates)]
-        if len(parts) < len(given):  # features already
+        """Without avoidable padding: features if no task adapts the encoder, else trimmed token states."""
+        text_sets = [batch.support, batch.query, *(() if batch.names is None else (batch.names,))]
+        parts = [part for part in text_sets if isinstance(part, TokenStates)]
+        if len(parts) < len(text_sets):  # features already
             return batch
         if self.learner.needs_tokens:
             read: list[Any] = [_trimmed(part) for part in parts]
@@ -147,14 +147,14 @@ class MetaModel(nn.Module):
     def _features_by_length(self, texts: TokenStates) -> Float[Tensor, "B D"]:
         lengths = texts.mask.sum(-1).tolist()
         order: list[int] = []
-        found = []
+        features = []
         for rows in by_length(lengths, ENCODER_FACTOR):
             at = torch.tensor(rows, device=texts.mask.device)
             longest = lengths[rows[0]]
-            found.append(self.learner.features(TokenStates(*(x[:, :longest].index_select(0, at) for x in texts))))
+            features.append(self.learner.features(TokenStates(*(x[:, :longest].index_select(0, at) for x in texts))))
             order += rows
         back = torch.tensor(order, device=texts.mask.device).argsort()
-        return torch.cat(found).index_select(0, back)
+        return torch.cat(features).index_select(0, back)
 
     @torch.no_grad()
     def logits(self, batch: EmbeddedEpisode) -> Float[Tensor, "M Q N"]:
@@ -168,7 +168,7 @@ class MetaModel(nn.Module):
 
     @torch.no_grad()
     def likeness(self, batch: EmbeddedEpisode) -> Float[Tensor, "M Q"]:
-        """How like its nearest class each query of M tasks is (see Learner.likeness)."""
+        """How similar each query of M tasks is to its nearest class (see Learner.likeness)."""
 
         def answer(episode: EmbeddedEpisode) -> Tensor:
             features = self.learner.features(episode.support)
@@ -193,10 +193,10 @@ def over_tasks(function: Callable[[EmbeddedEpisode], Tensor], batch: EmbeddedEpi
     stacked = [part for part in batch if isinstance(part, TokenStates | Tensor)]
 
     def one(*parts: TokenStates | Tensor) -> Tensor:
-        given = iter(parts)
-        parts_or_numbers: Any = (next(given) if isinstance(p, TokenStates | Tensor) else p for p in batch)
+        task_parts = iter(parts)
+        parts_or_numbers: Any = (next(task_parts) if isinstance(p, TokenStates | Tensor) else p for p in batch)
         return function(EmbeddedEpisode(*parts_or_numbers))
 
-    # what a learner draws at random is the same for all tasks
+    # a learner's random draws are the same for all tasks
     result: Tensor = torch.vmap(one, randomness="same")(*stacked)
     return result

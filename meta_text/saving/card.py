@@ -22,9 +22,9 @@ UNKNOWN = KnownCorpus("not known")
 
 
 def write_card(model: MetaModel, folder: Path, labels: Sequence[Any] | None = None, repo_id: str | None = None) -> None:
-    """README.md and .eval_results/ beside the files of a model that was written to `folder`.
+    """Write README.md and .eval_results/ next to the files of a model in `folder`.
 
-    `labels` are those of the classes that were saved with it. The repo_id "default" means the shipped model.
+    `labels` are those of the classes saved with it. The repo_id "default" means the shipped model.
     """
     digest = file_sha256(folder / "model.safetensors")
     (folder / "README.md").write_text(model_card(model, labels, repo_id, digest), encoding="utf-8")
@@ -91,7 +91,7 @@ def _front_matter(model: MetaModel, title: str) -> ModelCardData:
 
 
 def _embedding_name(recipe: Recipe) -> str:
-    """A Hub name as it is; of a local folder only the last part, because its path may be private."""
+    """A Hub name unchanged; only the last part of a local folder's path, which may be private."""
     name = recipe.embedding.model
     return name if re.fullmatch(r"[\w.-]+/[\w.-]+", name) and not Path(name).exists() else Path(name).name
 
@@ -123,14 +123,13 @@ def _training(recipe: Recipe, repo_id: str | None, digest: str) -> str:
     made = ""
     if repo_id == DEFAULT_NAME:
         made = (
-            "Made by `meta-text train recipes/default.toml`. "
-            "The first corpus is not trained on: its classes choose the model and test it. "
+            "Trained by `meta-text train recipes/default.toml`. The first corpus is used only for validation and test. "
         )
     return (
         f"{made}Meta-trained with the learner `{recipe.learner.name}` on {', '.join(corpora)}, "
         f"class split {recipe.corpus.split}{' of the first' if recipe.corpus.also else ''}, seed {recipe.train.seed}, "
         f"over the token states of {source}. "
-        f"The validation classes chose the model; the test classes were not looked at. torch {torch.__version__}, "
+        f"The validation classes chose the model; the test classes were used only for the results below. torch {torch.__version__}, "
         f"Python {platform.python_version()}. `config.json` holds the whole recipe; "
         f"`model.safetensors` has SHA-256 `{digest}`."
     )
@@ -158,7 +157,7 @@ def _results_table(model: MetaModel) -> str:
 
 
 def _tested_on(result: Result, recipe: Recipe) -> str:
-    """The corpus of a result, which names it itself if it is not the recipe's own."""
+    """The corpus of a result: its own if it has one, else the recipe's."""
     return result.corpus or corpus_name(recipe)
 
 

@@ -1,4 +1,4 @@
-"""The classes beside a saved model: their task, their names and, if asked, their labelled texts."""
+"""The classes saved with a model: their task, their names and, if requested, their labelled texts."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ TASK, SUPPORT = "task.safetensors", "support.jsonl"
 
 @dataclass(frozen=True)
 class StoredClasses:
-    """What config.json says of the classes; `sha256` is over all the rest of it."""
+    """What config.json says about the classes; `sha256` covers all other fields."""
 
     labels: list[bool | int | str]
     names: list[str] | None
@@ -30,7 +30,7 @@ class StoredClasses:
 
 
 def write_adaptation(adapted: Adaptation, folder: Path, *, include_support: bool) -> dict[str, Any]:
-    """The task beside a model; returns what config.json must say of it."""
+    """Write the task next to a model; returns its entry for config.json."""
     save_tensors({name: t.detach().cpu().contiguous() for name, t in adapted.task.items()}, folder / TASK)
     if include_support:
         rows = [
@@ -51,14 +51,14 @@ def write_adaptation(adapted: Adaptation, folder: Path, *, include_support: bool
 
 
 def load_adaptation(folder: Path, model: MetaModel) -> Adaptation | None:
-    """The classes that were saved with a model, or None. Raises ModelFileError where files and config disagree."""
+    """The classes that were saved with a model, or None. Raises ModelFileError if files and config disagree."""
     values = read_config(folder).get("classifier")
     if values is None:
         return None
     stored = checked(StoredClasses, values, f"{folder}/config.json, classifier")
     tensors = read_tensors(folder / TASK)
     _check(folder, stored, values, len(tensors.get("head", ())))
-    # cloned: a memory-mapped tensor is not aligned as a computed one, and sums would differ in the last bit
+    # cloned: a memory-mapped tensor is aligned differently, and sums would differ in the last bit
     task = {name: tensor.clone().to(model.embedding.device) for name, tensor in tensors.items()}
     support = _read_support(folder / SUPPORT, stored)
     kept = None if stored.names is None else tuple(stored.names)
@@ -84,7 +84,7 @@ def _check(folder: Path, stored: StoredClasses, values: dict[str, Any], heads: i
 
 
 def _read_support(path: Path, stored: StoredClasses) -> dict[Any, tuple[str, ...]]:
-    """Each label with its texts, none where they were not saved."""
+    """Each label with its texts; no texts if they were not saved."""
     support: dict[Any, tuple[str, ...]] = dict.fromkeys(stored.labels, ())
     if not path.exists():
         return support
@@ -107,5 +107,5 @@ def _read_support(path: Path, stored: StoredClasses) -> dict[Any, tuple[str, ...
 
 
 def _digest(stored: dict[str, Any]) -> str:
-    """SHA-256 over plain values, in whatever order they stand."""
+    """SHA-256 over plain values, whatever their order."""
     return hashlib.sha256(json.dumps(stored, sort_keys=True).encode()).hexdigest()

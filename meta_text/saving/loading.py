@@ -1,4 +1,4 @@
-"""Finding models (package, folder, Hugging Face Hub), saving classifiers whole, publishing them in one commit."""
+"""Finding models (package, folder, Hugging Face Hub), and loading each once per process."""
 
 import re
 from collections.abc import Hashable
@@ -33,7 +33,7 @@ def find_folder(
 ) -> Path:
     """A model's folder: the package's own for "default", a path as it is, or one snapshot of a Hub repository.
 
-    A path never touches the network. Raises ModelFileError for a name that is neither, HubError from the Hub.
+    A path never touches the network. Raises ModelFileError for a name that is none of these, HubError from the Hub.
     """
     if str(name_or_path) == "default":
         return DEFAULT
@@ -67,17 +67,17 @@ def fetch_embedding(
     token: str | bool | None = None,
     local_files_only: bool = False,
 ) -> None:
-    """Make sure that the embedding of a model folder is here; nothing is fetched when a local copy exists."""
+    """Make sure that the embedding of a model folder is on this machine; nothing is fetched if a local copy exists."""
     source = embedding_source(folder)
     if source is not None:
         find_model(*source, cache_dir=cache_dir, token=token, local_files_only=local_files_only)
 
 
-_pulled = lru_cache(maxsize=16)(find_folder)  # a name means one snapshot as long as the process runs
+_pulled = lru_cache(maxsize=16)(find_folder)  # a name means the same snapshot for the whole process
 
 
 def shared_model(name_or_path: str, device: str | None, embedding: Any = None) -> MetaModel:
-    """The model of a folder on a device (None: CUDA if there is one), loaded once as long as its files stay the same.
+    """The model of a folder on a device (None: CUDA if available), loaded again only if its files change.
 
     embedding: the encoders that it works on, if not those that it was saved with (see `open_encoders`).
     """

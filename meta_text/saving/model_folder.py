@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from meta_text.config import Recipe, saved_recipe
 from meta_text.embedding.embedding import Embedding
 from meta_text.embedding.encoder_blocks import EncoderBlocks
+from meta_text.embedding.packed_bert import parts_of, write_packed
 from meta_text.embedding.sentence_encoder import SentenceEncoder
 from meta_text.errors import ConfigError, ModelFileError
 from meta_text.files import file_sha256, save_tensors
@@ -35,7 +36,7 @@ Stored = TypeVar("Stored")
 
 @dataclass(frozen=True)
 class StoredModel:
-    """What config.json must say of a model; what has a default was not written from the start of format version 1."""
+    """What config.json must say about a model; the first folders of format version 1 lack the fields with defaults."""
 
     recipe: dict[str, Any]
     calibration: Calibrations
@@ -47,7 +48,7 @@ class StoredModel:
 
 
 def model_tensors(model: MetaModel) -> dict[str, Tensor]:
-    """The learner's tensors, and the embedding's where training changed them."""
+    """The learner's tensors, and the embedding's if training changed them."""
     tensors = {f"learner.{name}": tensor for name, tensor in model.learner.state_dict().items()}
     body = {} if isinstance(model.embedding, EncoderBlocks) else model.embedding.body.state_dict()
     tensors |= {f"embedding.{name}": tensor for name, tensor in body.items() if name in model.embedding.trained_names}
@@ -75,7 +76,7 @@ def load_tensors(model: MetaModel, tensors: dict[str, Tensor], source: Path) -> 
 
 
 def write_model(model: MetaModel, folder: Path, extra: dict[str, Any] | None = None) -> None:
-    """The files of a model, into an existing folder; tokenizer.json is not there where encoders bring their own."""
+    """Write the files of a model into an existing folder; no tokenizer.json if its encoders have their own."""
     save_tensors(model_tensors(model), folder / "model.safetensors")
     if isinstance(model.embedding, Embedding):
         (folder / "tokenizer.json").write_text(model.embedding.tokenizer.to_str(), encoding="utf-8")
@@ -95,14 +96,14 @@ def write_model(model: MetaModel, folder: Path, extra: dict[str, Any] | None = N
 
 
 def load_model(folder: str | Path, encoders: Sequence[SentenceEncoder] = ()) -> MetaModel:
-    """Read a model folder, strictly. Raises ModelFileError with the file at fault; no network for a local embedding.
+    """Read a model folder, strictly. Raises ModelFileError naming the file; a local embedding needs no network.
 
     encoders: those of the user's own that the folder cannot name, or others than it was saved with.
     """
     folder = Path(folder)
     stored = checked(StoredModel, read_config(folder), f"{folder}/config.json")
     refuse_pickles(folder)
-    wanted, path = stored.embedding_weights_sha256, folder / "model.safetensors"
+    expected_sha256, path = stored.embedding_weights_sha256, folder / "model.safetensors"
     tensors = read_tensors(path)
     recipe = _recipe_of(folder, stored)
     embedding: Embedding | EncoderBlocks
@@ -111,9 +112,9 @@ def load_model(folder: str | Path, encoders: Sequence[SentenceEncoder] = ()) -> 
         recipe = replace(recipe, embedding=replace(recipe.embedding, encoders=embedding.sources))
     else:
         embedding = _embedding_of(folder, recipe, stored)
-    if wanted is not None and not encoders and embedding.weights_hash() != wanted:
+    if expected_sha256 is not None and not encoders and embedding.weights_hash() != expected_sha256:
         raise ModelFileError(
-            f"{folder} was trained on other weights of '{embedding.model}' (SHA-256 {wanted[:12]}...) than "
+            f"{folder} was trained on other weights of '{embedding.model}' (SHA-256 {expected_sha256[:12]}...) than "
             f"those found here ({embedding.weights_hash()[:12]}...); install the same embedding"
         )
     try:
@@ -127,12 +128,12 @@ def load_model(folder: str | Path, encoders: Sequence[SentenceEncoder] = ()) -> 
 
 
 def embedding_source(folder: Path) -> tuple[str, str | None] | None:
-    """Name and revision of the pretrained embedding that a model folder needs; None where it brings its own."""
+    """Name and revision of the pretrained embedding that a model folder needs; None if it contains its own."""
     stored = checked(StoredModel, read_config(folder), f"{folder}/config.json")
-    wanted = _recipe_of(folder, stored).embedding
-    if wanted.kind in ("learned", "encoders") or (folder / EMBEDDING).is_dir():
+    settings = _recipe_of(folder, stored).embedding
+    if settings.kind in ("learned", "encoders") or (folder / EMBEDDING).is_dir():
         return None
-    return wanted.model, wanted.revision or stored.embedding_commit
+    return settings.model, settings.revision or stored.embedding_commit
 
 
 def _recipe_of(folder: Path, stored: StoredModel) -> Recipe:
@@ -149,12 +150,12 @@ def checked(kind: type[Stored], values: Any, where: str) -> Stored:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
-        found = "is missing" if first["type"] == "missing" else f"is {str(first['input'])[:40]!r}"
-        raise ModelFileError(f"{where}: '{key}' {found} ({first['msg'].lower()}); {AGAIN}") from None
+        problem = "is missing" if first["type"] == "missing" else f"is {str(first['input'])[:40]!r}"
+        raise ModelFileError(f"{where}: '{key}' {problem} ({first['msg'].lower()}); {AGAIN}") from None
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Raises ModelFileError for a file that is missing or no safetensors."""
+    """Raises ModelFileError for a file that is missing or not safetensors."""
     try:
         tensors: dict[str, Tensor] = load_file(path)
     except (SafetensorError, OSError) as error:
@@ -163,33 +164,35 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def write_embedding(model: MetaModel, folder: Path) -> None:
-    """The pretrained embedding's own files, so that the model needs nothing else."""
+    """Write the pretrained embedding's own files, so that the model needs nothing else."""
     if isinstance(model.embedding, EncoderBlocks):
         raise ModelFileError(
             f"the encoders {model.embedding.model} cannot be saved with a classifier; leave embed out: the folder names them"
         )
     if model.embedding.kind == "learned":
         return  # its vectors and tokenizer are in the model's own files
-    assert model.embedding.folder is not None
     target = folder / EMBEDDING
     target.mkdir()
+    if model.embedding.folder is None:  # one that was packed in memory, because no cache could be written
+        write_packed(parts_of(model.embedding.body, model.embedding.tokenizer), target)
+        return
     for path in sorted(model.embedding.folder.iterdir()):
         if path.suffix in (".json", ".safetensors"):
             shutil.copyfile(path, target / path.name)
 
 
 def refuse_pickles(folder: Path) -> None:
-    """Raises ModelFileError for a folder that holds a file which can run code when it is loaded."""
-    found = [p.name for p in sorted(folder.rglob("*")) if p.suffix in PICKLES]
-    if found:
+    """Raises ModelFileError for a folder with a file that can run code when it is loaded."""
+    pickles = [p.name for p in sorted(folder.rglob("*")) if p.suffix in PICKLES]
+    if pickles:
         raise ModelFileError(
-            f"{folder} holds {found[0]}, a format that can run code when it is loaded; "
+            f"{folder} holds {pickles[0]}, a format that can run code when it is loaded; "
             "only safetensors and JSON are read: remove it, or get the model from its author again"
         )
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """config.json of a model folder, its format version checked."""
+    """config.json of a model folder, with its format version checked."""
     path = folder / "config.json"
     if not path.is_file():
         raise ModelFileError(
@@ -197,13 +200,13 @@ def read_config(folder: Path) -> dict[str, Any]:
         )
     config = _read_json(path)
     if not isinstance(config, dict):
-        raise ModelFileError(f"{path} holds a {type(config).__name__}, an object is needed; {AGAIN}")
+        raise ModelFileError(f"{path} holds a {type(config).__name__}; an object is needed: {AGAIN}")
     if "format_version" not in config:
-        raise ModelFileError(f"{path} says no format_version, so no model of meta_text is here; {AGAIN}")
+        raise ModelFileError(f"{path} has no format_version, so it is not a meta_text model; {AGAIN}")
     version = config["format_version"]
     if version != FORMAT_VERSION:
         raise ModelFileError(
-            f"{path} has format version {version!r}, this package reads {FORMAT_VERSION}; upgrade meta_text"
+            f"{path} has format version {version!r} but this package reads {FORMAT_VERSION}; upgrade meta_text"
         )
     return config
 
@@ -227,23 +230,23 @@ def _own_encoders(folder: Path, recipe: Recipe, encoders: Sequence[SentenceEncod
 
 
 def _embedding_of(folder: Path, recipe: Recipe, stored: StoredModel) -> Embedding | EncoderBlocks:
-    """The embedding from the folder's own files where they are, else by its name in the recipe, at the commit it had."""
-    wanted = recipe.embedding
-    unknown = [name for name in wanted.encoders if name.startswith("(")] if wanted.kind == "encoders" else []
+    """The embedding from the folder's own files if it has them, else by its name in the recipe, at its saved commit."""
+    settings = recipe.embedding
+    unknown = [name for name in settings.encoders if name.startswith("(")] if settings.kind == "encoders" else []
     if unknown:
         raise ModelFileError(
             f"{folder} was saved with the encoder {unknown[0]}, which only its owner can make; pass it as embedding="
         )
-    if wanted.kind == "learned":
+    if settings.kind == "learned":
         tokenizer = _read_tokenizer(folder / "tokenizer.json", stored.tokenizer_sha256)
-        empty = torch.empty(tokenizer.get_vocab_size(), wanted.width, dtype=torch.float32)
+        empty = torch.empty(tokenizer.get_vocab_size(), settings.width, dtype=torch.float32)
         body = nn.Embedding.from_pretrained(empty, freeze=False)
-        return Embedding("learned", tokenizer, body, wanted.width, wanted.max_tokens, "learned", "full")
+        return Embedding("learned", tokenizer, body, settings.width, settings.max_tokens, "learned", "full")
     if (folder / EMBEDDING).is_dir():
-        wanted = replace(wanted, model=str(folder / EMBEDDING), revision=None)
-    elif wanted.revision is None:
-        wanted = replace(wanted, revision=stored.embedding_commit)
-    return build_embedding(replace(recipe, embedding=wanted), [], stored.embedding_commit)
+        settings = replace(settings, model=str(folder / EMBEDDING), revision=None)
+    elif settings.revision is None:
+        settings = replace(settings, revision=stored.embedding_commit)
+    return build_embedding(replace(recipe, embedding=settings), [], stored.embedding_commit)
 
 
 def _read_tokenizer(path: Path, sha256: str | None) -> Tokenizer:
@@ -253,5 +256,5 @@ def _read_tokenizer(path: Path, sha256: str | None) -> Tokenizer:
         raise ModelFileError(f"{path} is not the file that config.json describes; {AGAIN}")
     values = _read_json(path)
     if not isinstance(values, dict) or "model" not in values:
-        raise ModelFileError(f"{path} holds no tokenizer ('model' is missing); {AGAIN}")
+        raise ModelFileError(f"{path} is not a tokenizer ('model' is missing); {AGAIN}")
     return Tokenizer.from_file(str(path))

@@ -1,4 +1,4 @@
-"""Saving a classifier whole, and publishing it on the Hugging Face Hub in one commit."""
+"""Saving a classifier completely or not at all, and publishing it on the Hugging Face Hub in one commit."""
 
 import tempfile
 from pathlib import Path
@@ -12,7 +12,7 @@ from meta_text.saving.card import write_card
 from meta_text.saving.class_folder import write_adaptation
 from meta_text.saving.model_folder import write_embedding, write_model
 
-# what an older upload of ours may have left: names of ours, for a repository also holds what its owner put there
+# what an earlier upload may have left: only names that we write, because the owner may keep other files there
 DELETED = [*OWN_NAMES, "embedding/*.json", "embedding/*.safetensors", ".eval_results/*way-*shot*.yaml"]
 
 
@@ -25,7 +25,7 @@ def save_classifier(
     embed: bool,
     repo_id: str | None = None,
 ) -> None:
-    """A model folder with, if there are classes, their task, and a card. All or nothing."""
+    """Write a model folder with its card and, if there are classes, their task. All or nothing."""
     with replacing(Path(folder)) as partial:
         stored, labels = {}, None
         if adapted is not None:
@@ -59,7 +59,7 @@ def push_classifier(
             api = HfApi(token=token)
             try:
                 full_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
-            except KeyError:  # where a conflict names no repository, the client looks for its address in vain
+            except KeyError:  # the client raises it for a conflict that names no repository
                 raise HubError(f"the Hub answered 409 for '{repo_id}': {advice(409, 'push')}") from None
             if branch is not None:
                 api.create_branch(full_id, branch=branch, exist_ok=True)

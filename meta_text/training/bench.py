@@ -32,10 +32,10 @@ class Bench:
 
     @classmethod
     def open(cls, recipe: Recipe, progress: Progress, device: str | None = None) -> "Bench":
-        """Read everything that the recipe names and check that it suffices; only then encode it."""
+        """Read everything that the recipe names and check that it is enough; only then encode it."""
         settings = recipe.corpus
         if (settings.name is None) == (settings.path is None):
-            raise ConfigError("[corpus] needs either name or path, and not both")
+            raise ConfigError("[corpus] needs either name or path, not both")
         corpus = Corpus.open(settings.name or settings.path or "")
         progress.message(corpus.describe())
         split = open_split(recipe, corpus)
@@ -53,7 +53,7 @@ class Bench:
         return cls(recipe, corpus, split, embedding, embedded, progress, unseen)
 
     def renewed(self, recipe: Recipe) -> "Bench":
-        """The same corpus and split for another recipe, with an untouched embedding if training changes it."""
+        """The same corpus and split for another recipe, with a fresh embedding if training changes it."""
         if recipe.embedding == self.recipe.embedding and not self.embedding.trained_names:
             return replace(self, recipe=recipe)
         device = str(self.embedding.device)
@@ -63,7 +63,7 @@ class Bench:
     def settled(self, cache: Path, parts: Sequence[str]) -> "Bench":
         """The same, with the texts of these parts ("train", ...) encoded by the trained embedding.
 
-        A frozen embedding changes nothing. The token states go to `cache`, since they serve this run only.
+        A frozen embedding changes nothing. The token states go to `cache`, because only this run uses them.
         """
         if not self.embedding.trained_names or self.recipe.embedding.kind != "transformer":
             return self
@@ -133,7 +133,7 @@ def _problems(
 def embed(
     recipe: Recipe, corpus: Corpus, train_classes: Sequence[str], progress: Progress, device: str | None
 ) -> tuple[Embedding | EncoderBlocks, EmbeddedCorpus]:
-    """The recipe's embedding on `device` (by default CUDA if there is one), and the corpus bound to it."""
+    """The recipe's embedding on `device` (by default CUDA if available), and the corpus bound to it."""
     texts = [corpus.texts[row] for name in train_classes for row in corpus.rows_of(name)]
     embedding = build_embedding(recipe, texts).to(chosen_device(device))
     return embedding, EmbeddedCorpus(corpus, embedding, progress=progress.texts_encoded)
@@ -143,8 +143,8 @@ def draw_episodes(
     corpus: Corpus, class_names: Sequence[str], shape: EpisodeShape, episodes: int, seed: int
 ) -> list[Episode]:
     """The corpus's own episodes if its tasks fix their support, else `episodes` drawn ones."""
-    given = given_episodes(corpus, class_names)
-    return given or EpisodeSampler(
+    own_episodes = given_episodes(corpus, class_names)
+    return own_episodes or EpisodeSampler(
         corpus, class_names, n_way=shape.n_way, k_shot=shape.k_shot, n_query=shape.n_query, seed=seed
     ).take(0, episodes)
 

@@ -15,7 +15,7 @@ from meta_text.model.calibration import RATES, Calibration, Calibrations, temper
 from meta_text.model.embedded_corpus import EmbeddedCorpus
 from meta_text.model.model import MetaModel
 
-NAME_WEIGHTS = (0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0)  # labelled texts that a class name may count for
+NAME_WEIGHTS = (0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0)  # labelled texts that a class name may count as
 SEED = 20_011
 
 
@@ -26,13 +26,13 @@ def calibrate(
     """Fit temperature and thresholds to `episodes` episodes of held-out classes in each of several shapes."""
     logits, likeness, labels, shapes, terms = [], [], [], [], []
     for n_way, k_shot, drawn in _grid(embedded.corpus, class_names, episodes):
-        answered, true, left_out = _answers(model.logits, embedded, drawn, label_names)
+        scores, targets, left_out = _answers(model.logits, embedded, drawn, label_names)
         likeness.append(_answers(model.likeness, embedded, drawn, label_names)[0].numpy())
-        logits.append(answered)
-        labels.append(true)
+        logits.append(scores)
+        labels.append(targets)
         shapes.append((n_way, float(k_shot)))
-        terms.append(_terms(n_way, float(k_shot), left_out, len(true)))
-    quantiles_SR = np.array([np.quantile(alike, RATES) for alike in likeness])
+        terms.append(_terms(n_way, float(k_shot), left_out, len(targets)))
+    quantiles_SR = np.array([np.quantile(values, RATES) for values in likeness])
     terms_S4 = np.array([threshold_terms(n_way, shots) for n_way, shots in shapes])
     weights_4R = np.linalg.lstsq(terms_S4, quantiles_SR, rcond=None)[0]
     thresholds = tuple(tuple(weights.tolist()) for weights in weights_4R.T)
@@ -80,21 +80,21 @@ def _choose_name_weight(model: MetaModel, embedded: EmbeddedCorpus, class_names:
 def _answers(
     ask: Callable[[EmbeddedEpisode], Tensor], embedded: EmbeddedCorpus, drawn: Sequence[Episode], label_names: bool
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """The answers to all queries, their true classes, and `left_out` of each episode where there are several encoders.
+    """The answers to all queries, their true classes, and `left_out` of each episode if there are several encoders.
 
     A batch holds about a hundred classes.
     """
-    answered, left_out = [], []
+    answers, left_out = [], []
     for batch in batches(drawn, max(1, 100 // drawn[0].n_way)):
         stacked = embedded.batch(batch, label_names=label_names)
-        answered.append(ask(stacked).flatten(0, 1).cpu())
+        answers.append(ask(stacked).flatten(0, 1).cpu())
         left_out += [] if stacked.left_out is None else [stacked.left_out.cpu()]
-    true = torch.tensor([y for episode in drawn for y in episode.query_labels])
-    return torch.cat(answered), true, torch.cat(left_out) if left_out else None
+    targets = torch.tensor([y for episode in drawn for y in episode.query_labels])
+    return torch.cat(answers), targets, torch.cat(left_out) if left_out else None
 
 
 def _grid(corpus: Corpus, class_names: Sequence[str], episodes: int) -> list[tuple[int, int, list[Episode]]]:
-    """Episodes for N in 2, 5, 10, 20, ... up to all classes and K in 1, 2, 5, 10, as far as there are texts."""
+    """Episodes for N in 2, 5, 10, 20, ... up to all classes and K in 1, 2, 5, 10, as far as there are enough texts."""
     pools = EpisodeSampler(corpus, class_names, n_way=2, k_shot=1, n_query=1).pools
     most_ways = min(map(len, pools))
     fewest = min(len(corpus.rows_of(name)) for name in class_names)
@@ -121,10 +121,10 @@ def fit_temperature(logits: Sequence[Tensor], labels: Sequence[Tensor], terms: S
     def closure() -> Tensor:
         optimizer.zero_grad()
         losses = [
-            F.cross_entropy(answered.double() / (rows @ weights).exp()[:, None], true)
-            for answered, true, rows in zip(logits, labels, terms, strict=True)
+            F.cross_entropy(scores.double() / (rows @ weights).exp()[:, None], targets)
+            for scores, targets, rows in zip(logits, labels, terms, strict=True)
         ]
-        loss = torch.stack(losses).mean() + 1e-4 * weights.square().sum()  # few shapes do not pin them all
+        loss = torch.stack(losses).mean() + 1e-4 * weights.square().sum()  # few shapes do not determine all of them
         loss.backward()
         return loss
 

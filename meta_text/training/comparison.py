@@ -49,21 +49,21 @@ def compare(
     shared = recipe.embedding.kind == "transformer" and recipe.embedding.train != "none"
     frozen = replace(recipe, embedding=replace(recipe.embedding, train="none")) if shared else recipe
     bench = Bench.open(frozen, progress, device)
-    ladder = _Ladder(recipe, bench)
+    tests = _Tests(recipe, bench)
     for name, baseline in BASELINES.items():
-        ladder.test(name, {seen: partial(baseline, label_names=seen) for seen in recipe.learner.names_tested}, bench)
+        tests.test(name, {seen: partial(baseline, label_names=seen) for seen in recipe.learner.names_tested}, bench)
     untrained = replace(frozen, learner=LearnerConfig(name="protonet", label_names=recipe.learner.label_names))
-    ladder.test_model(NEAREST_PROTOTYPE, build_model(untrained, bench.embedding).to(bench.embedding.device), bench)
+    tests.test_model(NEAREST_PROTOTYPE, build_model(untrained, bench.embedding).to(bench.embedding.device), bench)
     if shared:
         with TemporaryDirectory() as cache:
-            _compare_on_one_encoder(bench.renewed(recipe), learners, ladder, Path(cache))
+            _compare_on_one_encoder(bench.renewed(recipe), learners, tests, Path(cache))
     else:
         for name in learners:
             at, model, state = train(bench.renewed(recipe.with_learner(name)))
-            ladder.test_model(name, model, at, state.seconds, state.best_step)
+            tests.test_model(name, model, at, state.seconds, state.best_step)
     return Comparison(
-        rows=tuple(rung.row for rung in ladder.rungs),
-        paired=tuple(_differences(ladder.rungs, references)),
+        rows=tuple(each.row for each in tests.scored),
+        paired=tuple(_differences(tests.scored, references)),
         curves=curves,
         context=RunContext.of(recipe),
         total_seconds=round(time.perf_counter() - started, 1),
@@ -84,36 +84,36 @@ def _recording(progress: Progress, recipe: Recipe, curves: dict[str, list[CurveP
     return replace(progress, step_trained=step_trained)
 
 
-def _compare_on_one_encoder(bench: Bench, learners: Sequence[str], ladder: "_Ladder", cache: Path) -> None:
+def _compare_on_one_encoder(bench: Bench, learners: Sequence[str], tests: "_Tests", cache: Path) -> None:
     first, trained, state = train(bench)
     first = first.settled(cache, ("train", "validation", "test"))
     kinds = first.recipe.learner.names_tested
     regression = {seen: partial(logistic_regression, label_names=seen) for seen in kinds}
-    ladder.test("trained_logistic_regression", regression, first, state.seconds, state.best_step)
+    tests.test("trained_logistic_regression", regression, first, state.seconds, state.best_step)
     for name in learners:
         if name == first.recipe.learner.name:
-            ladder.test_model(name, trained, first, state.seconds, state.best_step)
+            tests.test_model(name, trained, first, state.seconds, state.best_step)
             continue
         recipe = first.recipe.with_learner(name)
         model = build_model(recipe, first.embedding, len(first.corpus.class_names)).to(first.embedding.device)
         model.learner.encoder.load_state_dict(trained.learner.encoder.state_dict())
         on_step = partial(first.progress.step_trained, name)
         further = Trainer(model, first.embedded, first.split, on_step=on_step).run()
-        ladder.test_model(name, model, first, state.seconds + further.seconds, further.best_step)
+        tests.test_model(name, model, first, state.seconds + further.seconds, further.best_step)
 
 
 @dataclass(frozen=True)
-class _Rung:
+class _Scored:
     row: ComparisonRow
     scores: Scores
 
 
-class _Ladder:
-    """Collects one rung for each learner, test and use of class names, all on the same episodes."""
+class _Tests:
+    """Collects one scored row per learner, test and use of class names, all on the same episodes."""
 
     def __init__(self, recipe: Recipe, bench: Bench) -> None:
         self.recipe, self.drawn = recipe, bench.test_episodes()
-        self.rungs: list[_Rung] = []
+        self.scored: list[_Scored] = []
 
     def test_model(
         self, name: str, model: MetaModel, at: Bench, seconds: float = 0.0, best_step: int | None = None
@@ -138,15 +138,15 @@ class _Ladder:
                 )
                 used = privileges(self.recipe, label_names)
                 row = ComparisonRow(evaluated.result, round(seconds, 1), best_step, used)
-                self.rungs.append(_Rung(row, evaluated.scores))
+                self.scored.append(_Scored(row, evaluated.scores))
 
 
-def _differences(rungs: Sequence[_Rung], references: Sequence[str]) -> list[Difference]:
+def _differences(scored: Sequence[_Scored], references: Sequence[str]) -> list[Difference]:
     """Differences between each reference and the learners after it, in accuracy and macro-F1 on the same episodes.
 
     If there are tests with class names and without, only tests of the same kind are compared.
     """
-    results = [rung.row.result for rung in rungs]
+    results = [each.row.result for each in scored]
     both = len({result.label_names for result in results if result.learner == NEAREST_PROTOTYPE}) == 2
     differences = []
     for i, theirs in enumerate(results):
@@ -155,7 +155,7 @@ def _differences(rungs: Sequence[_Rung], references: Sequence[str]) -> list[Diff
         for j, ours in enumerate(results[i + 1 :], start=i + 1):
             alike = ours.k_shot == theirs.k_shot and (not both or ours.label_names == theirs.label_names)
             if alike and ours.learner != theirs.learner:
-                mine, other = rungs[j].scores, rungs[i].scores
+                mine, other = scored[j].scores, scored[i].scores
                 difference = Difference(
                     learner=ours.learner,
                     against=theirs.learner,

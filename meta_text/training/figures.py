@@ -49,7 +49,7 @@ def plot_comparison(comparison: Comparison, path: Path) -> None:
 
 
 def _plot_test(panel: Any, rows: Sequence[ComparisonRow], learners: Sequence[str]) -> None:
-    """One test, with one line per learner for its accuracy and interval."""
+    """One test: one line per learner with its accuracy and interval."""
     for row in rows:
         learner, place = row.result.learner, learners.index(row.result.learner)
         ours = learner.startswith("meta_lstm") and learner != "meta_lstm_2017"

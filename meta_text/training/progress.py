@@ -1,4 +1,4 @@
-"""What a run reports to its caller while it goes on."""
+"""What a run reports to its caller while it runs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from meta_text.training.trainer import TrainState as TrainState
 
 @dataclass(frozen=True)
 class Progress:
-    """Functions that a run calls as it goes on. By default they do nothing."""
+    """Functions that a run calls while it runs. By default they do nothing."""
 
     message: Callable[[str], None] = lambda line: None
     texts_encoded: Callable[[int, int], None] | None = None  # done, total

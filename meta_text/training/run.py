@@ -97,7 +97,7 @@ def run_recipe(
 
 
 def _test(model: MetaModel, bench: Bench) -> list[Result]:
-    """One result for each shape of episodes, with class names and without as the recipe says."""
+    """One result for each shape of episodes, with and without class names as the recipe says."""
     learner = bench.recipe.learner
     results = []
     for episodes in bench.test_episodes():

@@ -29,7 +29,7 @@ VALIDATION_SEED = 10_007  # validation episodes are the same for every learner a
 
 @dataclass(frozen=True)
 class TrainState:
-    """How far training has come: everything except tensors that a resumed run needs."""
+    """The progress of training: everything that a resumed run needs except tensors."""
 
     step: int = 0
     loss: float | None = None  # None before the first step
@@ -43,7 +43,7 @@ class TrainState:
 
 @dataclass
 class Trainer:
-    """Trains `model` on the train classes and chooses by the validation classes; it never looks at test classes.
+    """Trains `model` on the train classes and chooses by the validation classes; it never uses test classes.
 
     Episode i of a run is a function of (seed, i), and the whole state of the optimiser is saved. On a CPU a run that
     was killed and resumed therefore ends with the same bits as one that was not.
@@ -90,7 +90,7 @@ class Trainer:
             else:
                 rate = settings.outer_lr if name.startswith("learner.encoder.") else settings.rule_lr
             rates.setdefault(rate, []).append(parameter)
-        return [{"params": parameters, "lr": rate, "height": rate} for rate, parameters in rates.items()]
+        return [{"params": parameters, "lr": rate, "peak_lr": rate} for rate, parameters in rates.items()]
 
     def run(self, *, resume: bool = False) -> TrainState:
         """Train until the last step or an early stop, and leave the best weights in the model."""
@@ -127,7 +127,7 @@ class Trainer:
         share = min(1.0, (step + 1) / max(1, steps // 10)) * (1 - step / steps)
         for group in self.optimizer.param_groups:
             if any(p is group["params"][0] for name, p in self.named if name.startswith("embedding.")):
-                group["lr"] = group["height"] * share
+                group["lr"] = group["peak_lr"] * share
 
     def _step(self, step: int) -> float:
         self.model.train()
@@ -136,8 +136,8 @@ class Trainer:
         with torch.random.fork_rng():  # dropout and random search depend on (seed, step) alone, as episodes do
             torch.manual_seed(self.recipe.train.seed * 1_000_003 + step)
             episodes = self.sampler.take(step * size, size)
-            names = self.recipe.learner.label_names
-            batch = self.embedded.batch(episodes, label_names=step % 4 == 3 if names == "both" else names)
+            use_names = self.recipe.learner.label_names
+            batch = self.embedded.batch(episodes, label_names=step % 4 == 3 if use_names == "both" else use_names)
             loss = self.model.losses(batch).mean()
         if not torch.isfinite(loss):
             raise ConfigError(
@@ -214,7 +214,7 @@ class Trainer:
         saved, ours = saved_recipe(read_config(folder)["recipe"]).as_dict(), self.recipe.as_dict()
         if changed := [table for table, values in ours.items() if values != saved[table]]:
             raise ModelFileError(
-                f"{folder} was written by another recipe ([{'], ['.join(changed)}] differ); resume with that one, or choose another --out"
+                f"{folder} was written by a different recipe ([{'], ['.join(changed)}] differ); resume with that one, or choose another --out"
             )
         load_tensors(self.model, load_file(folder / "model.safetensors"), folder)
         self.best_tensors = load_file(folder / "best.safetensors")

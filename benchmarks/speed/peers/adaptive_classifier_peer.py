@@ -28,7 +28,7 @@ for draw in task["five_way"][:5]:
     five.append(seconds)
     right.append(accuracy(answers(classifier, draw["test_texts"]), draw["test_labels"]))
 results = {"fit5": five, "accuracy5": right}
-tell(results)  # keeps what is measured so far, should the rest run out of time
+tell(results)  # keeps what is measured so far, in case the rest runs out of time
 seconds, classifier = fit(task["all_way"][0])
 results["fit77"] = [seconds]
 tell(results)
