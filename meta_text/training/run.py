@@ -27,7 +27,6 @@ from meta_text.training.progress import Progress
 from meta_text.training.reports import EvaluationReport, RunContext, TrainReport, privileges
 from meta_text.training.trainer import Trainer, TrainState
 
-
 EPISODES_EACH = 8  # of a shape, where several corpora calibrate one model
 
 
