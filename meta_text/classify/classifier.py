@@ -99,7 +99,10 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return list(zip(answers.texts, labels, answers.probabilities.max(1).tolist(), strict=True))
 
     def predict_detail(self, X: Any, reject: float = 0.05) -> list[dict[str, Any]]:
-        """For each text: label, probability, all probabilities, `known` at this rate, the nearest labelled text, and why."""
+        """For each text: label, probability, all `scores`, `known` at this rate, `nearest` labelled text, `why`, `encoders`.
+
+        `encoders` has each encoder's weight in this task, or is None for a model that reads token states.
+        """
         return details(self._adapted(), self.classes_.tolist(), self._as_texts(X), reject)
 
     def audit(self) -> auditing.Audit:

@@ -45,6 +45,7 @@ def fit(
     from meta_text.classify.classifier import FewShotClassifier
     from meta_text.corpus.corpus import Corpus
     from meta_text.files import check_target
+    from meta_text.model.encoder_words import encoder_choice
 
     check_target(out)
     if not support_file.is_file():
@@ -65,6 +66,8 @@ def fit(
                 f"mislabelled? {doubt.label!r}, rather {doubt.guess!r} ({100 * doubt.probability:.0f} %): {doubt.text}"
             )
             out_console.print(line)
+    elif (choice := encoder_choice(classifier.adaptation_)) is not None:
+        out_console.print(f"read by {choice.sentence()}")
 
 
 def predict(

@@ -19,7 +19,7 @@ from meta_text.learners import EmbeddedEpisode, Learner
 from meta_text.learners.learner import TaskState
 from meta_text.model.calibration import Calibrations
 from meta_text.model.embedded_corpus import EmbeddedCorpus
-from meta_text.model.mixture import Prior, Space, fit_space
+from meta_text.model.mixture import Prior, Space, fit_space, left_out_hits
 from meta_text.model.results import Result
 
 Packed = TokenStates | Float[Tensor, "_ D"]  # represented texts of one task, in one batch
@@ -96,12 +96,13 @@ class MetaModel(nn.Module):
         return read_texts(embedding, texts, lambda batch: self._parts(embedding, batch, read), progress)
 
     def fit_space(self, texts: Packed, labels: Int[Tensor, " S"], n_way: int, names: Packed | None) -> TaskState:
-        """What of a task comes before learning: with several encoders its space, else nothing."""
+        """What of a task comes before learning: its space and what that is worth with encoders, else nothing."""
         if not isinstance(self.embedding, EncoderBlocks):
             return {}
         assert isinstance(texts, Tensor)
         named = names if isinstance(names, Tensor) else texts[:0]
-        return fit_space(texts, labels, n_way, self.embedding, self.prior, named).state
+        space = fit_space(texts, labels, n_way, self.embedding, self.prior, named)
+        return {**space.state, "hits": left_out_hits(space, texts, labels, n_way, named)}
 
     def in_space(self, task: Mapping[str, Tensor], texts: Packed) -> Packed:
         """Represented texts as the learner reads them in this task."""
