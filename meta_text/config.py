@@ -25,7 +25,7 @@ class CorpusConfig:
     name: str | None = None
     path: str | None = None
     split: int | str = 1
-    texts_per_class: int | None = None  # use at most this many texts of each train and validation class
+    texts_per_class: int | None = None  # use at most this many texts of each class, except test classes
     also: tuple[str, ...] = ()  # names or paths of further corpora; all of their classes are trained on
 
 
@@ -48,7 +48,11 @@ class EpisodeConfig:
 class EmbeddingConfig:
     kind: Literal["learned", "static", "transformer", "encoders"] = "transformer"
     model: str = "sentence-transformers/all-MiniLM-L6-v2"
-    encoders: tuple[str, ...] = ("minilm", "e5")  # only of kind = "encoders": one vector per text, weighed by each task
+    encoders: tuple[str, ...] = (
+        "minilm",
+        "e5",
+        "lexical",
+    )  # only of kind = "encoders": one vector per text, weighed by each task
     revision: str | None = None  # commit of the model on the Hub
     train: Literal["none", "lora", "full"] = "none"
     rank: int = 16  # of the LoRA updates

@@ -57,7 +57,7 @@ def test_texts_alone_in_their_class_do_not_count_and_names_do_as_for_the_weights
     draw = np.random.default_rng(0)
     vectors = torch.tensor(draw.normal(size=(7, 5)), dtype=torch.float32)
     labels = torch.tensor([0, 0, 0, 1, 1, 1, 2])
-    space = Space((3, 2), torch.tensor([0.4, 0.6]), torch.zeros(5), torch.zeros(2))
+    space = Space((3, 2), torch.tensor([0.4, 0.6]), torch.ones(5), torch.zeros(5), torch.zeros(2))
     for given, names in ((vectors, vectors[:0]), (vectors[[0, 3, 6]], vectors[[1, 4, 5]])):
         own = labels if len(given) == 7 else torch.arange(3)
         rows, at = (given, own) if len(given) == 7 else (torch.cat([given, names]), torch.tensor([0, 1, 2] * 2))

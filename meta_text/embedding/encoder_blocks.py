@@ -1,5 +1,6 @@
 """Several sentence encoders as one: their vectors stand one after another, a block for each."""
 
+import copy
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -40,6 +41,12 @@ class EncoderBlocks:
         return sum(self.widths)
 
     @property
+    def is_counts(self) -> torch.Tensor:
+        """Which numbers of the joined vector [width] are counts of n-grams."""
+        flags = torch.tensor([encoder.is_counts for encoder in self.encoders])
+        return flags.repeat_interleave(torch.tensor(self.widths))
+
+    @property
     def model(self) -> str:
         """The encoders' names, for messages."""
         return " + ".join(self.names)
@@ -66,11 +73,12 @@ class EncoderBlocks:
     ) -> Represented:
         """One vector [width] per text; blocks that are not `used` hold zeros and cost nothing.
 
-        A text is cut where any encoder cuts it, and unread where none can read it.
+        A text is cut where any encoder cuts it, and unread where none can read it; counting its n-grams is not reading.
         """
         runs = [True] * len(self.encoders) if used is None else list(used)
         blocks: list[Tensor] = []
-        is_cut, is_unread, done = [False] * len(texts), [True] * len(texts), 0
+        reads = any(run and not encoder.is_counts for encoder, run in zip(self.encoders, runs, strict=True))
+        is_cut, is_unread, done = [False] * len(texts), [reads] * len(texts), 0
         for encoder, run in zip(self.encoders, runs, strict=True):
             if not run:
                 blocks.append(torch.zeros(len(texts), encoder.width, dtype=torch.float32))
@@ -78,7 +86,8 @@ class EncoderBlocks:
             read = encoder.encode(texts, _part(progress, done, sum(runs)))
             blocks.append(torch.stack(read.parts) if texts else torch.zeros(0, encoder.width, dtype=torch.float32))
             is_cut = [one or other for one, other in zip(is_cut, read.is_cut, strict=True)]
-            is_unread = [one and other for one, other in zip(is_unread, read.is_unread, strict=True)]
+            if not encoder.is_counts:
+                is_unread = [one and other for one, other in zip(is_unread, read.is_unread, strict=True)]
             done += 1
         return Represented(list(torch.cat(blocks, dim=1).unbind()), is_cut, is_unread)
 
@@ -112,6 +121,13 @@ class BoundVectors:
             stored = TokenCache({"sentence_vectors": encoder.digest(), "dtype": "float16", "note": encoder.note}, cache)
             stored.fill(needed, _rows_of(encoder), lambda done: progress(done, total) if progress else None)
             self.caches.append(stored)
+
+    def seen_by(self, encoders: Sequence[int]) -> "BoundVectors":
+        """The same texts as these encoders alone see them, by their places."""
+        other = copy.copy(self)
+        other.blocks = EncoderBlocks([self.blocks.encoders[i] for i in encoders], self.blocks.device)
+        other.caches = [self.caches[i] for i in encoders]
+        return other
 
     def __call__(self, rows: Sequence[int]) -> Tensor:
         """Vectors [B D] of these rows."""

@@ -11,21 +11,22 @@ from torch import nn
 
 from meta_text.embedding.encoder_folder import open_folder
 from meta_text.embedding.given_vectors import CallableEncoder, VectorEncoder
+from meta_text.embedding.lexical_encoder import LexicalEncoder
 from meta_text.embedding.pretrained import find_model, local_folder
 from meta_text.embedding.process import own_settings
 from meta_text.embedding.sentence_encoder import SentenceEncoder
 from meta_text.errors import HubError, InputError
 
-MIXTURES = {"auto": ("minilm", "e5"), "fast": ("minilm",)}
-SHIPPED = ("minilm", "e5")
+MIXTURES = {"auto": ("minilm", "e5", "lexical"), "fast": ("minilm",)}
+SHIPPED = ("minilm", "e5", "lexical")
 NEEDED = (
-    "'auto', 'fast', 'minilm', 'e5', 'vectors', a folder, a Hub name such as 'BAAI/bge-small-en-v1.5', "
+    "'auto', 'fast', 'minilm', 'e5', 'lexical', 'vectors', a folder, a Hub name such as 'BAAI/bge-small-en-v1.5', "
     "or a function from a list of texts to an array [n, width] is needed"
 )
 
 
 def open_encoders(spec: Any) -> tuple[SentenceEncoder, ...]:
-    """The encoders that `spec` stands for: "auto" for MiniLM and E5, "fast" for MiniLM, a list of encoders, or one.
+    """The encoders that `spec` stands for: "auto" for MiniLM, E5 and the lexical one, "fast" for MiniLM, a list of encoders, or one.
 
     What one may be is in `open_encoder`. Raises InputError for an empty or nested list, and for an encoder that stands
     in it twice.
@@ -56,7 +57,7 @@ def open_encoder(
     max_tokens: int | None = None,
     revision: str | None = None,
 ) -> SentenceEncoder:
-    """One encoder of "minilm", "e5", a Hub name, a folder, a function, "vectors", or an encoder as it is.
+    """One encoder of "minilm", "e5", "lexical", a Hub name, a folder, a function, "vectors", or an encoder as it is.
 
     A folder is in the layout of transformers, sentence-transformers or model2vec, and what it says is respected. The
     E5 models of intfloat get "query: " before every text where their files give no prompt.
@@ -94,6 +95,8 @@ def _named(spec: str) -> SentenceEncoder:
         return VectorEncoder()
     if len(MIXTURES.get(spec, ("one",))) > 1:
         raise InputError(f"'{spec}' stands for several encoders; use open_encoders, or one of 'minilm' and 'e5'")
+    if spec == "lexical":
+        return LexicalEncoder()
     from meta_text.embedding.shipped_encoders import e5, minilm
 
     made: SentenceEncoder = e5() if spec == "e5" else minilm()

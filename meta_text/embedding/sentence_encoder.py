@@ -26,6 +26,7 @@ class SentenceEncoder(ABC):
     name: str  # what messages and cards call it
     source: str = ""  # what `open_encoder` makes it from again; empty where only its owner can
     width: int
+    is_counts = False  # of the text's n-grams, rather than a reading of it
 
     @abstractmethod
     def encode(self, texts: Sequence[str], progress: Progress | None = None) -> Represented:

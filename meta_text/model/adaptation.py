@@ -19,10 +19,10 @@ from meta_text.embedding.token_states import TokenStates, masked_mean, pad
 from meta_text.learners.learner import TaskState, likeness, membership
 from meta_text.learners.uneven import even_shots, inverse_count, spread
 from meta_text.model.calibration import Calibration
+from meta_text.model.mixture import SPACE
 from meta_text.model.model import MetaModel, Packed
 
 Label = Any  # str, int or bool
-SPACE = ("weights", "centre", "left_out")  # of a task, where there are several encoders (`model.mixture.Space`)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from meta_text.corpus.corpus import Corpus
@@ -44,6 +45,38 @@ class EmbeddedCorpus:
             self.bound = BoundTexts(embedding, texts, rows=used_rows, cache=cache, progress=progress)
         self.device = embedding.device
         self._read: Callable[[Sequence[int]], TokenStates | Tensor] = self.bound  # rows -> what a learner reads
+
+    @property
+    def blocks(self) -> EncoderBlocks:
+        """The encoders, where the embedding is several."""
+        assert isinstance(self.bound, BoundVectors)
+        return self.bound.blocks
+
+    def vectors(self, rows: Sequence[int]) -> Float[Tensor, "B D"]:
+        """The encoders' joined vectors of these rows."""
+        assert isinstance(self.bound, BoundVectors)
+        return self.bound(rows)
+
+    def with_prior(self, prior: Prior) -> "EmbeddedCorpus":
+        """The same corpus, with tasks weighed by another prior."""
+        other = copy.copy(self)
+        other.prior = prior
+        return other
+
+    @property
+    def views(self) -> list["EmbeddedCorpus"]:
+        """This corpus and, where several encoders read it, the corpus as each of them alone reads it."""
+        if not isinstance(self.bound, BoundVectors) or len(self.blocks.encoders) == 1:
+            return [self]
+        readers = [i for i, encoder in enumerate(self.blocks.encoders) if not encoder.is_counts]
+        return [self, *(self.seen_by([i]) for i in readers)]
+
+    def seen_by(self, encoders: Sequence[int]) -> "EmbeddedCorpus":
+        """The same corpus as these encoders alone see it, by their places."""
+        assert isinstance(self.bound, BoundVectors)
+        other = copy.copy(self)
+        other.bound = other._read = self.bound.seen_by(encoders)
+        return other
 
     def as_features(self, learner: Learner) -> "EmbeddedCorpus":
         """The same corpus as features [B D], while embedding and encoder do not change: each text is encoded once."""
@@ -107,7 +140,7 @@ class EmbeddedCorpus:
             fit_space(task[:n_support], given, shape.n_way, self.bound.blocks, self.prior, task[n_asked:])
             for task, given in zip(vectors, labels, strict=True)
         ]
-        features = torch.stack([space(task) for space, task in zip(spaces, vectors, strict=True)])
+        features = torch.stack([space(task, whole=True) for space, task in zip(spaces, vectors, strict=True)])
         return features, torch.stack([space.left_out for space in spaces])
 
     def _name_rows(self, episode: Episode) -> list[int]:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -22,8 +22,7 @@ from meta_text.learners.learner import membership
 STEPS = 4  # the grid of weights: multiples of a quarter
 RIDGES = (0.1, 0.3, 1.0)
 SCALES = (4.0, 8.0, 16.0)  # of the ridge's answers, as logits
-PRIOR_TEXTS = 30  # texts that the prior counts for
-MOST_TEXTS = 1000  # that the choice looks at: beyond, it takes seconds and changes nothing
+MOST_TEXTS = 600  # that the choice looks at: beyond, it takes seconds and changes nothing
 LEAST_WEIGHT = 0.02  # below which an encoder is not run
 
 
@@ -31,49 +30,62 @@ LEAST_WEIGHT = 0.02  # below which an encoder is not run
 class Prior:
     """Which weight an encoder has before a label is seen: softmax over encoders of w . [1, ln N, ln(1+K)].
 
-    logits: three numbers for each encoder, by its name; one that is not listed has zeros.
+    logits: three numbers for each encoder, by its name; one that is not listed has zeros. texts: how many labelled texts
+    the prior counts for. `training.fit_prior` learns both.
     """
 
     logits: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
+    texts: float = 30.0
 
     def of(self, names: Sequence[str], n_way: int, shots: float) -> Float[Tensor, " B"]:
-        terms = torch.tensor([1.0, math.log(n_way), math.log1p(shots)], dtype=torch.float64)
         rows = torch.tensor([self.logits.get(name, (0.0, 0.0, 0.0)) for name in names], dtype=torch.float64)
-        return (rows @ terms).softmax(0)
+        return (rows @ prior_terms(n_way, shots)).softmax(0)
+
+
+def prior_terms(n_way: int, shots: float) -> Float[Tensor, " 3"]:
+    """[1, ln N, ln(1+K)]."""
+    return torch.tensor([1.0, math.log(n_way), math.log1p(shots)], dtype=torch.float64)
+
+
+SPACE = ("weights", "scale", "centre", "left_out")  # what a saved task holds of its space
 
 
 @dataclass(frozen=True)
 class Space:
-    """The features of one task: blocks of `widths`, less `centre`, of length 1, times the roots of `weights`.
+    """The features of one task: blocks of `widths`, times `scale`, less `centre`, of length 1, times the roots of `weights`.
 
+    scale: inverse document frequencies where numbers count n-grams, else 1.
     left_out: how hard the task is, by its own texts: the mean negative log-likelihood of a text that was left out, times
-    n / (n + PRIOR_TEXTS) for n such texts, and that share itself. Both are 0 where no text can be left out.
+    n / (n + Prior.texts) for n such texts, and that share itself. Both are 0 where no text can be left out.
     """
 
     widths: tuple[int, ...]
     weights: Float[Tensor, " B"]
+    scale: Float[Tensor, " D"]
     centre: Float[Tensor, " D"]
     left_out: Float[Tensor, " 2"]
 
-    def __call__(self, vectors: Float[Tensor, "*Q D"]) -> Float[Tensor, "*Q D"]:
-        blocks = centred_blocks(vectors, self.centre, self.widths)
-        return torch.cat([root * block for root, block in zip(self.weights.sqrt(), blocks, strict=True)], dim=-1)
+    def __call__(self, vectors: Float[Tensor, "*Q D"], *, whole: bool = False) -> Float[Tensor, "*Q _"]:
+        """Features of texts; blocks without weight are left out, or are zeros with `whole`."""
+        blocks = centred_blocks(vectors * self.scale, self.centre, self.widths)
+        pairs = zip(self.weights.sqrt(), blocks, strict=True)
+        return torch.cat([root * block for root, block in pairs if whole or root > 0], dim=-1)
 
     @property
     def state(self) -> dict[str, Tensor]:
         """What a saved task holds of it."""
-        return {"weights": self.weights, "centre": self.centre, "left_out": self.left_out}
+        return {key: getattr(self, key) for key in SPACE}
 
     @classmethod
     def of(cls, widths: Sequence[int], state: Mapping[str, Tensor]) -> "Space":
         """The space that `state` came from."""
-        return cls(tuple(widths), state["weights"], state["centre"], state["left_out"])
+        return cls(tuple(widths), **{key: state[key] for key in SPACE})
 
 
 def centred_blocks(
     vectors: Float[Tensor, "*Q D"], centre: Float[Tensor, " D"], widths: Sequence[int]
 ) -> list[Float[Tensor, "*Q _"]]:
-    """Each encoder's vectors less the centre, at length 1."""
+    """Each encoder's vectors less the centre, at length 1; a text at the very centre gives zeros."""
     return [F.normalize(block, dim=-1) for block in (vectors - centre).split(list(widths), dim=-1)]
 
 
@@ -93,52 +105,74 @@ def fit_space(
     """
     shots = max(1.0, len(labels) / n_way)
     vectors, labels = _with_names(vectors, labels, n_way, names)
+    scale_D = inverse_document_frequency(vectors, blocks.is_counts.to(vectors.device))
+    vectors = vectors * scale_D
     member_SN = membership(labels, n_way).to(vectors.dtype)
     count_N = member_SN.sum(0)
     centre_D = ((member_SN.T @ vectors)[count_N > 0] / count_N[count_N > 0, None]).mean(0)
     before_B = prior.of(blocks.names, n_way, shots)
-    weights_B, left_out = weigh(centred_blocks(vectors, centre_D, blocks.widths), labels, n_way, before_B)
-    return Space(blocks.widths, weights_B.to(vectors), centre_D, left_out.to(vectors))
+    parts = centred_blocks(vectors, centre_D, blocks.widths)
+    weights_B, left_out = weigh(parts, labels, n_way, before_B, prior.texts)
+    return Space(blocks.widths, weights_B.to(vectors), scale_D, centre_D, left_out.to(vectors))
+
+
+def inverse_document_frequency(vectors: Float[Tensor, "S D"], is_counts: Tensor) -> Float[Tensor, " D"]:
+    """ln((1 + n) / (1 + df)) + 1 for numbers that count something in df of these n texts, 1 for all others."""
+    among_D = (vectors != 0).sum(0)
+    return torch.where(is_counts, ((1 + len(vectors)) / (1 + among_D)).log() + 1, 1.0).to(vectors)
 
 
 def weigh(
-    blocks: Sequence[Float[Tensor, "S _"]], labels: Int[Tensor, " S"], n_way: int, prior: Float[Tensor, " B"]
+    blocks: Sequence[Float[Tensor, "S _"]],
+    labels: Int[Tensor, " S"],
+    n_way: int,
+    prior: Float[Tensor, " B"],
+    prior_texts: float,
 ) -> tuple[Float[Tensor, " B"], Float[Tensor, " 2"]]:
     """Weights that sum to 1, and `Space.left_out` at these weights.
 
-    The weights are the mean of the grid under the posterior, shrunk to the prior by n / (n + PRIOR_TEXTS).
+    The weights are the mean of the grid under the posterior, shrunk to the prior by n / (n + prior_texts).
     """
-    blocks, labels = _at_most(blocks, labels, MOST_TEXTS)
+    blocks, labels = at_most(blocks, labels)
     counted_S = membership(labels, n_way).sum(0)[labels] > 1  # a text alone in its class says nothing when left out
     n_texts = int(counted_S.sum())
     if n_texts == 0:
         return prior, torch.zeros(2, dtype=torch.float64)
     kernels_BSS = torch.stack([block.double() @ block.double().T for block in blocks])
-    share = n_texts / (n_texts + PRIOR_TEXTS)
+    share = n_texts / (n_texts + prior_texts)
 
-    def likelihood(weights_B: Tensor) -> Tensor:
-        return left_out_likelihood((weights_B[:, None, None] * kernels_BSS).sum(0), labels, n_way, counted_S)
-
-    grid_GB = weight_grid(len(blocks)).to(kernels_BSS)
-    if len(grid_GB) == 1:
-        mixed_B = prior.to(kernels_BSS)
-    else:
-        mean_B = torch.stack([likelihood(weights_B) for weights_B in grid_GB]).softmax(0) @ grid_GB
-        mixed_B = share * mean_B + (1 - share) * prior.to(mean_B)
+    mixed_B = prior.to(kernels_BSS)
+    if len(blocks) > 1:
+        mixed_B = share * mean_weights(kernels_BSS, labels, n_way, counted_S) + (1 - share) * mixed_B
         mixed_B = torch.where(mixed_B < LEAST_WEIGHT, 0.0, mixed_B)
         mixed_B = mixed_B / mixed_B.sum()
-    hardness = -likelihood(mixed_B) / n_texts
+    kernel_SS = (mixed_B[:, None, None] * kernels_BSS).sum(0)
+    hardness = -left_out_likelihood(kernel_SS, labels, n_way, counted_S) / n_texts
     return mixed_B, share * torch.stack([hardness, torch.ones_like(hardness)])
 
 
-def weight_grid(n_blocks: int) -> Float[Tensor, "G B"]:
-    """All weights in steps of 1 / STEPS that sum to 1."""
-    rows = [row for row in itertools.product(range(STEPS + 1), repeat=n_blocks) if sum(row) == STEPS]
-    return torch.tensor(rows, dtype=torch.float64) / STEPS
+def mean_weights(
+    kernels: Float[Tensor, "B S S"], labels: Int[Tensor, " S"], n_way: int, counted: Bool[Tensor, " S"]
+) -> Float[Tensor, " B"]:
+    """The mean of the grid of weights under the posterior that a uniform prior on the grid has."""
+    grid_GB = weight_grid(len(kernels)).to(kernels)
+    likelihood_G = torch.stack(
+        [
+            left_out_likelihood((weights_B[:, None, None] * kernels).sum(0), labels, n_way, counted)
+            for weights_B in grid_GB
+        ]
+    )
+    return likelihood_G.softmax(0) @ grid_GB
+
+
+def weight_grid(n_blocks: int, steps: int = STEPS) -> Float[Tensor, "G B"]:
+    """All weights in steps of 1 / `steps` that sum to 1."""
+    rows = [row for row in itertools.product(range(steps + 1), repeat=n_blocks) if sum(row) == steps]
+    return torch.tensor(rows, dtype=torch.float64) / steps
 
 
 def left_out_likelihood(
-    kernel: Float[Tensor, "S S"], labels: Int[Tensor, " S"], n_way: int, counted: Tensor
+    kernel: Float[Tensor, "S S"], labels: Int[Tensor, " S"], n_way: int, counted: Bool[Tensor, " S"]
 ) -> Float[Tensor, ""]:
     """The best summed log-likelihood, over RIDGES and SCALES, of each counted text's label when the text is left out.
 
@@ -183,7 +217,7 @@ def left_out_hits(
     """
     vectors, labels = _with_names(vectors, labels, n_way, names)
     unweighted = replace(space, weights=torch.ones_like(space.weights))(vectors)
-    blocks, labels = _at_most(unweighted.split(list(space.widths), dim=-1), labels, MOST_TEXTS)
+    blocks, labels = at_most(unweighted.split(list(space.widths), dim=-1), labels, MOST_TEXTS)
     counted_S = membership(labels, n_way).sum(0)[labels] > 1
     kernels_BSS = torch.stack([block.double() @ block.double().T for block in blocks])
     mixed_SS = (space.weights.double()[:, None, None] * kernels_BSS).sum(0)
@@ -205,10 +239,12 @@ def _with_names(
     return vectors, labels
 
 
-def _at_most(blocks: Sequence[Tensor], labels: Int[Tensor, " S"], most: int) -> tuple[list[Tensor], Int[Tensor, " S"]]:
-    """Evenly spaced texts of every class, `most` in all."""
-    if len(labels) <= most:
+def at_most(
+    blocks: Sequence[Float[Tensor, "S _"]], labels: Int[Tensor, " S"]
+) -> tuple[list[Float[Tensor, "_ _"]], Int[Tensor, " _"]]:
+    """Evenly spaced texts of every class, MOST_TEXTS in all."""
+    if len(labels) <= MOST_TEXTS:
         return list(blocks), labels
     by_class = labels.argsort(stable=True)
-    kept = by_class[torch.linspace(0, len(labels) - 1, most, device=labels.device).long()]
+    kept = by_class[torch.linspace(0, len(labels) - 1, MOST_TEXTS, device=labels.device).long()]
     return [block[kept] for block in blocks], labels[kept]

@@ -15,6 +15,7 @@ from meta_text.embedding.encoder_blocks import EncoderBlocks
 from meta_text.errors import ConfigError, CorpusError
 from meta_text.model.build import build_embedding, open_split
 from meta_text.model.embedded_corpus import EmbeddedCorpus
+from meta_text.model.mixture import Prior
 from meta_text.training.progress import Progress
 
 
@@ -29,6 +30,7 @@ class Bench:
     embedded: EmbeddedCorpus
     progress: Progress
     unseen: tuple[Corpus, ...] = ()
+    prior: Prior = Prior()  # noqa: RUF009 (a frozen value)
 
     @classmethod
     def open(cls, recipe: Recipe, progress: Progress, device: str | None = None) -> "Bench":
@@ -44,7 +46,9 @@ class Bench:
             progress.message(f"{corpus.name}: {len(used.texts)} of these texts can be drawn")
         corpus = used
         if settings.also:
-            others = [Corpus.open(name) for name in settings.also]
+            others = [
+                _thinned(Corpus.open(name), settings.texts_per_class, recipe.train.seed) for name in settings.also
+            ]
             corpus, split = with_others(corpus, split, others, recipe.episode.most_shots + recipe.episode.n_query)
             progress.message(f"with {', '.join(settings.also)}: {corpus.describe()}")
         unseen = tuple(_open_unseen(recipe, name, progress) for name in recipe.evaluate.unseen)
@@ -75,7 +79,9 @@ class Bench:
 
     def of_unseen(self, corpus: Corpus, cache: Path) -> "Bench":
         """An unseen corpus, encoded by the trained embedding; all of its classes are for testing."""
-        embedded = EmbeddedCorpus(corpus, self.embedding, cache=cache, progress=self.progress.texts_encoded)
+        embedded = EmbeddedCorpus(
+            corpus, self.embedding, cache=cache, progress=self.progress.texts_encoded, prior=self.prior
+        )
         return replace(self, corpus=corpus, split=ClassSplit((), (), corpus.class_names), embedded=embedded)
 
     def test_episodes(self) -> list[list[Episode]]:
@@ -85,6 +91,10 @@ class Bench:
             draw_episodes(self.corpus, classes, shape, settings.episodes, settings.seed)
             for shape in self.recipe.test_shapes()
         ]
+
+
+def _thinned(corpus: Corpus, most: int | None, seed: int) -> Corpus:
+    return corpus if most is None else corpus.thinned(corpus.class_names, most, seed)
 
 
 def used_part(corpus: Corpus, split: ClassSplit, most: int | None, seed: int) -> Corpus:

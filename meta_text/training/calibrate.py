@@ -1,50 +1,57 @@
 """Fitting a model's calibration on episodes of held-out classes."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from meta_text.corpus.corpus import Corpus
-from meta_text.corpus.episode import Episode, EpisodeSampler, batches
-from meta_text.learners import EmbeddedEpisode
+from meta_text.corpus.episode import Episode, batches
 from meta_text.model.calibration import RATES, Calibration, Calibrations, temperature_terms, threshold_terms
 from meta_text.model.embedded_corpus import EmbeddedCorpus
 from meta_text.model.model import MetaModel
+from meta_text.training.shapes import Shape, shapes
 
 NAME_WEIGHTS = (0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0)  # labelled texts that a class name may count as
-SEED = 20_011
+SHOTS = (1, 2, 5, 10)
 
 
 @torch.no_grad()
 def calibrate(
     model: MetaModel, embedded: EmbeddedCorpus, class_names: Sequence[str], *, label_names: bool, episodes: int = 40
 ) -> Calibration:
-    """Fit temperature and thresholds to `episodes` episodes of held-out classes in each of several shapes."""
-    logits, likeness, labels, shapes, terms = [], [], [], [], []
-    for n_way, k_shot, drawn in _grid(embedded.corpus, class_names, episodes):
-        scores, targets, left_out = _answers(model.logits, embedded, drawn, label_names)
-        likeness.append(_answers(model.likeness, embedded, drawn, label_names)[0].numpy())
-        logits.append(scores)
-        labels.append(targets)
-        shapes.append((n_way, float(k_shot)))
-        terms.append(_terms(n_way, float(k_shot), left_out, len(targets)))
-    quantiles_SR = np.array([np.quantile(values, RATES) for values in likeness])
-    terms_S4 = np.array([threshold_terms(n_way, shots) for n_way, shots in shapes])
+    """Fit temperature and thresholds to `episodes` episodes of held-out classes in each of several shapes.
+
+    Several encoders are asked together and each alone, because a user may take one of them.
+    """
+    asked = [
+        (shape, _answers(model, view, shape.episodes, label_names))
+        for view in embedded.views
+        for shape in shapes(embedded.corpus, class_names, episodes, SHOTS)
+    ]
+    quantiles_SR = np.array([np.quantile(answers.likeness, RATES) for _, answers in asked])
+    terms_S4 = np.array([threshold_terms(shape.n_way, float(shape.k_shot)) for shape, _ in asked])
     weights_4R = np.linalg.lstsq(terms_S4, quantiles_SR, rcond=None)[0]
     thresholds = tuple(tuple(weights.tolist()) for weights in weights_4R.T)
-    return Calibration(fit_temperature(logits, labels, terms), thresholds)
+    temperature = fit_temperature(
+        [answers.logits for _, answers in asked],
+        [answers.targets for _, answers in asked],
+        [_terms(shape, answers) for shape, answers in asked],
+    )
+    return Calibration(temperature, thresholds)
 
 
-def _terms(n_way: int, shots: float, left_out: Tensor | None, n_queries: int) -> Tensor:
+def _terms(shape: Shape, answers: "Answers") -> Tensor:
     """One row of temperature terms per query: 4, or 6 where its task says how hard it is."""
-    if left_out is None:
-        row = torch.tensor(temperature_terms(n_way, shots)[:4], dtype=torch.float64)
+    n_queries, shots = len(answers.targets), float(shape.k_shot)
+    if answers.left_out is None:
+        row = torch.tensor(temperature_terms(shape.n_way, shots)[:4], dtype=torch.float64)
         return row.expand(n_queries, -1)
-    rows = [temperature_terms(n_way, shots, row) for row in left_out.tolist()]
+    rows = [temperature_terms(shape.n_way, shots, row) for row in answers.left_out.tolist()]
     return torch.tensor(rows, dtype=torch.float64).repeat_interleave(n_queries // len(rows), dim=0)
 
 
@@ -66,48 +73,34 @@ def calibrate_model(model: MetaModel, embedded: EmbeddedCorpus, class_names: Seq
 
 @torch.no_grad()
 def _choose_name_weight(model: MetaModel, embedded: EmbeddedCorpus, class_names: Sequence[str]) -> None:
-    grid = _grid(embedded.corpus, class_names, episodes=20)
+    drawn = list(shapes(embedded.corpus, class_names, episodes=20, shots=SHOTS))
     losses = {}
     for weight in NAME_WEIGHTS:
         model.learner.log_name_weight.fill_(math.log(weight))
-        losses[weight] = sum(
-            F.cross_entropy(*_answers(model.logits, embedded, drawn, label_names=True)[:2], reduction="sum").item()
-            for _, _, drawn in grid
-        )
+        answers = [_answers(model, embedded, shape.episodes, label_names=True) for shape in drawn]
+        losses[weight] = sum(F.cross_entropy(one.logits, one.targets, reduction="sum").item() for one in answers)
     model.learner.log_name_weight.fill_(math.log(min(losses, key=lambda weight: losses[weight])))
 
 
-def _answers(
-    ask: Callable[[EmbeddedEpisode], Tensor], embedded: EmbeddedCorpus, drawn: Sequence[Episode], label_names: bool
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """The answers to all queries, their true classes, and `left_out` of each episode if there are several encoders.
+class Answers(NamedTuple):
+    """What a model answers to all queries of episodes of one shape."""
 
-    A batch holds about a hundred classes.
-    """
-    answers, left_out = [], []
+    logits: Float[Tensor, "Q N"]
+    likeness: Float[np.ndarray, " Q"]
+    targets: Int[Tensor, " Q"]
+    left_out: Float[Tensor, "M 2"] | None  # of each episode, where there are several encoders
+
+
+def _answers(model: MetaModel, embedded: EmbeddedCorpus, drawn: Sequence[Episode], label_names: bool) -> Answers:
+    """A batch holds about a hundred classes."""
+    logits, likeness, left_out = [], [], []
     for batch in batches(drawn, max(1, 100 // drawn[0].n_way)):
         stacked = embedded.batch(batch, label_names=label_names)
-        answers.append(ask(stacked).flatten(0, 1).cpu())
+        logits.append(model.logits(stacked).flatten(0, 1).cpu())
+        likeness.append(model.likeness(stacked).flatten().cpu())
         left_out += [] if stacked.left_out is None else [stacked.left_out.cpu()]
     targets = torch.tensor([y for episode in drawn for y in episode.query_labels])
-    return torch.cat(answers), targets, torch.cat(left_out) if left_out else None
-
-
-def _grid(corpus: Corpus, class_names: Sequence[str], episodes: int) -> list[tuple[int, int, list[Episode]]]:
-    """Episodes for N in 2, 5, 10, 20, ... up to all classes and K in 1, 2, 5, 10, as far as there are enough texts."""
-    pools = EpisodeSampler(corpus, class_names, n_way=2, k_shot=1, n_query=1).pools
-    most_ways = min(map(len, pools))
-    fewest = min(len(corpus.rows_of(name)) for name in class_names)
-    ways = sorted({min(n, most_ways) for n in (2, 5, 10, 20, 50, 100)})
-    shots = [k for k in (1, 2, 5, 10) if k < fewest] or [1]
-    grid = []
-    for n_way in ways:
-        for k_shot in shots:
-            n_query = min(5, fewest - k_shot)
-            count = max(4, episodes * 5 // n_way) if n_way > 5 else episodes
-            sampler = EpisodeSampler(corpus, class_names, n_way=n_way, k_shot=k_shot, n_query=n_query, seed=SEED)
-            grid.append((n_way, k_shot, sampler.take(0, count)))
-    return grid
+    return Answers(torch.cat(logits), torch.cat(likeness).numpy(), targets, torch.cat(left_out) if left_out else None)
 
 
 def fit_temperature(logits: Sequence[Tensor], labels: Sequence[Tensor], terms: Sequence[Tensor]) -> tuple[float, ...]:

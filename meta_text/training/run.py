@@ -22,6 +22,7 @@ from meta_text.saving.card import write_card
 from meta_text.saving.model_folder import load_model, write_model
 from meta_text.training.bench import Bench, draw_episodes, used_part
 from meta_text.training.calibrate import calibrate_model
+from meta_text.training.fit_prior import fit_prior
 from meta_text.training.progress import Progress
 from meta_text.training.reports import EvaluationReport, RunContext, TrainReport, privileges
 from meta_text.training.trainer import Trainer, TrainState
@@ -76,8 +77,7 @@ def run_recipe(
     bench, model, state = train(Bench.open(recipe, progress, device), out, resume=resume)
     with TemporaryDirectory() as cache:
         bench = bench.settled(Path(cache), ("validation", "test"))
-        progress.message("calibrating on the validation classes")
-        model = model.with_findings(calibration=calibrate_model(model, bench.embedded, bench.split.validation))
+        model, bench = _fitted(model, bench)
         _save(model, out, state)
         results = _test(model, bench)
         for corpus in bench.unseen:
@@ -94,6 +94,23 @@ def run_recipe(
         total_seconds=round(time.perf_counter() - started, 1),
     )
     return model, bench, report
+
+
+def _fitted(model: MetaModel, bench: Bench) -> tuple[MetaModel, Bench]:
+    """The model with its calibration and, where several encoders are weighed, their prior.
+
+    Training changes no encoder that is weighed, so the train classes are as good as held out for what depends on them.
+    """
+    if bench.recipe.embedding.kind != "encoders":
+        bench.progress.message("calibrating on the validation classes")
+        return model.with_findings(calibration=calibrate_model(model, bench.embedded, bench.split.validation)), bench
+    class_names = (*bench.split.train, *bench.split.validation)
+    bench.progress.message("learning the prior of the encoders' weights")
+    prior = fit_prior(bench.embedded, class_names)
+    bench = replace(bench, embedded=bench.embedded.with_prior(prior), prior=prior)
+    bench.progress.message("calibrating on all classes but those of the test")
+    calibration = calibrate_model(model, bench.embedded, class_names)
+    return model.with_findings(calibration=calibration, prior=prior), bench
 
 
 def _test(model: MetaModel, bench: Bench) -> list[Result]:

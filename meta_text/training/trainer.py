@@ -78,6 +78,7 @@ class Trainer:
         )
         validation = EpisodeSampler(corpus, self.split.validation, seed=VALIDATION_SEED, same_shape=20, **shape)
         self.validation_episodes = validation.take(0, settings.validation_episodes)
+        self.views = self.embedded.views  # a rule learns to do with whichever encoders a task has
         self.start_tensors = self.best_tensors = model_tensors(self.model)
 
     def _groups(self) -> list[dict[str, Any]]:
@@ -137,7 +138,8 @@ class Trainer:
             torch.manual_seed(self.recipe.train.seed * 1_000_003 + step)
             episodes = self.sampler.take(step * size, size)
             use_names = self.recipe.learner.label_names
-            batch = self.embedded.batch(episodes, label_names=step % 4 == 3 if use_names == "both" else use_names)
+            view = self.views[step % len(self.views)]
+            batch = view.batch(episodes, label_names=step % 4 == 3 if use_names == "both" else use_names)
             loss = self.model.losses(batch).mean()
         if not torch.isfinite(loss):
             raise ConfigError(

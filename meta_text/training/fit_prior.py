@@ -1,0 +1,114 @@
+"""Learning which weights encoders have before a label is seen, from episodes of many corpora and shapes."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from meta_text.corpus.episode import Episode
+from meta_text.learners.learner import membership
+from meta_text.model.embedded_corpus import EmbeddedCorpus
+from meta_text.model.mixture import (
+    Prior,
+    at_most,
+    centred_blocks,
+    fit_space,
+    mean_weights,
+    prior_terms,
+    weight_grid,
+)
+from meta_text.training.shapes import shapes
+
+RIDGE, STEPS = 0.3, 10  # of the kernel ridge regression that judges weights; the grid of weights that it is asked at
+DECAY = 1e-4  # of the prior's logits, in points of accuracy lost per squared unit
+MOST_WAYS = 50  # more classes take minutes and say the same
+
+
+@dataclass(frozen=True)
+class Case:
+    """What one episode says of the weights."""
+
+    corpus: str
+    terms: Float[Tensor, " 3"]
+    texts: int  # that can be left out
+    mean: Float[Tensor, " B"]  # what the support set says
+    lost: Float[Tensor, " F"]  # coefficients of `weight_features`: the accuracy lost against the best weights
+
+
+def fit_prior(embedded: EmbeddedCorpus, class_names: Sequence[str], episodes: int = 20) -> Prior:
+    """The prior whose weights, mixed with what support sets say, lose the least accuracy on queries.
+
+    Every corpus counts the same, and so does every shape within it.
+    """
+    cases = [
+        [_case(embedded, shape.corpus, episode) for episode in shape.episodes]
+        for shape in shapes(embedded.corpus, class_names, episodes)
+        if shape.n_way <= MOST_WAYS
+    ]
+    return prior_of(cases, embedded.blocks.names)
+
+
+def prior_of(cases: Sequence[Sequence[Case]], names: Sequence[str]) -> Prior:
+    """The same of cases by shape: gradient descent on the prior's logits and on how many texts it counts for."""
+    flat = [case for shape in cases for case in shape]
+    shapes_of = Counter(shape[0].corpus for shape in cases)
+    weight_C = torch.tensor(
+        [1 / len(shapes_of) / shapes_of[case.corpus] / len(shape) for shape in cases for case in shape],
+        dtype=torch.float64,
+    )
+    terms_C3, mean_CB = torch.stack([case.terms for case in flat]), torch.stack([case.mean for case in flat])
+    texts_C1 = torch.tensor([[float(case.texts)] for case in flat], dtype=torch.float64)
+    lost_CF = torch.stack([case.lost for case in flat])
+    logits_B3 = torch.zeros(len(names), 3, dtype=torch.float64, requires_grad=True)
+    log_texts = torch.tensor(Prior().texts, dtype=torch.float64).log().requires_grad_()
+    optimizer = torch.optim.Adam([logits_B3, log_texts], lr=0.03)
+    with torch.enable_grad():
+        for _ in range(600):
+            share_C1 = texts_C1 / (texts_C1 + log_texts.exp())
+            mixed_CB = share_C1 * mean_CB + (1 - share_C1) * (terms_C3 @ logits_B3.T).softmax(1)
+            lost_C = (weight_features(mixed_CB) * lost_CF).sum(1)
+            loss = (weight_C * lost_C).sum() + DECAY * logits_B3.square().sum()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    rows = (logits_B3 - logits_B3.mean(0)).detach().tolist()
+    return Prior({name: tuple(row) for name, row in zip(names, rows, strict=True)}, float(log_texts.exp()))
+
+
+def weight_features(weights: Float[Tensor, "C B"]) -> Float[Tensor, "C F"]:
+    """What accuracy is a linear function of, nearly: weights, their roots and their products in pairs."""
+    n_blocks = weights.shape[1]
+    pairs = [weights[:, i] * weights[:, j] for i in range(n_blocks) for j in range(i)]
+    return torch.cat([weights, weights.clamp(min=1e-6).sqrt(), *(pair[:, None] for pair in pairs)], dim=1)
+
+
+def _case(embedded: EmbeddedCorpus, corpus: str, episode: Episode) -> Case:
+    """Kernel ridge regression at every point of a grid of weights, on the episode's queries."""
+    labels = torch.tensor(episode.support_labels, device=embedded.device)
+    targets = torch.tensor(episode.query_labels, device=embedded.device)
+    vectors = embedded.vectors([*episode.support, *episode.query])
+    n_support, blocks = len(labels), embedded.blocks
+    space = fit_space(vectors[:n_support], labels, episode.n_way, blocks, Prior(), vectors[:0])
+    parts = [part.double() for part in centred_blocks(vectors * space.scale, space.centre, blocks.widths)]
+    kernels_BAS = torch.stack([part @ part[:n_support].T for part in parts])
+    counted_S = membership(labels, episode.n_way).sum(0)[labels] > 1
+    mean_B = torch.zeros(len(parts), dtype=torch.float64)
+    if counted_S.any():
+        kept, kept_labels = at_most([part[:n_support] for part in parts], labels)
+        kept_counted = membership(kept_labels, episode.n_way).sum(0)[kept_labels] > 1
+        mean_B = mean_weights(torch.stack([p @ p.T for p in kept]), kept_labels, episode.n_way, kept_counted)
+    grid_GB = weight_grid(len(parts), STEPS).to(kernels_BAS)
+    target_SN = membership(labels, episode.n_way).to(kernels_BAS)
+    ridge_SS = RIDGE * torch.eye(n_support, dtype=torch.float64, device=embedded.device)
+    right = []
+    for weights_B in grid_GB:
+        kernel_AS = (weights_B[:, None, None] * kernels_BAS).sum(0) + 1
+        answers_QN = kernel_AS[n_support:] @ torch.linalg.solve(kernel_AS[:n_support] + ridge_SS, target_SN)
+        right.append((answers_QN.argmax(1) == targets).double().mean())
+    right_G = torch.stack(right).cpu()
+    lost_F = torch.linalg.lstsq(weight_features(grid_GB.cpu()), (right_G.max() - right_G)[:, None]).solution[:, 0]
+    shots = n_support / episode.n_way
+    return Case(corpus, prior_terms(episode.n_way, shots), int(counted_S.sum()), mean_B.cpu(), lost_F)
