@@ -217,7 +217,7 @@ def left_out_hits(
     """
     vectors, labels = _with_names(vectors, labels, n_way, names)
     unweighted = replace(space, weights=torch.ones_like(space.weights))(vectors)
-    blocks, labels = at_most(unweighted.split(list(space.widths), dim=-1), labels, MOST_TEXTS)
+    blocks, labels = at_most(unweighted.split(list(space.widths), dim=-1), labels)
     counted_S = membership(labels, n_way).sum(0)[labels] > 1
     kernels_BSS = torch.stack([block.double() @ block.double().T for block in blocks])
     mixed_SS = (space.weights.double()[:, None, None] * kernels_BSS).sum(0)
