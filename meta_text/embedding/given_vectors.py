@@ -3,6 +3,7 @@
 import functools
 import hashlib
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -72,7 +73,8 @@ class VectorEncoder(SentenceEncoder):
     @own_settings()
     def encode(self, texts: Any, progress: Progress | None = None) -> Represented:
         if isinstance(texts, list) and texts and all(isinstance(text, str) for text in texts):
-            texts = [[float(number) for number in text.split()] for text in texts]
+            with suppress(ValueError):  # texts that are no numbers are refused below
+                texts = [[float(number) for number in text.split()] for text in texts]
         vectors = as_vectors(texts, "embedding='vectors' got") if _len_of(texts) else torch.empty(0, self.width)
         if len(vectors):
             self.width = _same_width(self.width, vectors, "embedding='vectors' got")

@@ -11,6 +11,7 @@ from meta_text.config import Recipe
 from meta_text.embedding.batching import Windows, by_length
 from meta_text.embedding.embedding import Embedding
 from meta_text.embedding.encoder_blocks import EncoderBlocks
+from meta_text.embedding.given_vectors import VectorEncoder
 from meta_text.embedding.precision import choose
 from meta_text.embedding.process import own_settings
 from meta_text.embedding.reading import Progress, Represented, read_texts
@@ -62,6 +63,12 @@ class MetaModel(nn.Module):
         )
         return model.train(self.training)
 
+    def with_encoders(self, encoders: EncoderBlocks) -> "MetaModel":
+        """The same weights and findings on other encoders."""
+        model = self.with_findings()
+        model.embedding = encoders
+        return model
+
     def on(self, device: torch.device) -> "MetaModel":
         """This model moved to a device, its encoders too; encoders that other models share stay where they are."""
         if isinstance(self.embedding, EncoderBlocks):
@@ -80,6 +87,12 @@ class MetaModel(nn.Module):
     def engine_note(self) -> str:
         """How `represent` runs on this machine, in one line; empty where there was nothing to choose."""
         return self.embedding.note if isinstance(self.embedding, EncoderBlocks) else choose(self.embedding).note
+
+    @property
+    def reads_vectors(self) -> bool:
+        """Whether it takes ready vectors in place of texts."""
+        blocks = self.embedding
+        return isinstance(blocks, EncoderBlocks) and isinstance(blocks.encoders[0], VectorEncoder)
 
     @own_settings()
     def represent(
