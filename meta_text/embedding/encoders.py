@@ -97,7 +97,9 @@ def _named(spec: str) -> SentenceEncoder:
     if spec == "vectors":
         return VectorEncoder()
     if len(MIXTURES.get(spec, ("one",))) > 1:
-        raise InputError(f"'{spec}' stands for several encoders; use open_encoders, or one of 'minilm' and 'e5'")
+        raise InputError(
+            f"'{spec}' stands for several encoders; use open_encoders, or one of {', '.join(MIXTURES[spec])}"
+        )
     if spec == "lexical":
         return LexicalEncoder()
     from meta_text.embedding.shipped_encoders import e5, minilm
@@ -143,7 +145,8 @@ def _check_part(spec: Any) -> None:
     if isinstance(spec, list | tuple):
         raise InputError("embedding is a list within a list; write all encoders into one list")
     if isinstance(spec, str) and len(MIXTURES.get(spec, ("one",))) > 1:
-        raise InputError(f"embedding has '{spec}' in a list, which stands for several; write 'minilm' and 'e5' instead")
+        parts = ", ".join(map(repr, MIXTURES[spec]))
+        raise InputError(f"embedding has '{spec}' in a list, which stands for several; write {parts} instead")
 
 
 def _are_same(first: SentenceEncoder, second: SentenceEncoder) -> bool:
