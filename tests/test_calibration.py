@@ -1,7 +1,6 @@
 """Oracles of the calibration: temperature against SciPy's optimum, thresholds against plain quantiles."""
 
 import math
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +14,7 @@ from meta_text.model.calibration import RATES, Calibration
 from meta_text.model.embedded_corpus import EmbeddedCorpus
 from meta_text.training import calibrate as fitting
 from meta_text.training.calibrate import calibrate
+from meta_text.training.shapes import Shape
 
 SHAPES = [(2, 1.0), (5, 1.0), (5, 5.0), (10, 5.0), (20, 10.0)]
 
@@ -58,12 +58,12 @@ def test_the_temperature_that_labels_were_drawn_at_is_found() -> None:
 
 def fitted_to(likeness: list[np.ndarray], monkeypatch: pytest.MonkeyPatch) -> Calibration:
     """`calibrate` where the model's likeness on shape i is likeness[i]."""
-    left: list[Any] = []
+    left = []
     for (n_way, _), values in zip(SHAPES, likeness, strict=True):
-        logits, labels = drawn(1.0, n_way, len(values), 0)
-        left += [(logits, labels, None), (torch.tensor(values), labels, None)]
+        logits, targets = drawn(1.0, n_way, len(values), 0)
+        left.append(fitting.Answers(logits, likeness=values, targets=targets, left_out=None))
     monkeypatch.setattr(fitting, "_answers", lambda *_: left.pop(0))
-    monkeypatch.setattr(fitting, "_grid", lambda *_: [(n, int(k), []) for n, k in SHAPES])
+    monkeypatch.setattr(fitting, "shapes", lambda *_: [Shape("unused", n, int(k), []) for n, k in SHAPES])
     corpus = Corpus.from_rows([{"text": "a", "label": "x"}, {"text": "b", "label": "y"}], name="unused")
     return calibrate(MODEL, EmbeddedCorpus(corpus, MODEL.embedding), [], label_names=False)
 

@@ -174,7 +174,7 @@ def test_the_digest_tells_apart_all_that_a_vector_depends_on(folders: dict[str, 
 
 
 def test_names_stand_for_the_shipped_encoders(shipped: None) -> None:
-    assert [encoder.name for encoder in open_encoders("auto")] == ["minilm", "e5"]
+    assert [encoder.name for encoder in open_encoders("auto")] == ["minilm", "e5", "lexical"]
     assert [encoder.name for encoder in open_encoders("fast")] == ["minilm"]
     assert [encoder.name for encoder in open_encoders(["e5", "minilm"])] == ["e5", "minilm"]
     assert open_encoder("fast").name == open_encoder("minilm").name == "minilm"
@@ -225,7 +225,10 @@ def test_mixtures_hold_each_encoder_once(shipped: None, folders: dict[str, Path]
 
 
 WRONG: dict[str, tuple[Any, str]] = {
-    "None": (None, r"embedding is None; 'auto', 'fast', 'minilm', 'e5', 'vectors', a folder, a Hub name such as"),
+    "None": (
+        None,
+        r"embedding is None; 'auto', 'fast', 'minilm', 'e5', 'lexical', 'vectors', a folder, a Hub name such as",
+    ),
     "a number": (3, "embedding is 3; 'auto'"),
     "an array": (np.zeros((2, 3)), "embedding is a ndarray; 'auto'"),
     "a dictionary": ({"model": "e5"}, "embedding is a dict; 'auto'"),

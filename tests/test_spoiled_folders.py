@@ -89,7 +89,7 @@ SPOILED: dict[str, tuple[Spoil, str]] = {
     "no results": (config(lambda c: c.pop("results")), "'results' is missing"),
     "calibration broken": (
         config(lambda c: c["calibration"]["plain"].update(temperature=[1, 2])),
-        r"'calibration\.plain\.temperature.* is",
+        r"'calibration\.plain' is .*2 temperature weights; 4 or 6 are needed",
     ),
     "a threshold missing": (
         config(lambda c: c["calibration"]["plain"]["thresholds"].pop()),

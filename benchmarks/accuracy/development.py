@@ -26,9 +26,20 @@ from meta_text.embedding.sentence_encoder import SentenceEncoder
 from meta_text.evaluation.metrics import ExpectedCalibrationError
 from meta_text.saving.model_folder import load_model
 
-CORPORA = (
-    "banking77 clinc150 intents snips sst2 mr sentiment tweet_irony tweet_offensive tweet_sentiment medical csldcp"
-).split()
+CORPORA = [
+    "banking77",
+    "clinc150",
+    "intents",
+    "snips",
+    "sst2",
+    "mr",
+    "sentiment",
+    "tweet_irony",
+    "tweet_offensive",
+    "tweet_sentiment",
+    "medical",
+    "csldcp",
+]
 SHOTS = (1, 5, 16)
 MOST_TEXTS, MOST_ASKED = 300, 500  # texts of each class that are drawn from; texts asked
 

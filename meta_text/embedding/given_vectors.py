@@ -3,7 +3,6 @@
 import functools
 import hashlib
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -72,9 +71,7 @@ class VectorEncoder(SentenceEncoder):
 
     @own_settings()
     def encode(self, texts: Any, progress: Progress | None = None) -> Represented:
-        if isinstance(texts, list) and texts and all(isinstance(text, str) for text in texts):
-            with suppress(ValueError):  # texts that are no numbers are refused below
-                texts = [[float(number) for number in text.split()] for text in texts]
+        texts = _numbers(texts)
         vectors = as_vectors(texts, "embedding='vectors' got") if _len_of(texts) else torch.empty(0, self.width)
         if len(vectors):
             self.width = _same_width(self.width, vectors, "embedding='vectors' got")
@@ -84,6 +81,16 @@ class VectorEncoder(SentenceEncoder):
 
     def digest(self) -> str:
         return hashlib.sha256(b"vectors").hexdigest()
+
+
+def _numbers(texts: Any) -> Any:
+    """What `row_texts` wrote, as numbers again; anything else as it is."""
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        return texts
+    try:
+        return [[float(number) for number in text.split()] for text in texts]
+    except ValueError:
+        return texts
 
 
 def row_texts(vectors: Any) -> list[str]:
