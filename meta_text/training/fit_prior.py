@@ -75,7 +75,7 @@ def prior_of(cases: Sequence[Sequence[Case]], names: Sequence[str]) -> Prior:
             loss.backward()
             optimizer.step()
     rows = (logits_B3 - logits_B3.mean(0)).detach().tolist()
-    return Prior({name: tuple(row) for name, row in zip(names, rows, strict=True)}, float(log_texts.exp()))
+    return Prior({name: tuple(row) for name, row in zip(names, rows, strict=True)}, log_texts.detach().exp().item())
 
 
 def weight_features(weights: Float[Tensor, "C B"]) -> Float[Tensor, "C F"]:
