@@ -10,7 +10,7 @@ from torch import Tensor
 
 from meta_text.embedding.reading import Progress, Represented
 from meta_text.embedding.sentence_encoder import SentenceEncoder
-from meta_text.embedding.token_cache import TokenCache
+from meta_text.embedding.token_cache import MemoryCache, TokenCache
 
 
 class EncoderBlocks:
@@ -116,9 +116,10 @@ class BoundVectors:
     ) -> None:
         self.blocks, self.texts = blocks, texts
         needed = [texts[row] for row in (range(len(texts)) if rows is None else rows)]
-        total, self.caches = len(set(needed)), []
+        total = len(set(needed))
+        self.caches: list[TokenCache | MemoryCache] = []
         for encoder in blocks.encoders:
-            stored = TokenCache({"sentence_vectors": encoder.digest(), "dtype": "float16", "note": encoder.note}, cache)
+            stored = _cache_of(encoder, cache)
             stored.fill(needed, _rows_of(encoder), lambda done: progress(done, total) if progress else None)
             self.caches.append(stored)
 
@@ -133,6 +134,13 @@ class BoundVectors:
         """Vectors [B D] of these rows."""
         parts = [torch.cat([stored.get(self.texts[row]) for row in rows]) for stored in self.caches]
         return torch.cat(parts, dim=1).float().to(self.blocks.device)
+
+
+def _cache_of(encoder: SentenceEncoder, root: Path | None) -> TokenCache | MemoryCache:
+    """On disk, unless counting is faster than reading, or only its owner knows whether an encoder is still the same."""
+    if encoder.is_counts or not encoder.source:
+        return MemoryCache()
+    return TokenCache({"sentence_vectors": encoder.digest(), "dtype": "float16", "note": encoder.note}, root)
 
 
 def _rows_of(encoder: SentenceEncoder) -> Callable[[Sequence[str]], list[Tensor]]:
