@@ -358,3 +358,25 @@ def unpack_block(block: bytes) -> list[float]:
     scale = float(np.frombuffer(block[:2], "<f2")[0])
     low = [scale * (byte % 16 - 8) for byte in block[2:]]
     return low + [scale * (byte // 16 - 8) for byte in block[2:]]
+
+
+def left_out_hits(kernel: Array, labels: Sequence[int], n_way: int) -> tuple[int, int]:
+    """How many texts are left out, and how many get their own label, each by a ridge regression fitted without it.
+
+    The penalty is the one whose answers, times the best of three scales, give the labels the largest likelihood.
+    """
+    asked = [i for i, own in enumerate(labels) if list(labels).count(own) > 1]
+    found = []
+    for penalty in (0.1, 0.3, 1.0):
+        answers = {}
+        for i in asked:
+            rest = [j for j in range(len(labels)) if j != i]
+            targets = np.array([[float(labels[j] == c) for c in range(n_way)] for j in rest])
+            gram = np.array([[kernel[j, k] + 1 for k in rest] for j in rest]) + penalty * np.eye(len(rest))
+            answers[i] = np.array([kernel[i, j] + 1 for j in rest]) @ np.linalg.inv(gram) @ targets
+        likelihood = max(
+            sum(math.log(softmax(scale * answers[i][None])[0][labels[i]]) for i in asked) for scale in (4.0, 8.0, 16.0)
+        )
+        hits = sum(int(np.argmax(answers[i])) == labels[i] for i in asked)
+        found.append((likelihood, hits))
+    return len(asked), max(found, key=lambda pair: pair[0])[1]

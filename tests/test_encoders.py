@@ -218,7 +218,7 @@ def test_mixtures_hold_each_encoder_once(shipped: None, folders: dict[str, Path]
         open_encoders([])
     with pytest.raises(InputError, match="a list within a list; write all encoders into one list"):
         open_encoders(["minilm", ["e5"]])
-    with pytest.raises(InputError, match=r"embedding has 'auto' in a list.*; write 'minilm' and 'e5' instead"):
+    with pytest.raises(InputError, match=r"embedding has 'auto' in a list.*; write 'minilm', 'e5', 'lexical' instead"):
         open_encoders(["auto", lengths])
     with pytest.raises(InputError, match="'vectors' beside others, which read texts"):
         open_encoders(["vectors", "minilm"])

@@ -11,6 +11,7 @@ from torch import Tensor
 from meta_text.corpus.labels import texts_or_none
 from meta_text.model.adaptation import Adaptation, Label
 from meta_text.model.calibration import check_rate
+from meta_text.model.encoder_words import encoder_choice
 
 Vectors = Sequence[Tensor]  # of represented texts
 
@@ -72,14 +73,15 @@ def unread_warning(count: int, total: int, adapted: Adaptation) -> str:
 
 
 def details(adapted: Adaptation, labels: Sequence[Label], X: Any, rate: float) -> list[dict[str, Any]]:
-    """For each text: label, probability, all scores, `known` at this false-reject rate, nearest labelled text, why.
+    """For each text: label, probability, all scores, `known` at this false-reject rate, nearest labelled text, why, encoders.
 
-    `known` is None if the model has no thresholds for "none of these".
+    `known` is None if the model has no thresholds for "none of these", `encoders` if it has none to choose from.
     """
     check_rate(rate)
     has_thresholds = bool(adapted.calibration.thresholds)
     answers = answer(adapted, X, rate if has_thresholds else None)
     nearest = iter(_nearest(adapted, answers.parts))
+    choice = encoder_choice(adapted)
     rows = []
     for i, text in enumerate(answers.texts):
         row = answers.probabilities[i]
@@ -101,6 +103,7 @@ def details(adapted: Adaptation, labels: Sequence[Label], X: Any, rate: float) -
                 "known": known,
                 "nearest": near,
                 "why": why,
+                "encoders": None if choice is None else dict(choice.weights),
             }
         )
     return rows

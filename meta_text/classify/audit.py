@@ -10,6 +10,7 @@ import torch
 from meta_text.corpus.same_text import fold
 from meta_text.errors import InputError
 from meta_text.model.adaptation import Adaptation, Label
+from meta_text.model.encoder_words import encoder_choice
 
 # How many other texts a class needs before one of its own is checked. With one (data/intents, 2 to 8 classes of two
 # texts), leave-one-out accuracy was 50 % while new texts were classified at 66 to 84 %, so half of the correct labels
@@ -42,9 +43,13 @@ class Audit:
     checked: int
     skipped: int  # texts of classes that have no name and fewer than two other texts
     doubts: tuple[Doubt, ...]  # probably mislabelled, the most certain first
+    encoders: str = ""  # which encoders read the texts, and what they are worth, in words
 
     def summary(self) -> str:
-        """The audit in one sentence, for people."""
+        """The audit in one sentence, for people; and one on the encoders if there are any."""
+        return "\n".join([self._checks(), *([f"read by {self.encoders}"] if self.encoders else [])])
+
+    def _checks(self) -> str:
         if not self.checked:
             return (
                 f"too few texts to check the labels: no class has {LEAST_REST + 1} different texts; "
@@ -62,6 +67,8 @@ class Audit:
 def audit(adaptation: Adaptation) -> Audit:
     """Hide each labelled text and its copies in turn, adapt to the rest, and classify it."""
     labels, right, doubts, skipped = list(adaptation.distinct), [], [], 0
+    choice = encoder_choice(adaptation)
+    encoders = "" if choice is None else choice.sentence()
     for column, (label, texts) in enumerate(adaptation.distinct.items()):
         if len(texts) <= LEAST_REST and adaptation.names is None:
             skipped += len(texts)
@@ -74,10 +81,11 @@ def audit(adaptation: Adaptation) -> Audit:
             if guess != column:
                 doubts.append(Doubt(text, label, labels[guess], float(row[guess])))
     if not right:
-        return Audit(math.nan, 0.0, 1.0, 0, skipped, ())
+        return Audit(math.nan, 0.0, 1.0, 0, skipped, (), encoders)
     accuracy = float(np.mean(right))
     low, high = _wilson(accuracy, len(right))
-    return Audit(accuracy, low, high, len(right), skipped, tuple(sorted(doubts, key=lambda d: -d.probability)))
+    ordered = tuple(sorted(doubts, key=lambda d: -d.probability))
+    return Audit(accuracy, low, high, len(right), skipped, ordered, encoders)
 
 
 def _wilson(share: float, count: int, z: float = 1.96) -> tuple[float, float]:

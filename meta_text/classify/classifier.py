@@ -2,7 +2,6 @@
 
 import hashlib
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,7 @@ from meta_text.classify import audit as auditing
 from meta_text.classify.answers import answer, details, unread_warning
 from meta_text.classify.class_edits import ClassChange, Classes, report
 from meta_text.corpus.labels import label_array, object_array, texts_or_none, under_two_labels, words
-from meta_text.embedding.encoder_blocks import EncoderBlocks
-from meta_text.embedding.given_vectors import VectorEncoder, row_texts
+from meta_text.embedding.given_vectors import row_texts
 from meta_text.embedding.reading import Progress
 from meta_text.errors import ConfigError, InputError
 from meta_text.model.adaptation import Adaptation, Label
@@ -99,7 +97,10 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return list(zip(answers.texts, labels, answers.probabilities.max(1).tolist(), strict=True))
 
     def predict_detail(self, X: Any, reject: float = 0.05) -> list[dict[str, Any]]:
-        """For each text: label, probability, all probabilities, `known` at this rate, the nearest labelled text, and why."""
+        """For each text: label, probability, all `scores`, `known` at this rate, `nearest` labelled text, `why`, `encoders`.
+
+        `encoders` has each encoder's weight in this task, or is None for a model that reads token states.
+        """
         return details(self._adapted(), self.classes_.tolist(), self._as_texts(X), reject)
 
     def audit(self) -> auditing.Audit:
@@ -114,7 +115,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         return auditing.suggest(self._adapted(), texts_or_none(self._as_texts(X)), n)
 
-    def add_class(self, label: Label, texts: Sequence[str], description: str | None = None) -> list[ClassChange]:
+    def add_class(self, label: Label, texts: Any, description: str | None = None) -> list[ClassChange]:
         """Learn one more class; returns the effect on the others.
 
         description: a text that describes the class, if the others have one; `texts` may then be empty.
@@ -127,7 +128,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def rename_class(self, label: Label, new: Label, description: str | None = None) -> None:
         """Give a class another label; its texts stay, and so does its description unless a new one is given."""
-        self._start(Classes.of(self._adapted()).renamed(label, new, description))
+        before = self._adapted()
+        self._start(Classes.of(before).renamed(label, new, description), model=before.model)
 
     def add_examples(self, X: Any, y: Any) -> list[ClassChange]:
         """Add labelled texts to existing classes."""
@@ -254,8 +256,15 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "adaptation_")
 
-    def _start(self, classes: Classes, progress: Progress | None = None) -> None:
+    def _start(self, classes: Classes, progress: Progress | None = None, model: MetaModel | None = None) -> None:
+        """Learn these classes; with the model of the present ones, their texts are not read again."""
+        model = model or self.meta_model
         labels, descriptions = sorted(classes.support), classes.descriptions
+        if descriptions is not None and model.reads_vectors:
+            raise InputError(
+                "label names are texts, but embedding='vectors' reads rows of numbers; leave label_names out, or pass "
+                "texts and another embedding"
+            )
         bare = [label for label in labels if not classes.support[label]]
         if bare and descriptions is None:
             raise InputError(f"class {bare[0]!r} has no text and no name; give it texts, or use label_names")
@@ -263,10 +272,10 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if twice is not None:
             warnings.warn(twice, stacklevel=3)
         before = self.adaptation_ if self.__sklearn_is_fitted__() else None
-        calibration = self.meta_model.calibration.of(descriptions is not None)
+        calibration = model.calibration.of(descriptions is not None)
         in_order = {label: classes.support[label] for label in labels}
         texts = None if descriptions is None else [descriptions[label] for label in labels]
-        self._take(Adaptation.learn(self.meta_model, calibration, in_order, texts, before, progress))
+        self._take(Adaptation.learn(model, calibration, in_order, texts, before, progress))
         if self.adaptation_.cut - (frozenset() if before is None else before.cut):
             warnings.warn(
                 f"{self.n_cut_} labelled texts are longer than the model reads; their ends were cut", stacklevel=3
@@ -289,9 +298,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _as_texts(self, X: Any) -> Any:
         """X as it is; or, where it is an array of vectors, each row written as a text."""
-        embedding = self.meta_model.embedding
-        is_vectors = isinstance(embedding, EncoderBlocks) and isinstance(embedding.encoders[0], VectorEncoder)
-        return row_texts(X) if is_vectors else X
+        return row_texts(X) if self.meta_model.reads_vectors else X
 
     def _labels(self, columns: np.ndarray, known: np.ndarray | None) -> list[Label]:
         """Labels as plain Python values, None for a text that is not known."""
@@ -303,5 +310,5 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _change(self, classes: Classes) -> list[ClassChange]:
         """Learn these classes; returns the effect on the classes that stay."""
         before = self._adapted()
-        self._start(classes)
+        self._start(classes, model=before.model)
         return report(before, self._adapted())

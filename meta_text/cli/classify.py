@@ -7,7 +7,17 @@ from typing import Annotated
 import typer
 
 from meta_text.cli.console import bars, err_console, out_console
-from meta_text.cli.options import Classifier, Device, LabelNames, Model, path, path_option, word
+from meta_text.cli.options import (
+    Classifier,
+    Device,
+    Embedding,
+    LabelNames,
+    Model,
+    encoders_named,
+    path,
+    path_option,
+    word,
+)
 from meta_text.errors import InputError
 
 # torch keeps up to 1,024 kernels, one per batch shape, in each of two caches: a gigabyte over a long file
@@ -30,6 +40,7 @@ def fit(
         Path, typer.Argument(parser=path, metavar="FILE", help="CSV, JSONL or Parquet file of labelled texts.")
     ],
     out: Annotated[Path, path_option("--out", "Folder for the classifier.", "FOLDER")],
+    embedding: Embedding = None,
     label_names: LabelNames = False,
     text: Annotated[str, typer.Option(metavar="COLUMN", help="Column of texts.")] = "text",
     label: Annotated[str, typer.Option(metavar="COLUMN", help="Column of labels.")] = "label",
@@ -45,13 +56,18 @@ def fit(
     from meta_text.classify.classifier import FewShotClassifier
     from meta_text.corpus.corpus import Corpus
     from meta_text.files import check_target
+    from meta_text.model.encoder_words import encoder_choice
 
     check_target(out)
+    encoders = encoders_named(embedding)
     if not support_file.is_file():
         what = "is a folder" if support_file.is_dir() else "does not exist"
         raise InputError(f"{support_file} {what}; a CSV, JSONL or Parquet file of labelled texts is needed")
     corpus = Corpus.open(support_file, text=text, label=label, separator=separator, encoding=encoding, note=_tell)
-    classifier = FewShotClassifier.from_pretrained(model, device=device, label_names=label_names)
+    if encoders is None:
+        classifier = FewShotClassifier.from_pretrained(model, device=device, label_names=label_names)
+    else:  # classes that the model may hold were learned with others
+        classifier = FewShotClassifier(model, embedding=encoders, device=device, label_names=label_names)
     labels = [corpus.class_names[i] for i in corpus.labels]
     with bars() as bar:
         classifier.fit(corpus.texts, labels, progress=lambda done, total: bar("encode", "encoding texts", done, total))
@@ -65,6 +81,8 @@ def fit(
                 f"mislabelled? {doubt.label!r}, rather {doubt.guess!r} ({100 * doubt.probability:.0f} %): {doubt.text}"
             )
             out_console.print(line)
+    elif (choice := encoder_choice(classifier.adaptation_)) is not None:
+        out_console.print(f"read by {choice.sentence()}")
 
 
 def predict(

@@ -1,10 +1,13 @@
 """Arguments and options that several commands share, and paths with `~`."""
 
+import json
 import os
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from meta_text.errors import InputError
 
 
 def path(word: str) -> Path:
@@ -15,6 +18,28 @@ def path(word: str) -> Path:
 def word(word: str) -> str:
     """A word that may be a path (or a Hub name, `default`, `-`), with `~` expanded."""
     return os.path.expanduser(word)
+
+
+def encoders_named(embedding: list[str] | None) -> str | tuple[str, ...] | None:
+    """What `--embedding` names, for FewShotClassifier. Raises InputError for ready vectors, which no file holds."""
+    if embedding and "vectors" in embedding:
+        raise InputError(
+            "--embedding vectors, but commands read files of texts; name an encoder, or pass vectors in Python: "
+            "FewShotClassifier(embedding='vectors')"
+        )
+    return embedding[0] if embedding and len(embedding) == 1 else tuple(embedding or ()) or None
+
+
+def with_encoders(sets: list[str] | None, embedding: list[str] | None) -> list[str]:
+    """The recipe's keys to set, with those of `--embedding` in front."""
+    named = encoders_named(embedding)
+    if named is None:
+        return sets or []
+    from meta_text.embedding.encoders import MIXTURES
+
+    names = MIXTURES.get(named, (named,)) if isinstance(named, str) else named
+    listed = json.dumps(names, ensure_ascii=False)  # also a list in TOML
+    return ['embedding.kind="encoders"', f"embedding.encoders={listed}", *(sets or [])]
 
 
 def path_option(name: str, help: str, metavar: str = "FILE") -> Any:
@@ -36,4 +61,14 @@ Sets = Annotated[
 ]
 JsonFile = Annotated[Path | None, path_option("--json", "Write the result to this JSON file.")]
 Device = Annotated[str | None, typer.Option(metavar="DEVICE", help="cpu, cuda or cuda:N; default: cuda if available.")]
+Embedding = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--embedding",
+        parser=word,
+        metavar="NAME",
+        help="Encoder that reads the texts: auto, fast, minilm, e5, lexical, a Hub name or a folder; repeatable, every task "
+        "then weighs them. Default: as the model or recipe says.",
+    ),
+]
 LabelNames = Annotated[bool, typer.Option("--label-names", help="Use the class names as a prior.")]

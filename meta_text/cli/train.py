@@ -6,7 +6,19 @@ from typing import Annotated
 import typer
 
 from meta_text.cli.console import out_console, run_progress, write_json
-from meta_text.cli.options import Device, JsonFile, LabelNames, Model, Recipe, Sets, path, path_option, word
+from meta_text.cli.options import (
+    Device,
+    Embedding,
+    JsonFile,
+    LabelNames,
+    Model,
+    Recipe,
+    Sets,
+    path,
+    path_option,
+    with_encoders,
+    word,
+)
 from meta_text.cli.tables import show_differences, show_results, show_table
 from meta_text.errors import InputError
 from meta_text.extras import check_extra
@@ -15,6 +27,7 @@ from meta_text.extras import check_extra
 def train(
     recipe: Recipe,
     sets: Sets = None,
+    embedding: Embedding = None,
     out: Annotated[
         Path | None, path_option("--out", "Folder for the model, its history and checkpoints.", "FOLDER")
     ] = None,
@@ -32,7 +45,7 @@ def train(
         check_target(out / "model")  # before hours of training, not after
     elif resume:
         raise InputError("--resume without --out; name the folder of the run to continue")
-    read = load_recipe(recipe, sets or ())
+    read = load_recipe(recipe, with_encoders(sets, embedding))
     with run_progress(read.train.outer_steps) as progress:
         _, _, report = run_recipe(read, progress, out, resume=resume, device=device)
     episodes = report.results[0].episodes
@@ -93,6 +106,7 @@ def compare(
         str | None, typer.Option(metavar="NAMES", help="Comma-separated names; default: [compare] learners.")
     ] = None,
     sets: Sets = None,
+    embedding: Embedding = None,
     json_file: JsonFile = None,
     figure: Annotated[Path | None, path_option("--figure", "Draw the accuracies, as PNG, SVG or PDF.")] = None,
     device: Device = None,
@@ -107,7 +121,7 @@ def compare(
     from meta_text.training.comparison import compare as run_compare
     from meta_text.training.figures import check_figure, plot_comparison
 
-    read = load_recipe(recipe, sets or ())
+    read = load_recipe(recipe, with_encoders(sets, embedding))
     learner_names = tuple(name.strip() for name in learners.split(",")) if learners else read.compare.learners
     check_learners(read, learner_names)  # before hours of training, not after
     if figure is not None:
@@ -129,6 +143,7 @@ def demo(
         ),
     ] = None,
     sets: Sets = None,
+    embedding: Embedding = None,
 ) -> None:
     """Train on the small corpus, then learn three new categories.
 
@@ -139,7 +154,9 @@ def demo(
     from meta_text.config import load_recipe
     from meta_text.training.run import run_recipe
 
-    read = load_recipe("intent" if folder is None else folder / "recipes" / "intent.toml", sets or ())
+    read = load_recipe(
+        "intent" if folder is None else folder / "recipes" / "intent.toml", with_encoders(sets, embedding)
+    )
     with run_progress(read.train.outer_steps) as progress:
         model, _, report = run_recipe(read, progress)
     show_results("Categories never seen in training", report.results)

@@ -13,6 +13,7 @@ from meta_text.corpus.same_text import fold
 from meta_text.errors import InputError
 
 SKIP = 'drop the row, or pass bad_rows="skip" to fit'
+VECTORS = "; for ready vectors in place of texts, fit with embedding='vectors'"
 TO_LISTS = ("to_pylist", "to_list", "tolist")  # of pyarrow; of pandas and polars; of NumPy, torch and array.array
 TO_VALUES = ("as_py", "item")  # of pyarrow's scalars; of NumPy's, and of arrays and tensors without an axis
 
@@ -31,8 +32,12 @@ def column(values: Any, name: str, what: str) -> list[Any]:
         raise InputError(f"{name} is {_shown(values)}; a list of {what} is needed, such as ['a', 'b']")
     shape = getattr(values, "shape", None)
     if isinstance(shape, tuple) and len(shape) != 1:
+        is_numbers = (
+            what == "texts" and len(shape) == 2 and getattr(getattr(values, "dtype", None), "kind", "f") in "fiu"
+        )
         raise InputError(
             f"{name} has shape {shape}; a 1-dimensional sequence of {what} is needed, such as table['{what[:-1]}']"
+            + (VECTORS if is_numbers else "")
         )
     method = next((getattr(values, method) for method in TO_LISTS if hasattr(values, method)), None)
     return [plain(value) for value in (values if method is None else method())]
@@ -67,6 +72,8 @@ def texts_or_none(X: Any) -> list[str | None]:
     for i, text in enumerate(texts):
         if text is not None and not isinstance(text, str):
             way_out = "decode it first" if isinstance(text, bytes) else "convert it first"
+            if isinstance(text, list | tuple | np.ndarray) and all(isinstance(number, int | float) for number in text):
+                way_out += VECTORS
             raise InputError(f"X[{i}] is {_shown(text)} ({type(text).__name__}); a string is needed: {way_out}")
     return [text.encode("utf-8", "replace").decode("utf-8") if text and text.strip() else None for text in texts]
 

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Sequence
+from difflib import get_close_matches
 from itertools import combinations
 from os import PathLike
 from pathlib import Path
@@ -19,6 +20,7 @@ from meta_text.errors import HubError, InputError
 
 MIXTURES = {"auto": ("minilm", "e5", "lexical"), "fast": ("minilm",)}
 SHIPPED = ("minilm", "e5", "lexical")
+NAMES = (*MIXTURES, *SHIPPED, "vectors")
 NEEDED = (
     "'auto', 'fast', 'minilm', 'e5', 'lexical', 'vectors', a folder, a Hub name such as 'BAAI/bge-small-en-v1.5', "
     "or a function from a list of texts to an array [n, width] is needed"
@@ -70,10 +72,11 @@ def open_encoder(
     """
     options = {"prompt": prompt, "truncate_dim": truncate_dim, "max_tokens": max_tokens, "revision": revision}
     given = [key for key, value in options.items() if value is not None]
-    if isinstance(spec, str | PathLike) and spec not in (*SHIPPED, *MIXTURES, "vectors"):
+    if isinstance(spec, str | PathLike) and spec not in NAMES:
+        _check_name(spec)
         encoder = _pretrained(str(spec), prompt, truncate_dim, max_tokens, revision)
         folder = local_folder(str(spec))
-        encoder.name, encoder.source = name or encoder.name, str(folder or spec)
+        encoder.name, encoder.source = name or encoder.name, "" if given else str(folder or spec)
         return encoder
     if name is not None and isinstance(spec, str | SentenceEncoder):
         given.append("name")
@@ -94,13 +97,27 @@ def _named(spec: str) -> SentenceEncoder:
     if spec == "vectors":
         return VectorEncoder()
     if len(MIXTURES.get(spec, ("one",))) > 1:
-        raise InputError(f"'{spec}' stands for several encoders; use open_encoders, or one of 'minilm' and 'e5'")
+        raise InputError(
+            f"'{spec}' stands for several encoders; use open_encoders, or one of {', '.join(MIXTURES[spec])}"
+        )
     if spec == "lexical":
         return LexicalEncoder()
     from meta_text.embedding.shipped_encoders import e5, minilm
 
     made: SentenceEncoder = e5() if spec == "e5" else minilm()
     return made
+
+
+def _check_name(spec: str | PathLike[str]) -> None:
+    """Raises InputError for what the Hub need not be asked about: a misspelt name, and a folder that does not exist."""
+    written = str(spec)
+    if local_folder(written) is not None or Path(written).expanduser().exists():
+        return
+    near = get_close_matches(written.lower(), NAMES, n=1, cutoff=0.7)
+    if near and isinstance(spec, str):
+        raise InputError(f"embedding '{written}' is unknown; did you mean '{near[0]}'? Otherwise {NEEDED}")
+    if not isinstance(spec, str) or written.startswith(("/", ".", "~", "\\")) or written.count("/") > 1:
+        raise InputError(f"embedding '{written}' is a folder that does not exist; {NEEDED}")
 
 
 def _pretrained(
@@ -128,7 +145,8 @@ def _check_part(spec: Any) -> None:
     if isinstance(spec, list | tuple):
         raise InputError("embedding is a list within a list; write all encoders into one list")
     if isinstance(spec, str) and len(MIXTURES.get(spec, ("one",))) > 1:
-        raise InputError(f"embedding has '{spec}' in a list, which stands for several; write 'minilm' and 'e5' instead")
+        parts = ", ".join(map(repr, MIXTURES[spec]))
+        raise InputError(f"embedding has '{spec}' in a list, which stands for several; write {parts} instead")
 
 
 def _are_same(first: SentenceEncoder, second: SentenceEncoder) -> bool:

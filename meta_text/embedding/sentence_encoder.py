@@ -4,6 +4,7 @@ import copy
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Literal
 
 import torch
@@ -103,6 +104,11 @@ class TransformerEncoder(SentenceEncoder):
         return there
 
     def digest(self) -> str:
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> str:
+        """Once: it reads all weights, which stand still."""
         digest = hashlib.sha256(self.embedding.weights_hash().encode())
         said = (self.embedding.max_tokens, self.pooling, self.normalize, self.keep, self.prompt, self.skipped)
         # the head's text names its activation functions, which have no tensors

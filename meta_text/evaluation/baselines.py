@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from meta_text.corpus.episode import Episode
-from meta_text.embedding.token_states import masked_mean
+from meta_text.embedding.token_states import TokenStates, masked_mean
 from meta_text.model.embedded_corpus import EmbeddedCorpus
 
 
@@ -61,18 +61,21 @@ def logistic_regression(
 def _vectors(
     embedded: EmbeddedCorpus, episodes: Sequence[Episode], label_names: bool
 ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Support vectors, labels and query vectors of each episode. A class name counts as one more text of its class."""
+    """Support vectors, labels and query vectors of each episode. A class name counts as one more text of its class.
 
-    def plain(states: Tensor, mask: Tensor) -> np.ndarray:
-        unit: Tensor = F.normalize(masked_mean(states, mask), dim=-1)
+    Vectors of several encoders come as each task weighs them, so that the baselines have the same texts read.
+    """
+
+    def plain(texts: TokenStates | Tensor) -> np.ndarray:
+        unit = F.normalize(texts if isinstance(texts, Tensor) else masked_mean(*texts), dim=-1)
         return unit.detach().cpu().numpy()
 
     batch = embedded.batch(episodes, label_names=label_names)
-    vectors, labels = plain(*batch.support), batch.support_labels.cpu().numpy()
+    vectors, labels = plain(batch.support), batch.support_labels.cpu().numpy()
     if batch.names is not None:
-        vectors = np.concatenate([vectors, plain(*batch.names)], axis=1)
+        vectors = np.concatenate([vectors, plain(batch.names)], axis=1)
         labels = np.concatenate([labels, np.tile(np.arange(batch.n_way), (len(episodes), 1))], axis=1)
-    return list(zip(vectors, labels, plain(*batch.query), strict=True))
+    return list(zip(vectors, labels, plain(batch.query), strict=True))
 
 
 # in the order of the tables; nearest prototype needs a model, so `compare` adds it

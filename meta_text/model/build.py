@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from meta_text.config import Recipe
+from meta_text.config import LearnerConfig, Recipe
 from meta_text.corpus.class_split import ClassSplit
 from meta_text.corpus.corpus import Corpus
 from meta_text.embedding.embedding import Embedding
@@ -16,8 +16,9 @@ from meta_text.embedding.encoders import open_encoders
 from meta_text.embedding.pretrained import local_folder
 from meta_text.embedding.process import float32_parameters, one_thread_at_a_time, own_settings
 from meta_text.errors import ConfigError
-from meta_text.learners import LEARNERS
+from meta_text.learners import LEARNERS, Learner
 from meta_text.learners.encoder import NoEncoder, TextEncoder, run_cell
+from meta_text.learners.plain_lstm import Finetune, ScratchLSTM
 from meta_text.model.model import MetaModel
 
 INNER_OPTIONS = ("encoder", "n_classes", "checkpoint_steps")  # of learners; a recipe cannot set them under [learner]
@@ -70,6 +71,7 @@ def build_model(recipe: Recipe, embedding: Embedding | EncoderBlocks, n_classes:
         raise _no_learner(settings.name)
     kind = LEARNERS[settings.name]
     accepted = inspect.signature(kind).parameters
+    _check_reads_vectors(kind, settings, embedding)
     options = {
         key: value
         for key in (
@@ -100,12 +102,30 @@ def build_model(recipe: Recipe, embedding: Embedding | EncoderBlocks, n_classes:
     with own_settings(), torch.random.fork_rng(), one_thread_at_a_time(), float32_parameters():
         torch.manual_seed(recipe.train.seed)
         learner = kind(build_encoder(recipe, embedding.width), **options)
-    return MetaModel(embedding, learner, _with_resolved_paths(recipe))
+    return MetaModel(embedding, learner, _with_resolved_paths(recipe, embedding))
 
 
-def _with_resolved_paths(recipe: Recipe) -> Recipe:
-    """An embedding named by its folder is found from any working directory."""
-    folder = None if recipe.embedding.kind in ("learned", "encoders") else local_folder(recipe.embedding.model)
+def _check_reads_vectors(kind: type[Learner], settings: LearnerConfig, embedding: Embedding | EncoderBlocks) -> None:
+    """Raises ConfigError for a learner that runs an LSTM over token states, which sentence encoders do not give."""
+    if not isinstance(embedding, EncoderBlocks):
+        return
+    if issubclass(kind, ScratchLSTM | Finetune):
+        raise ConfigError(
+            f"learner '{settings.name}' reads token states, but the encoders {embedding.model} give one vector per text; "
+            "use another learner, such as 'ridge', or leave the encoders out"
+        )
+    if settings.adapts == "recurrent":
+        raise ConfigError(
+            f"learner.adapts = 'recurrent', but the encoders {embedding.model} give one vector per text, which nothing "
+            "recurrent reads; use adapts = 'head', or leave the encoders out"
+        )
+
+
+def _with_resolved_paths(recipe: Recipe, embedding: Embedding | EncoderBlocks) -> Recipe:
+    """An embedding, or an encoder, named by its folder is found from any working directory."""
+    if isinstance(embedding, EncoderBlocks):
+        return replace(recipe, embedding=replace(recipe.embedding, kind="encoders", encoders=embedding.sources))
+    folder = None if recipe.embedding.kind == "learned" else local_folder(recipe.embedding.model)
     return recipe if folder is None else replace(recipe, embedding=replace(recipe.embedding, model=str(folder)))
 
 

@@ -9,7 +9,7 @@ likelihood of kernel ridge regression, which has a closed form (Cawley & Talbot,
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -104,8 +104,7 @@ def fit_space(
     out there.
     """
     shots = max(1.0, len(labels) / n_way)
-    if len(names) and (len(labels) == 0 or int(membership(labels, n_way).sum(0).max()) < 2):
-        vectors, labels = torch.cat([vectors, names]), torch.cat([labels, torch.arange(n_way, device=labels.device)])
+    vectors, labels = _with_names(vectors, labels, n_way, names)
     scale_D = inverse_document_frequency(vectors, blocks.is_counts.to(vectors.device))
     vectors = vectors * scale_D
     member_SN = membership(labels, n_way).to(vectors.dtype)
@@ -179,6 +178,12 @@ def left_out_likelihood(
 
     With H = K (K + r I)^-1 the answer without text i is (H Y - h_ii Y)_i / (1 - h_ii).
     """
+    best: Tensor = _likelihoods(left_out_answers(kernel, labels, n_way), labels, counted).amax()
+    return best
+
+
+def left_out_answers(kernel: Float[Tensor, "S S"], labels: Int[Tensor, " S"], n_way: int) -> Float[Tensor, "R S N"]:
+    """What ridge regression with each of RIDGES says of each text when that text is left out."""
     values_S, vectors_SS = torch.linalg.eigh(kernel + 1)  # + 1: a bias
     target_SN = membership(labels, n_way).to(kernel)
     rotated_SN = vectors_SS.T @ target_SN
@@ -186,12 +191,52 @@ def left_out_likelihood(
     gains_RS = values_S / (values_S + ridges_R1)
     own_RS1 = (gains_RS @ vectors_SS.square().T)[..., None]
     fitted_RSN = vectors_SS @ (gains_RS[..., None] * rotated_SN)
-    left_out_RSN = (fitted_RSN - own_RS1 * target_SN) / (1 - own_RS1)
-    scales_C111 = torch.tensor(SCALES, dtype=kernel.dtype, device=kernel.device)[:, None, None, None]
-    log_p_CRSN = (scales_C111 * left_out_RSN).log_softmax(-1)
+    left_out_RSN: Tensor = (fitted_RSN - own_RS1 * target_SN) / (1 - own_RS1)
+    return left_out_RSN
+
+
+def _likelihoods(answers_RSN: Tensor, labels: Tensor, counted: Tensor) -> Tensor:
+    """The summed log-likelihood of the counted texts at each of SCALES and RIDGES."""
+    scales_C111 = torch.tensor(SCALES, dtype=answers_RSN.dtype, device=answers_RSN.device)[:, None, None, None]
+    log_p_CRSN = (scales_C111 * answers_RSN).log_softmax(-1)
     own_CRS = log_p_CRSN.gather(-1, labels.expand(*log_p_CRSN.shape[:2], -1)[..., None])[..., 0]
-    best: Tensor = own_CRS[..., counted].sum(-1).amax()
-    return best
+    return own_CRS[..., counted].sum(-1)
+
+
+@torch.no_grad()
+def left_out_hits(
+    space: Space,
+    vectors: Float[Tensor, "S D"],
+    labels: Int[Tensor, " S"],
+    n_way: int,
+    names: Float[Tensor, "_ D"],
+) -> Float[Tensor, " B2"]:
+    """How many texts can be left out; how many of them get their own label in this space, and with each encoder alone.
+
+    The ridge is the likeliest one, as in `left_out_likelihood`. Names count as texts as in `fit_space`.
+    """
+    vectors, labels = _with_names(vectors, labels, n_way, names)
+    unweighted = replace(space, weights=torch.ones_like(space.weights))(vectors)
+    blocks, labels = at_most(unweighted.split(list(space.widths), dim=-1), labels)
+    counted_S = membership(labels, n_way).sum(0)[labels] > 1
+    kernels_BSS = torch.stack([block.double() @ block.double().T for block in blocks])
+    mixed_SS = (space.weights.double()[:, None, None] * kernels_BSS).sum(0)
+    hits = []
+    for kernel_SS in (mixed_SS, *kernels_BSS) if counted_S.any() else ():
+        answers_RSN = left_out_answers(kernel_SS, labels, n_way)
+        likeliest = int(_likelihoods(answers_RSN, labels, counted_S).amax(0).argmax())
+        hits.append(int((answers_RSN[likeliest].argmax(-1) == labels)[counted_S].sum()))
+    counts = [int(counted_S.sum()), *hits] if hits else [0] * (2 + len(blocks))
+    return torch.tensor(counts, dtype=torch.float32, device=vectors.device)
+
+
+def _with_names(
+    vectors: Tensor, labels: Tensor, n_way: int, names: Tensor
+) -> tuple[Float[Tensor, "_ D"], Int[Tensor, " _"]]:
+    """Names as texts where no class has two of its own, for nothing could be left out there."""
+    if len(names) and (len(labels) == 0 or int(membership(labels, n_way).sum(0).max()) < 2):
+        return torch.cat([vectors, names]), torch.cat([labels, torch.arange(n_way, device=labels.device)])
+    return vectors, labels
 
 
 def at_most(

@@ -11,6 +11,7 @@ from meta_text.config import Recipe
 from meta_text.embedding.batching import Windows, by_length
 from meta_text.embedding.embedding import Embedding
 from meta_text.embedding.encoder_blocks import EncoderBlocks
+from meta_text.embedding.given_vectors import VectorEncoder
 from meta_text.embedding.precision import choose
 from meta_text.embedding.process import own_settings
 from meta_text.embedding.reading import Progress, Represented, read_texts
@@ -19,7 +20,7 @@ from meta_text.learners import EmbeddedEpisode, Learner
 from meta_text.learners.learner import TaskState
 from meta_text.model.calibration import Calibrations
 from meta_text.model.embedded_corpus import EmbeddedCorpus
-from meta_text.model.mixture import Prior, Space, fit_space
+from meta_text.model.mixture import Prior, Space, fit_space, left_out_hits
 from meta_text.model.results import Result
 
 Packed = TokenStates | Float[Tensor, "_ D"]  # represented texts of one task, in one batch
@@ -62,6 +63,12 @@ class MetaModel(nn.Module):
         )
         return model.train(self.training)
 
+    def with_encoders(self, encoders: EncoderBlocks) -> "MetaModel":
+        """The same weights and findings on other encoders."""
+        model = self.with_findings()
+        model.embedding = encoders
+        return model
+
     def on(self, device: torch.device) -> "MetaModel":
         """This model moved to a device, its encoders too; encoders that other models share stay where they are."""
         if isinstance(self.embedding, EncoderBlocks):
@@ -81,6 +88,12 @@ class MetaModel(nn.Module):
         """How `represent` runs on this machine, in one line; empty where there was nothing to choose."""
         return self.embedding.note if isinstance(self.embedding, EncoderBlocks) else choose(self.embedding).note
 
+    @property
+    def reads_vectors(self) -> bool:
+        """Whether it takes ready vectors in place of texts."""
+        blocks = self.embedding
+        return isinstance(blocks, EncoderBlocks) and isinstance(blocks.encoders[0], VectorEncoder)
+
     @own_settings()
     def represent(
         self, texts: Sequence[str], progress: Progress | None = None, used: Sequence[bool] | None = None
@@ -96,12 +109,13 @@ class MetaModel(nn.Module):
         return read_texts(embedding, texts, lambda batch: self._parts(embedding, batch, read), progress)
 
     def fit_space(self, texts: Packed, labels: Int[Tensor, " S"], n_way: int, names: Packed | None) -> TaskState:
-        """What of a task comes before learning: with several encoders its space, else nothing."""
+        """What of a task comes before learning: its space and what that is worth with encoders, else nothing."""
         if not isinstance(self.embedding, EncoderBlocks):
             return {}
         assert isinstance(texts, Tensor)
         named = names if isinstance(names, Tensor) else texts[:0]
-        return fit_space(texts, labels, n_way, self.embedding, self.prior, named).state
+        space = fit_space(texts, labels, n_way, self.embedding, self.prior, named)
+        return {**space.state, "hits": left_out_hits(space, texts, labels, n_way, named)}
 
     def in_space(self, task: Mapping[str, Tensor], texts: Packed) -> Packed:
         """Represented texts as the learner reads them in this task."""

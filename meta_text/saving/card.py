@@ -12,22 +12,31 @@ from huggingface_hub import EvalResult, EvalResultEntry, ModelCardData, eval_res
 
 from meta_text.config import Recipe
 from meta_text.corpus.known_corpora import KNOWN_CORPORA, KnownCorpus
+from meta_text.embedding.pretrained import MINILM
 from meta_text.files import file_sha256
 from meta_text.model.model import MetaModel
 from meta_text.model.results import Interval, Result
 
 DEFAULT_NAME = "default"  # of the model that the package ships
 LISTED_LABELS = 20
+HUB_NAMES = {"minilm": MINILM, "e5": "intfloat/multilingual-e5-small"}  # of the shipped encoders
 UNKNOWN = KnownCorpus("not known")
 
 
-def write_card(model: MetaModel, folder: Path, labels: Sequence[Any] | None = None, repo_id: str | None = None) -> None:
+def write_card(
+    model: MetaModel,
+    folder: Path,
+    labels: Sequence[Any] | None = None,
+    repo_id: str | None = None,
+    read_by: str = "",
+) -> None:
     """Write README.md and .eval_results/ next to the files of a model in `folder`.
 
-    `labels` are those of the classes saved with it. The repo_id "default" means the shipped model.
+    `labels` are those of the classes saved with it, `read_by` the words on their encoders. The repo_id "default" means
+    the shipped model.
     """
     digest = file_sha256(folder / "model.safetensors")
-    (folder / "README.md").write_text(model_card(model, labels, repo_id, digest), encoding="utf-8")
+    (folder / "README.md").write_text(model_card(model, labels, repo_id, digest, read_by), encoding="utf-8")
     for name, text in evaluation_files(model).items():
         (folder / ".eval_results").mkdir(exist_ok=True)
         (folder / ".eval_results" / name).write_text(text, encoding="utf-8")
@@ -43,7 +52,9 @@ def _trained_on(recipe: Recipe) -> list[str]:
     return [corpus_name(recipe), *(Path(name).name for name in recipe.corpus.also)]
 
 
-def model_card(model: MetaModel, labels: Sequence[Any] | None, repo_id: str | None, digest: str) -> str:
+def model_card(
+    model: MetaModel, labels: Sequence[Any] | None, repo_id: str | None, digest: str, read_by: str = ""
+) -> str:
     """README.md: front matter with model-index, what the model is, how to use it, its data and licences, results."""
     recipe = model.recipe
     title = (repo_id or f"{recipe.learner.name} meta-trained on {corpus_name(recipe)}").split("/")[-1]
@@ -54,7 +65,7 @@ def model_card(model: MetaModel, labels: Sequence[Any] | None, repo_id: str | No
 ---
 # {title}
 
-{_what_it_is(labels)}
+{_what_it_is(labels, read_by)}
 
 ```python
 from meta_text import FewShotClassifier
@@ -77,32 +88,40 @@ def _front_matter(model: MetaModel, title: str) -> ModelCardData:
     recipe = model.recipe
     corpora = [KNOWN_CORPORA.get(name, UNKNOWN) for name in _trained_on(recipe)]
     licences = {corpus.hub_licence for corpus in corpora}
-    pretrained = recipe.embedding.kind != "learned" and "/" in _embedding_name(recipe)
+    names = [_published(name) for name in _embedding_names(recipe)]
+    pretrained = [name for name in names if "/" in name]
     return ModelCardData(
         library_name="meta_text",
         pipeline_tag="text-classification",
         tags=["few-shot", "meta-learning", "text-classification"],
         license=licences.pop() if len(licences) == 1 else None,
-        base_model=recipe.embedding.model if pretrained else None,
+        base_model=(pretrained if len(pretrained) > 1 else pretrained[0]) if pretrained else None,
         datasets=[corpus.source.repo_id for corpus in corpora if corpus.source is not None] or None,
         model_name=title if model.results else None,
         eval_results=[entry for result in model.results for entry in _index_entries(result, recipe)] or None,
     )
 
 
-def _embedding_name(recipe: Recipe) -> str:
+def _embedding_names(recipe: Recipe) -> tuple[str, ...]:
+    """The pretrained models that read the texts, as the recipe names them."""
+    if recipe.embedding.kind == "encoders":
+        return tuple(HUB_NAMES.get(name, name) for name in recipe.embedding.encoders)
+    return () if recipe.embedding.kind == "learned" else (recipe.embedding.model,)
+
+
+def _published(name: str) -> str:
     """A Hub name unchanged; only the last part of a local folder's path, which may be private."""
-    name = recipe.embedding.model
     return name if re.fullmatch(r"[\w.-]+/[\w.-]+", name) and not Path(name).exists() else Path(name).name
 
 
-def _what_it_is(labels: Sequence[Any] | None) -> str:
+def _what_it_is(labels: Sequence[Any] | None, read_by: str) -> str:
     what = "A few-shot text classifier: it learns new categories from a few labelled texts each, or from their names."
     if labels is None:
         return what
     more = f" and {len(labels) - LISTED_LABELS} more" if len(labels) > LISTED_LABELS else ""
     listed = ", ".join(str(label) for label in labels[:LISTED_LABELS])
-    return f"{what} This one knows {len(labels)} classes: {listed}{more}."
+    read = f"\n\nIts texts are read by these encoders: {read_by}." if read_by else ""
+    return f"{what} This one knows {len(labels)} classes: {listed}{more}.{read}"
 
 
 def _usage(labels: Sequence[Any] | None) -> str:
@@ -116,10 +135,11 @@ def _usage(labels: Sequence[Any] | None) -> str:
 def _training(recipe: Recipe, repo_id: str | None, digest: str) -> str:
     corpora = [f"`{name}` (licence: {KNOWN_CORPORA.get(name, UNKNOWN).licence})" for name in _trained_on(recipe)]
     embedding = recipe.embedding
-    source = "an embedding learned from the same texts"
+    how = {"none": "", "lora": ", fine-tuned with LoRA", "full": ", fine-tuned"}[embedding.train]
+    source = "the token states of an embedding learned from the same texts"
     if embedding.kind != "learned":
-        how = {"none": "", "lora": ", fine-tuned with LoRA", "full": ", fine-tuned"}[embedding.train]
-        source = f"`{_embedding_name(recipe)}`{how}"
+        named = ", ".join(f"`{_published(name)}`" for name in _embedding_names(recipe))
+        source = f"the vectors of {named}" if embedding.kind == "encoders" else f"the token states of {named}{how}"
     made = ""
     if repo_id == DEFAULT_NAME:
         made = (
@@ -128,7 +148,7 @@ def _training(recipe: Recipe, repo_id: str | None, digest: str) -> str:
     return (
         f"{made}Meta-trained with the learner `{recipe.learner.name}` on {', '.join(corpora)}, "
         f"class split {recipe.corpus.split}{' of the first' if recipe.corpus.also else ''}, seed {recipe.train.seed}, "
-        f"over the token states of {source}. "
+        f"over {source}. "
         f"The validation classes chose the model; the test classes were used only for the results below. torch {torch.__version__}, "
         f"Python {platform.python_version()}. `config.json` holds the whole recipe; "
         f"`model.safetensors` has SHA-256 `{digest}`."

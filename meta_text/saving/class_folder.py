@@ -2,11 +2,14 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from meta_text.corpus.read_rows import read_rows
+from meta_text.embedding.encoder_blocks import EncoderBlocks
+from meta_text.embedding.given_vectors import CallableEncoder
 from meta_text.errors import CorpusError, ModelFileError
 from meta_text.files import file_sha256, save_tensors
 from meta_text.model.adaptation import Adaptation
@@ -14,6 +17,15 @@ from meta_text.model.model import MetaModel
 from meta_text.saving.model_folder import AGAIN, checked, read_config, read_tensors
 
 TASK, SUPPORT = "task.safetensors", "support.jsonl"
+
+
+@dataclass(frozen=True)
+class StoredEncoder:
+    """One encoder that the classes were learned with; no digest if only its owner can make it."""
+
+    name: str
+    width: int
+    digest: str | None = None
 
 
 @dataclass(frozen=True)
@@ -26,6 +38,7 @@ class StoredClasses:
     task_sha256: str
     corrections: tuple[float, ...] = ()
     support_sha256: str | None = None
+    encoders: tuple[StoredEncoder, ...] = ()
     sha256: str | None = None  # not in the first folders of format version 1
 
 
@@ -46,6 +59,7 @@ def write_adaptation(adapted: Adaptation, folder: Path, *, include_support: bool
         "corrections": adapted.corrections,
         "task_sha256": file_sha256(folder / TASK),
         "support_sha256": file_sha256(folder / SUPPORT) if include_support else None,
+        "encoders": [asdict(encoder) for encoder in _encoders_of(adapted.model)],
     }
     return {**stored, "sha256": _digest(stored)}
 
@@ -60,6 +74,7 @@ def load_adaptation(folder: Path, model: MetaModel) -> Adaptation | None:
     _check(folder, stored, values, len(tensors.get("head", ())))
     # cloned: a memory-mapped tensor is aligned differently, and sums would differ in the last bit
     task = {name: tensor.clone().to(model.embedding.device) for name, tensor in tensors.items()}
+    _check_encoders(folder, stored, model)
     support = _read_support(folder / SUPPORT, stored)
     kept = None if stored.names is None else tuple(stored.names)
     calibration = model.calibration.of(kept is not None)
@@ -81,6 +96,43 @@ def _check(folder: Path, stored: StoredClasses, values: dict[str, Any], heads: i
             f"the classes in {folder}/config.json (labels, names, shots, corrections) are not those that were saved; "
             + way_out
         )
+
+
+def _encoders_of(model: MetaModel) -> list[StoredEncoder]:
+    if not isinstance(model.embedding, EncoderBlocks):
+        return []
+    return [
+        StoredEncoder(encoder.name, encoder.width, None if isinstance(encoder, CallableEncoder) else encoder.digest())
+        for encoder in model.embedding.encoders
+    ]
+
+
+def _check_encoders(folder: Path, stored: StoredClasses, model: MetaModel) -> None:
+    """Raises ModelFileError for other encoders than the classes were learned with; fixes widths not known before."""
+    if not stored.encoders:
+        return
+    found = _encoders_of(model)
+    fits = len(found) == len(stored.encoders) and all(
+        (one.name if one.digest is None else one.digest) == (other.name if other.digest is None else other.digest)
+        and one.width in (0, other.width)
+        for one, other in zip(found, stored.encoders, strict=True)
+    )
+    if not fits:
+        raise ModelFileError(
+            f"the classes in {folder} were learned with the encoders {_listed(stored.encoders)}, but these are "
+            f"{_listed(found)}; pass the same ones in the same order as embedding=, or fit again"
+        )
+    assert isinstance(model.embedding, EncoderBlocks)
+    for encoder, known in zip(model.embedding.encoders, stored.encoders, strict=True):
+        encoder.width = known.width
+
+
+def _listed(encoders: Sequence[StoredEncoder]) -> str:
+    return ", ".join(
+        f"{one.name} ({f'{one.width} numbers' if one.width else 'any width'}"
+        f"{'' if one.digest is None else f', SHA-256 {one.digest[:12]}...'})"
+        for one in encoders
+    )
 
 
 def _read_support(path: Path, stored: StoredClasses) -> dict[Any, tuple[str, ...]]:

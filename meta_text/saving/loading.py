@@ -1,7 +1,6 @@
 """Finding models (package, folder, Hugging Face Hub), and loading each once per process."""
 
 import re
-from collections.abc import Hashable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,9 @@ from typing import Any
 import torch
 
 from meta_text.embedding.device import chosen_device
+from meta_text.embedding.encoder_blocks import EncoderBlocks
 from meta_text.embedding.encoders import open_encoders
+from meta_text.embedding.given_vectors import VectorEncoder
 from meta_text.embedding.pretrained import find_model
 from meta_text.embedding.process import one_thread_at_a_time, own_settings
 from meta_text.errors import ModelFileError
@@ -87,10 +88,27 @@ def shared_model(name_or_path: str, device: str | None, embedding: Any = None) -
         folder = (find_folder if is_here else _pulled)(name_or_path).resolve()
         files = [(folder / name).stat() for name in ("config.json", "model.safetensors") if (folder / name).exists()]
         stamp = tuple((at.st_mtime_ns, at.st_size, at.st_ino) for at in files)
-        return _loaded(folder, str(chosen_device(device)), stamp, spec)
+        at_once = _loaded if _is_hashable(spec) else _loaded.__wrapped__
+        return _with_free_width(at_once(folder, str(chosen_device(device)), stamp, spec))
+
+
+def _is_hashable(spec: Any) -> bool:
+    """A list of lists, an array and an object that defines only equality are not."""
+    try:
+        hash(spec)
+    except TypeError:
+        return False
+    return True
+
+
+def _with_free_width(model: MetaModel) -> MetaModel:
+    """The model itself; or, where it takes ready vectors, one whose vectors have no width yet: each `fit` fixes its own."""
+    return (
+        model.with_encoders(EncoderBlocks([VectorEncoder()], model.embedding.device)) if model.reads_vectors else model
+    )
 
 
 @lru_cache(maxsize=4)
-def _loaded(folder: Path, device: str, stamp: tuple[tuple[int, int, int], ...], spec: Hashable) -> MetaModel:
+def _loaded(folder: Path, device: str, stamp: tuple[tuple[int, int, int], ...], spec: Any) -> MetaModel:
     """A model on a device, loaded once per process."""
     return load_model(folder, () if spec is None else open_encoders(spec)).on(torch.device(device))

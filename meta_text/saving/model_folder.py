@@ -19,7 +19,7 @@ from meta_text.embedding.embedding import Embedding
 from meta_text.embedding.encoder_blocks import EncoderBlocks
 from meta_text.embedding.packed_bert import parts_of, write_packed
 from meta_text.embedding.sentence_encoder import SentenceEncoder
-from meta_text.errors import ConfigError, ModelFileError
+from meta_text.errors import ConfigError, HubError, InputError, ModelFileError
 from meta_text.files import file_sha256, save_tensors
 from meta_text.model.build import build_embedding, build_model
 from meta_text.model.calibration import Calibrations
@@ -224,7 +224,7 @@ def _own_encoders(folder: Path, recipe: Recipe, encoders: Sequence[SentenceEncod
     if recipe.embedding.kind != "encoders":
         raise ModelFileError(
             f"the model in {folder} reads token states of its own embedding '{recipe.embedding.model}', so it cannot work "
-            "on another one; leave embedding out, or leave model out"
+            "on another one; leave embedding out, or take a model that weighs encoders, such as the recipe 'mixture' trains"
         )
     return EncoderBlocks(encoders)
 
@@ -234,8 +234,9 @@ def _embedding_of(folder: Path, recipe: Recipe, stored: StoredModel) -> Embeddin
     settings = recipe.embedding
     unknown = [name for name in settings.encoders if name.startswith("(")] if settings.kind == "encoders" else []
     if unknown:
+        order = f"a list of {', '.join(settings.encoders)}, in this order" if len(settings.encoders) > 1 else "it"
         raise ModelFileError(
-            f"{folder} was saved with the encoder {unknown[0]}, which only its owner can make; pass it as embedding="
+            f"{folder} was saved with the encoder {unknown[0]}, which only its owner can make; pass {order} as embedding="
         )
     if settings.kind == "learned":
         tokenizer = _read_tokenizer(folder / "tokenizer.json", stored.tokenizer_sha256)
@@ -246,7 +247,15 @@ def _embedding_of(folder: Path, recipe: Recipe, stored: StoredModel) -> Embeddin
         settings = replace(settings, model=str(folder / EMBEDDING), revision=None)
     elif settings.revision is None:
         settings = replace(settings, revision=stored.embedding_commit)
-    return build_embedding(replace(recipe, embedding=settings), [], stored.embedding_commit)
+    try:
+        return build_embedding(replace(recipe, embedding=settings), [], stored.embedding_commit)
+    except (InputError, HubError) as error:
+        if settings.kind != "encoders":
+            raise
+        raise type(error)(
+            f"{folder} was saved with the encoders {', '.join(settings.encoders)}: {error}. If one lies elsewhere now, "
+            "pass all of them, in this order, as embedding="
+        ) from error
 
 
 def _read_tokenizer(path: Path, sha256: str | None) -> Tokenizer:

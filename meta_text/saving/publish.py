@@ -7,6 +7,7 @@ from meta_text.errors import HubError
 from meta_text.files import OWN_NAMES, replacing
 from meta_text.hub_client import advice, hub_errors
 from meta_text.model.adaptation import Adaptation
+from meta_text.model.encoder_words import encoder_choice
 from meta_text.model.model import MetaModel
 from meta_text.saving.card import write_card
 from meta_text.saving.class_folder import write_adaptation
@@ -27,14 +28,14 @@ def save_classifier(
 ) -> None:
     """Write a model folder with its card and, if there are classes, their task. All or nothing."""
     with replacing(Path(folder)) as partial:
-        stored, labels = {}, None
+        stored, labels, choice = {}, None, None
         if adapted is not None:
             stored["classifier"] = write_adaptation(adapted, partial, include_support=include_support)
-            labels = list(adapted.support)
+            labels, choice = list(adapted.support), encoder_choice(adapted)
         write_model(model, partial, stored)
         if embed:
             write_embedding(model, partial)
-        write_card(model, partial, labels, repo_id)
+        write_card(model, partial, labels, repo_id, "" if choice is None else choice.sentence())
 
 
 def push_classifier(
