@@ -37,9 +37,18 @@ class Prior:
     logits: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
     texts: float = 30.0
 
-    def of(self, names: Sequence[str], n_way: int, shots: float) -> Float[Tensor, " B"]:
+    def of(
+        self, names: Sequence[str], n_way: int, shots: float, read: Float[Tensor, " B"] | None = None
+    ) -> Float[Tensor, " B"]:
+        """read: the share of the task's texts that each encoder can read, which scales its weight."""
         rows = torch.tensor([self.logits.get(name, (0.0, 0.0, 0.0)) for name in names], dtype=torch.float64)
-        return (rows @ prior_terms(n_way, shots)).softmax(0)
+        shares = torch.ones(len(names), dtype=torch.float64) if read is None else read.double().cpu()
+        return (rows @ prior_terms(n_way, shots) + log_share(shares)).softmax(0)
+
+
+def log_share(read: Float[Tensor, "*C B"]) -> Float[Tensor, "*C B"]:
+    """The logarithm of shares of texts that can be read, so low for none that a softmax gives nothing."""
+    return read.clamp(min=1e-9).log()
 
 
 def prior_terms(n_way: int, shots: float) -> Float[Tensor, " 3"]:
@@ -85,8 +94,14 @@ class Space:
 def centred_blocks(
     vectors: Float[Tensor, "*Q D"], centre: Float[Tensor, " D"], widths: Sequence[int]
 ) -> list[Float[Tensor, "*Q _"]]:
-    """Each encoder's vectors less the centre, at length 1; a text at the very centre gives zeros."""
-    return [F.normalize(block, dim=-1) for block in (vectors - centre).split(list(widths), dim=-1)]
+    """Each encoder's vectors less the centre, at length 1; zeros for a text that the encoder cannot read."""
+    pairs = zip(vectors.split(list(widths), dim=-1), centre.split(list(widths), dim=-1), strict=True)
+    return [F.normalize(block - middle, dim=-1) * is_read(block)[..., None] for block, middle in pairs]
+
+
+def is_read(block: Float[Tensor, "*Q _"]) -> Bool[Tensor, "*Q"]:
+    """Which texts an encoder can read: `EncoderBlocks` gives zeros for the others."""
+    return (block != 0).any(-1)
 
 
 @torch.no_grad()
@@ -107,13 +122,23 @@ def fit_space(
     vectors, labels = _with_names(vectors, labels, n_way, names)
     scale_D = inverse_document_frequency(vectors, blocks.is_counts.to(vectors.device))
     vectors = vectors * scale_D
-    member_SN = membership(labels, n_way).to(vectors.dtype)
-    count_N = member_SN.sum(0)
-    centre_D = ((member_SN.T @ vectors)[count_N > 0] / count_N[count_N > 0, None]).mean(0)
-    before_B = prior.of(blocks.names, n_way, shots)
+    parts = vectors.split(list(blocks.widths), dim=-1)
+    centre_D = torch.cat([_mean_of_means(part, labels, n_way) for part in parts])
+    read_B = torch.stack([is_read(part).double().mean() for part in parts])
+    before_B = prior.of(blocks.names, n_way, shots, read_B)
     parts = centred_blocks(vectors, centre_D, blocks.widths)
     weights_B, left_out = weigh(parts, labels, n_way, before_B, prior.texts)
     return Space(blocks.widths, weights_B.to(vectors), scale_D, centre_D, left_out.to(vectors))
+
+
+def _mean_of_means(block: Float[Tensor, "S W"], labels: Int[Tensor, " S"], n_way: int) -> Float[Tensor, " W"]:
+    """The mean over classes of the mean of each one's texts, as far as the encoder can read them."""
+    member_SN = membership(labels, n_way).to(block.dtype) * is_read(block)[:, None]
+    count_N = member_SN.sum(0)
+    if not count_N.any():
+        return torch.zeros_like(block[0])
+    middle: Tensor = ((member_SN.T @ block)[count_N > 0] / count_N[count_N > 0, None]).mean(0)
+    return middle
 
 
 def inverse_document_frequency(vectors: Float[Tensor, "S D"], is_counts: Tensor) -> Float[Tensor, " D"]:
@@ -140,7 +165,6 @@ def weigh(
         return prior, torch.zeros(2, dtype=torch.float64)
     kernels_BSS = torch.stack([block.double() @ block.double().T for block in blocks])
     share = n_texts / (n_texts + prior_texts)
-
     mixed_B = prior.to(kernels_BSS)
     if len(blocks) > 1:
         mixed_B = share * mean_weights(kernels_BSS, labels, n_way, counted_S) + (1 - share) * mixed_B

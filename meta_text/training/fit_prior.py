@@ -16,6 +16,8 @@ from meta_text.model.mixture import (
     at_most,
     centred_blocks,
     fit_space,
+    is_read,
+    log_share,
     mean_weights,
     prior_terms,
     weight_grid,
@@ -34,6 +36,7 @@ class Case:
     corpus: str
     terms: Float[Tensor, " 3"]
     texts: int  # that can be left out
+    read: Float[Tensor, " B"]  # share of texts that each encoder can read
     mean: Float[Tensor, " B"]  # what the support set says
     lost: Float[Tensor, " F"]  # coefficients of `weight_features`: the accuracy lost against the best weights
 
@@ -62,13 +65,14 @@ def prior_of(cases: Sequence[Sequence[Case]], names: Sequence[str]) -> Prior:
     terms_C3, mean_CB = torch.stack([case.terms for case in flat]), torch.stack([case.mean for case in flat])
     texts_C1 = torch.tensor([[float(case.texts)] for case in flat], dtype=torch.float64)
     lost_CF = torch.stack([case.lost for case in flat])
+    read_CB = log_share(torch.stack([case.read for case in flat]))
     logits_B3 = torch.zeros(len(names), 3, dtype=torch.float64, requires_grad=True)
     log_texts = torch.tensor(Prior().texts, dtype=torch.float64).log().requires_grad_()
     optimizer = torch.optim.Adam([logits_B3, log_texts], lr=0.03)
     with torch.enable_grad():
         for _ in range(600):
             share_C1 = texts_C1 / (texts_C1 + log_texts.exp())
-            mixed_CB = share_C1 * mean_CB + (1 - share_C1) * (terms_C3 @ logits_B3.T).softmax(1)
+            mixed_CB = share_C1 * mean_CB + (1 - share_C1) * (terms_C3 @ logits_B3.T + read_CB).softmax(1)
             lost_C = (weight_features(mixed_CB) * lost_CF).sum(1)
             loss = (weight_C * lost_C).sum() + DECAY * logits_B3.square().sum()
             optimizer.zero_grad()
@@ -91,6 +95,7 @@ def _case(embedded: EmbeddedCorpus, corpus: str, episode: Episode) -> Case:
     targets = torch.tensor(episode.query_labels, device=embedded.device)
     vectors = embedded.vectors([*episode.support, *episode.query])
     n_support, blocks = len(labels), embedded.blocks
+    read_B = torch.stack([is_read(part).double().mean() for part in vectors[:n_support].split(list(blocks.widths), 1)])
     space = fit_space(vectors[:n_support], labels, episode.n_way, blocks, Prior(), vectors[:0])
     parts = [part.double() for part in centred_blocks(vectors * space.scale, space.centre, blocks.widths)]
     kernels_BAS = torch.stack([part @ part[:n_support].T for part in parts])
@@ -111,4 +116,4 @@ def _case(embedded: EmbeddedCorpus, corpus: str, episode: Episode) -> Case:
     right_G = torch.stack(right).cpu()
     lost_F = torch.linalg.lstsq(weight_features(grid_GB.cpu()), (right_G.max() - right_G)[:, None]).solution[:, 0]
     shots = n_support / episode.n_way
-    return Case(corpus, prior_terms(episode.n_way, shots), int(counted_S.sum()), mean_B.cpu(), lost_F)
+    return Case(corpus, prior_terms(episode.n_way, shots), int(counted_S.sum()), read_B.cpu(), mean_B.cpu(), lost_F)
