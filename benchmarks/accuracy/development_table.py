@@ -61,7 +61,7 @@ def table(rows: Rows) -> str:
         weights = {name: np.mean([row["weights"][name] for row in part]) for name in part[0]["weights"]}
         lines.append(
             [
-                corpus + ("" if part[0]["left_out"] else " *"),
+                corpus + (" *" if part[0]["trained"] else ""),
                 str(part[0]["n_way"]),
                 str(k_shot),
                 *(f"{values(part, column).mean():.1f}" for column in columns),

@@ -46,16 +46,20 @@ def fit_prior(embedded: EmbeddedCorpus, class_names: Sequence[str], episodes: in
 
     Every corpus counts the same, and so does every shape within it.
     """
-    cases = [
+    return prior_of(cases_of(embedded, class_names, episodes), embedded.blocks.names)
+
+
+def cases_of(embedded: EmbeddedCorpus, class_names: Sequence[str], episodes: int = 20) -> list[list[Case]]:
+    """What episodes of every shape say of the weights, by shape."""
+    return [
         [_case(embedded, shape.corpus, episode) for episode in shape.episodes]
         for shape in shapes(embedded.corpus, class_names, episodes)
         if shape.n_way <= MOST_WAYS
     ]
-    return prior_of(cases, embedded.blocks.names)
 
 
 def prior_of(cases: Sequence[Sequence[Case]], names: Sequence[str]) -> Prior:
-    """The same of cases by shape: gradient descent on the prior's logits and on how many texts it counts for."""
+    """Gradient descent on the prior's logits and on how many texts it counts for."""
     flat = [case for shape in cases for case in shape]
     shapes_of = Counter(shape[0].corpus for shape in cases)
     weight_C = torch.tensor(
