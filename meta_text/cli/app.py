@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import meta_text
-from meta_text.cli import classify, recipes, train
+from meta_text.cli import classify, demo, recipes, train
 from meta_text.cli.console import err_console
 
 # no rich markup: it would drop words in brackets, such as [compare], from the help
@@ -21,7 +21,7 @@ for command in (
     train.train,
     train.evaluate,
     train.compare,
-    train.demo,
+    demo.demo,
 ):
     app.command()(command)
 recipe_commands = typer.Typer(rich_markup_mode=None, help="List the recipes that come with the package, or copy one.")
