@@ -28,7 +28,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Adapts a meta-trained model to any classes, from a few texts each or from their names alone.
 
     model: a folder, a Hub name, "default" (the model in this package), or a MetaModel.
-    embedding: the encoders that read the texts, if not those of the model: "auto" (MiniLM and E5, the default's own),
+    embedding: the encoders that read the texts, if not those of the model: "auto" (MiniLM, E5 and "lexical", counts of n-grams),
         "fast" (MiniLM alone), "minilm", "e5", a Hub name, a folder, a function from a list of texts to vectors,
         "vectors" (X is an array [n, width]), or a list of these, which every task weighs (see `open_encoders`).
     label_names: True to use labels as texts too; or {label: description}, also for classes without any
