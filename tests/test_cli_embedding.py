@@ -81,6 +81,14 @@ def test_fit_and_predict_with_the_encoders_named(
     assert FewShotClassifier.from_pretrained(tmp_path / "other").meta_model.embedding.names == ("second",)
 
 
+def test_fit_tells_once_how_the_encoders_compute(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(EncoderBlocks, "note", "first: float32; second: float32")
+    assert run(monkeypatch, "fit", str(place / "base"), str(place / "rows.jsonl"), "--out", str(tmp_path / "m")) == 0
+    assert " ".join(capsys.readouterr().err.split()).count("first: float32; second: float32") == 1
+
+
 def test_what_fit_refuses(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

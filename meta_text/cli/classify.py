@@ -71,6 +71,8 @@ def fit(
     labels = [corpus.class_names[i] for i in corpus.labels]
     with bars() as bar:
         classifier.fit(corpus.texts, labels, progress=lambda done, total: bar("encode", "encoding texts", done, total))
+    if note_of_engine := classifier.meta_model.engine_note:
+        err_console.print(note_of_engine, style="dim", highlight=False, markup=False)
     classifier.save_pretrained(out, include_support=not without_texts)
     out_console.print(f"{corpus.describe()}; classifier in {out}")
     if len(corpus.texts) <= 1000:
