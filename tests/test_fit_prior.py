@@ -19,7 +19,14 @@ def case(corpus: str, n_way: int, shots: float, best: int, texts: int = 0, mean:
     """An episode in which accuracy falls by what is not given to the encoder `best`."""
     lost = torch.zeros(5, dtype=torch.float64)
     lost[1 - best] = 1.0
-    return Case(corpus, prior_terms(n_way, float(shots)), texts, torch.ones(2, dtype=torch.float64), torch.tensor(mean, dtype=torch.float64), lost)
+    return Case(
+        corpus,
+        prior_terms(n_way, float(shots)),
+        texts,
+        torch.ones(2, dtype=torch.float64),
+        torch.tensor(mean, dtype=torch.float64),
+        lost,
+    )
 
 
 def test_the_prior_follows_what_won_at_each_number_of_classes() -> None:
