@@ -190,6 +190,10 @@ def test_too_few_texts_names_every_class_and_a_shape_that_works():
     with pytest.raises(CorpusError, match=r"\(--set episode.k_shot=2 --set episode.n_query=1 works\)"):
         EpisodeSampler(corpus, corpus.class_names)
     EpisodeSampler(corpus, corpus.class_names, k_shot=2, n_query=1)
+    pair = Corpus.from_rows([{"text": f"{c} {i}", "label": c} for c in "xy" for i in range(2)], name="pair")
+    with pytest.raises(CorpusError, match=r"\(--set episode.k_shot=1 --set episode.n_query=1 works\)"):
+        EpisodeSampler(pair, pair.class_names, n_way=2, k_shot=2, n_query=1)
+    EpisodeSampler(pair, pair.class_names, n_way=2, k_shot=1, n_query=1)
     one = Corpus.from_rows([{"text": "a", "label": "x"}, {"text": "b", "label": "y"}], name="one")
     with pytest.raises(CorpusError, match=r"2 classes have fewer.*; drop these classes or give them more texts"):
         EpisodeSampler(one, one.class_names)
