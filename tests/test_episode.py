@@ -199,6 +199,13 @@ def test_too_few_texts_names_every_class_and_a_shape_that_works():
         EpisodeSampler(one, one.class_names)
 
 
+@pytest.mark.parametrize(("classes", "end"), [(10, "'c09' has 1; drop"), (11, "'c09' has 1 and 1 more; drop")])
+def test_ten_classes_with_too_few_texts_are_named_and_more_are_counted(classes: int, end: str):
+    corpus = Corpus.from_rows([{"text": f"{c}", "label": f"c{c:02d}"} for c in range(classes)], name="rare")
+    with pytest.raises(CorpusError, match=end):
+        EpisodeSampler(corpus, corpus.class_names)
+
+
 def test_fewer_classes_than_n_way():
     with pytest.raises(CorpusError, match="this part of 'toy' has 4 classes but n_way=5; lower n_way or add classes"):
         EpisodeSampler(CORPUS, CORPUS.class_names[:4])

@@ -21,19 +21,29 @@ def corpus_of(texts: dict[str, list[str]], **options: Any) -> Corpus:
 TOPICS = ["red wine glass", "white wine bottle", "rose wine cork", "flat tyre car", "engine oil car", "car door lock"]
 ALIKE = corpus_of({f"c{n}": [f"{topic} number {i}" for i in range(4)] for n, topic in enumerate(TOPICS)})
 
-# where the logarithm of a word's count and the count itself disagree on which classes are near
-COUNTS = [
-    {"boat": 5, "wine": 6, "tyre": 1},
-    {"boat": 4, "tyre": 4, "loan": 4},
-    {"tyre": 2, "boat": 3, "wine": 7},
-    {"tyre": 1, "loan": 2, "boat": 9},
-    {"wine": 4, "boat": 7, "tyre": 1},
-    {"boat": 4, "loan": 1, "wine": 6, "tyre": 1},
+# where other pieces of words, or a word's count instead of its logarithm, would make other classes near
+FIRST = [
+    {"boat": 2, "boats": 3, "tyre": 3},
+    {"boat": 3, "tired": 1, "wine": 4},
+    {"boat": 1, "tired": 3, "tyre": 3, "wine": 1},
+    {"tired": 6, "tyre": 1, "winery": 1},
+    {"boat": 2, "tyre": 5, "winery": 1},
+    {"boat": 5, "tired": 1, "tyre": 2},
 ]
-SPELT_OUT = [[word for word, count in counts.items() for _ in range(count)] for counts in COUNTS]
-REPEATED = corpus_of(  # cut at different places, because no text may stand under two labels
-    {f"c{n}": [" ".join(words[: n + 1]), " ".join(words[n + 1 :])] for n, words in enumerate(SPELT_OUT)}
-)
+SECOND = [
+    {"boat": 1, "boats": 2, "tired": 3, "winery": 2},
+    {"boats": 1, "tyre": 6, "winery": 1},
+    {"tired": 4, "tyre": 2, "wine": 2},
+    {"boat": 4, "wine": 4},
+    {"boat": 1, "tired": 2, "tyre": 5},
+    {"boat": 1, "boats": 3, "tired": 1, "wine": 3},
+]
+
+
+def spelt_out(classes: list[dict[str, int]]) -> Corpus:
+    """Two texts per class, cut at different places, because no text may stand under two labels."""
+    words = [[word for word, count in counts.items() for _ in range(count)] for counts in classes]
+    return corpus_of({f"c{n}": [" ".join(own[: n + 1]), " ".join(own[n + 1 :])] for n, own in enumerate(words)})
 
 
 def chances(counts: Counter, options: int, draws: int) -> None:
@@ -57,15 +67,17 @@ def test_a_range_is_shared_by_same_shape_neighbours_and_drawn_evenly() -> None:
     chances(Counter(shapes[::3]), 6, 300)
 
 
-def test_hard_episodes_meet_among_the_nearest_by_words() -> None:
+@pytest.mark.parametrize("classes", [FIRST, SECOND], ids=["first", "second"])
+def test_hard_episodes_meet_among_the_nearest_by_words(classes: list[dict[str, int]]) -> None:
     """TF-IDF of whole classes: with hard = 1, two classes are drawn among the four nearest of one of them."""
-    texts = [" ".join(REPEATED.texts[row] for row in REPEATED.rows_of(name)) for name in REPEATED.class_names]
+    corpus = spelt_out(classes)
+    texts = [" ".join(corpus.texts[row] for row in corpus.rows_of(name)) for name in corpus.class_names]
     near = [set(np.argsort(-row, kind="stable")[:4].tolist()) for row in oracles.word_likeness(texts)]
     allowed = {frozenset((i, j)) for group in near for i in group for j in group if i != j}
 
     def pairs(hard: float) -> Counter:
-        sampler = EpisodeSampler(REPEATED, REPEATED.class_names, n_way=2, k_shot=1, n_query=1, hard=hard)
-        return Counter(frozenset(REPEATED.class_index(name) for name in e.class_names) for e in sampler.take(0, 400))
+        sampler = EpisodeSampler(corpus, corpus.class_names, n_way=2, k_shot=1, n_query=1, hard=hard)
+        return Counter(frozenset(corpus.class_index(name) for name in e.class_names) for e in sampler.take(0, 400))
 
     assert set(pairs(1.0)) == allowed
     assert len(allowed) < 15 == len(pairs(0.0))  # of fifteen pairs not all are near
