@@ -228,4 +228,4 @@ def _pack(parts: Sequence[Tensor], device: torch.device) -> Packed:
 def _none_of(texts: Packed | None) -> Packed:
     if texts is None:
         raise ValueError("no labelled text and no class name; at least one of them is needed for each class")
-    return texts[:0] if isinstance(texts, Tensor) else TokenStates(texts.states[:0], texts.mask[:0])
+    return texts[:0] if isinstance(texts, Tensor) else TokenStates(*(part[:0] for part in texts))
