@@ -86,8 +86,8 @@ class EpisodeSampler:
 
     def __getitem__(self, index: int) -> Episode:
         shape = np.random.default_rng([self.seed, 0, index // self.same_shape])
-        pools = self.corpora[shape.integers(len(self.corpora)) if len(self.corpora) > 1 else 0]
-        n_way = min(int(shape.integers(self.n_way[0], self.n_way[1] + 1)), *map(len, pools), self.n_way[1])
+        pools = self.corpora[shape.integers(len(self.corpora))]
+        n_way = min(int(shape.integers(self.n_way[0], self.n_way[1] + 1)), *map(len, pools))
         k_shot = int(shape.integers(self.k_shot[0], self.k_shot[1] + 1))
         rng = np.random.default_rng([self.seed, 1, index])
         pool = pools[rng.integers(len(pools))]
