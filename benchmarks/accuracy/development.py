@@ -9,6 +9,7 @@ model's other corpora. One line of JSON for each corpus, K and draw; `developmen
 import argparse
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from meta_text.evaluation.metrics import ExpectedCalibrationError
 from meta_text.model.mixture import Prior
 from meta_text.saving.model_folder import load_model
 from meta_text.training.bench import Bench
-from meta_text.training.fit_prior import cases_of, prior_of
+from meta_text.training.fit_prior import cases_of, corpus_centres, mean_centres, prior_of
 from meta_text.training.progress import Progress
 
 CORPORA = [
@@ -124,10 +125,14 @@ def priors(folder: Path) -> Callable[[str], Prior]:
     """For the name of a corpus: the prior that all corpora of the model's recipe but that one teach."""
     bench = Bench.open(load_model(folder).recipe, Progress())
     names = bench.embedded.blocks.names
-    cases = cases_of(bench.embedded, (*bench.split.train, *bench.split.validation))
+    class_names = (*bench.split.train, *bench.split.validation)
+    centres = corpus_centres(bench.embedded, class_names)
+    cases = cases_of(bench.embedded, class_names, Prior(centres=mean_centres(centres)))
 
     def without(corpus: str) -> Prior:
-        return prior_of([shape for shape in cases if shape[0].corpus != corpus], names)
+        others = {name: means for name, means in centres.items() if name != corpus}
+        prior = prior_of([shape for shape in cases if shape[0].corpus != corpus], names)
+        return replace(prior, centres=mean_centres(others))
 
     return without
 

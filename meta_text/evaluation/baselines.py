@@ -7,11 +7,12 @@ from scipy.special import softmax
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.pipeline import make_pipeline
-from torch import Tensor
 from torch.nn import functional as F
 
 from meta_text.corpus.episode import Episode
 from meta_text.embedding.token_states import TokenStates, masked_mean
+from meta_text.learners.encoder import Projected
+from meta_text.learners.learner import Texts
 from meta_text.model.embedded_corpus import EmbeddedCorpus
 
 
@@ -66,8 +67,9 @@ def _vectors(
     Vectors of several encoders come as each task weighs them, so that the baselines have the same texts read.
     """
 
-    def plain(texts: TokenStates | Tensor) -> np.ndarray:
-        unit = F.normalize(texts if isinstance(texts, Tensor) else masked_mean(*texts), dim=-1)
+    def plain(texts: Texts) -> np.ndarray:
+        assert not isinstance(texts, Projected)  # which only a learner makes
+        unit = F.normalize(masked_mean(*texts) if isinstance(texts, TokenStates) else texts, dim=-1)
         return unit.detach().cpu().numpy()
 
     batch = embedded.batch(episodes, label_names=label_names)

@@ -2,8 +2,8 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -15,6 +15,7 @@ from meta_text.model.embedded_corpus import EmbeddedCorpus
 from meta_text.model.mixture import (
     Prior,
     at_most,
+    can_be_left_out,
     centred_blocks,
     fit_space,
     is_read,
@@ -23,7 +24,7 @@ from meta_text.model.mixture import (
     prior_terms,
     weight_grid,
 )
-from meta_text.training.shapes import shapes
+from meta_text.training.shapes import by_origin, shapes
 
 RIDGE, STEPS = 0.3, 10  # of the kernel ridge regression that judges weights; the grid of weights that it is asked at
 # In accuracy lost per squared unit of the prior's logits, and of the logarithm of how many texts it counts for. Without
@@ -49,13 +50,37 @@ def fit_prior(embedded: EmbeddedCorpus, class_names: Sequence[str], episodes: in
 
     Every corpus counts the same, and so does every shape within it.
     """
-    return prior_of(cases_of(embedded, class_names, episodes), embedded.blocks.names)
+    centres = mean_centres(corpus_centres(embedded, class_names))
+    cases = cases_of(embedded, class_names, Prior(centres=centres), episodes)
+    return replace(prior_of(cases, embedded.blocks.names), centres=centres)
 
 
-def cases_of(embedded: EmbeddedCorpus, class_names: Sequence[str], episodes: int = 20) -> list[list[Case]]:
-    """What episodes of every shape say of the weights, by shape."""
+def corpus_centres(embedded: EmbeddedCorpus, class_names: Sequence[str]) -> dict[str, dict[str, Float[Tensor, " W"]]]:
+    """For each corpus, each encoder's mean vector over the texts that it can read; encoders that count have none."""
+    blocks, found = embedded.blocks, dict[str, dict[str, Tensor]]()
+    for origin, names in by_origin(embedded.corpus, class_names).items():
+        rows = [row for name in names for row in embedded.corpus.rows_of(name)]
+        parts = embedded.vectors(rows).split(list(blocks.widths), dim=1)
+        readers = [
+            (e.name, part[is_read(part)]) for e, part in zip(blocks.encoders, parts, strict=True) if not e.is_counts
+        ]
+        found[origin] = {name: read.mean(0).cpu() for name, read in readers if len(read)}
+    return found
+
+
+def mean_centres(corpora: Mapping[str, Mapping[str, Tensor]]) -> dict[str, tuple[float, ...]]:
+    """The mean over corpora of each encoder's mean vector."""
+    names = {name for centres in corpora.values() for name in centres}
+    means = {name: torch.stack([c[name] for c in corpora.values() if name in c]).mean(0) for name in sorted(names)}
+    return {name: tuple(round(number, 5) for number in mean.tolist()) for name, mean in means.items()}
+
+
+def cases_of(
+    embedded: EmbeddedCorpus, class_names: Sequence[str], start: Prior, episodes: int = 20
+) -> list[list[Case]]:
+    """What episodes of every shape say of the weights, by shape; `start` gives the usual centres."""
     return [
-        [_case(embedded, shape.corpus, episode) for episode in shape.episodes]
+        [_case(embedded, shape.corpus, episode, start) for episode in shape.episodes]
         for shape in shapes(embedded.corpus, class_names, episodes)
         if shape.n_way <= MOST_WAYS
     ]
@@ -97,21 +122,21 @@ def weight_features(weights: Float[Tensor, "C B"]) -> Float[Tensor, "C F"]:
     return torch.cat([weights, weights.clamp(min=1e-6).sqrt(), *(pair[:, None] for pair in pairs)], dim=1)
 
 
-def _case(embedded: EmbeddedCorpus, corpus: str, episode: Episode) -> Case:
+def _case(embedded: EmbeddedCorpus, corpus: str, episode: Episode, start: Prior) -> Case:
     """Kernel ridge regression at every point of a grid of weights, on the episode's queries."""
     labels = torch.tensor(episode.support_labels, device=embedded.device)
     targets = torch.tensor(episode.query_labels, device=embedded.device)
     vectors = embedded.vectors([*episode.support, *episode.query])
     n_support, blocks = len(labels), embedded.blocks
     read_B = torch.stack([is_read(part).double().mean() for part in vectors[:n_support].split(list(blocks.widths), 1)])
-    space = fit_space(vectors[:n_support], labels, episode.n_way, blocks, Prior(), vectors[:0])
+    space = fit_space(vectors[:n_support], labels, episode.n_way, blocks, start, vectors[:0])
     parts = [part.double() for part in centred_blocks(vectors * space.scale, space.centre, blocks.widths)]
     kernels_BAS = torch.stack([part @ part[:n_support].T for part in parts])
-    counted_S = membership(labels, episode.n_way).sum(0)[labels] > 1
+    counted_S = can_be_left_out(labels, episode.n_way)
     mean_B = torch.zeros(len(parts), dtype=torch.float64)
     if counted_S.any():
         kept, kept_labels = at_most([part[:n_support] for part in parts], labels)
-        kept_counted = membership(kept_labels, episode.n_way).sum(0)[kept_labels] > 1
+        kept_counted = can_be_left_out(kept_labels, episode.n_way)
         mean_B = mean_weights(torch.stack([p @ p.T for p in kept]), kept_labels, episode.n_way, kept_counted)
     grid_GB = weight_grid(len(parts), STEPS).to(kernels_BAS)
     target_SN = membership(labels, episode.n_way).to(kernels_BAS)

@@ -26,7 +26,7 @@ def shapes(corpus: Corpus, class_names: Sequence[str], episodes: int, shots: Seq
 
     Fewer than `episodes` are drawn where an episode has more than five classes, but at least `LEAST`.
     """
-    for origin, names in _by_origin(corpus, class_names).items():
+    for origin, names in by_origin(corpus, class_names).items():
         pools = EpisodeSampler(corpus, names, n_way=2, k_shot=1, n_query=1).pools
         most_ways = min(map(len, pools))
         fewest = min(len(corpus.rows_of(name)) for name in names)
@@ -38,7 +38,7 @@ def shapes(corpus: Corpus, class_names: Sequence[str], episodes: int, shots: Seq
                 yield Shape(origin, n_way, k_shot, sampler.take(0, count))
 
 
-def _by_origin(corpus: Corpus, class_names: Sequence[str]) -> dict[str, list[str]]:
+def by_origin(corpus: Corpus, class_names: Sequence[str]) -> dict[str, list[str]]:
     """Classes by the corpus that they come from, of which a mixture has several."""
     found: dict[str, list[str]] = {}
     for name in class_names:
