@@ -11,7 +11,7 @@ from meta_text.embedding.encoder_blocks import EncoderBlocks
 from meta_text.embedding.given_vectors import CallableEncoder
 from meta_text.model.embedded_corpus import EmbeddedCorpus
 from meta_text.model.mixture import Prior, prior_terms
-from meta_text.training.fit_prior import Case, fit_prior, prior_of, weight_features
+from meta_text.training.fit_prior import Case, fit_prior, mean_centres, prior_of, weight_features
 from meta_text.training.shapes import shapes
 
 
@@ -76,6 +76,17 @@ def test_the_encoder_that_reads_gets_the_prior_at_one_label() -> None:
     corpus, embedded = two_readers()
     prior = fit_prior(embedded, corpus.class_names, episodes=4)
     assert prior.of(["reads", "guesses"], 5, 1.0)[0] > 0.7
+
+
+def test_oracle_centres_are_means_over_corpora_of_means_over_texts() -> None:
+    corpus, embedded = two_readers()
+    rows = [row for name in corpus.class_names for row in corpus.rows_of(name)]
+    vectors = embedded.vectors(rows).numpy()
+    found = fit_prior(embedded, corpus.class_names, episodes=1).centres
+    np.testing.assert_allclose(found["reads"], vectors[:, :6].mean(0), atol=1e-4)
+    np.testing.assert_allclose(found["guesses"], vectors[:, 6:].mean(0), atol=1e-4)
+    two = {"x": {"a": torch.tensor([1.0, 2.0])}, "y": {"a": torch.tensor([3.0, 0.0]), "b": torch.tensor([5.0])}}
+    assert mean_centres(two) == {"a": (2.0, 1.0), "b": (5.0,)}
 
 
 def test_shapes_are_drawn_from_each_corpus_by_itself() -> None:

@@ -60,9 +60,9 @@ def demo(
     sets: Sets = None,
     embedding: Embedding = None,
 ) -> None:
-    """Train on the small corpus, test on categories that training did not see, then learn new ones.
+    """Train on the small corpus, then learn new categories.
 
-    The last task is in German, for the default model.
+    It also tests the model on categories that training did not see. The last task is in German, for the default model.
     """
     check_extra("train", "training")
     from meta_text.classify.classifier import FewShotClassifier
