@@ -4,7 +4,6 @@ import os
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, field, fields, is_dataclass, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -13,6 +12,7 @@ from pydantic.dataclasses import dataclass
 
 from meta_text.errors import ConfigError
 from meta_text.shipped import find_recipe
+from meta_text.wording import did_you_mean, without_hint
 
 STRICT = ConfigDict(extra="forbid")
 Count = int | tuple[int, int]
@@ -245,7 +245,7 @@ def saved_recipe(tables: Mapping[str, Any]) -> Recipe:
     try:
         return parse_recipe(kept)
     except ConfigError as error:
-        raise ConfigError(f"{error}; upgrade meta_text, or save the model again") from None
+        raise ConfigError(f"{without_hint(str(error))}; upgrade meta_text, or save the model again") from None
 
 
 def parse_recipe(tables: Mapping[str, Any]) -> Recipe:
@@ -282,8 +282,7 @@ def _upper(count: Count) -> int:
 
 
 def _hint(word: str, known: Any) -> str:
-    near = get_close_matches(word, list(known), n=1)
-    return f"; did you mean '{near[0]}'?" if near else f"; use one of {', '.join(known)}"
+    return did_you_mean(word, known) or f"; use one of {', '.join(known)}"
 
 
 def _apply(tables: dict[str, Any], override: str) -> None:

@@ -15,6 +15,7 @@ from meta_text.corpus.known_corpora import KNOWN_CORPORA, KnownCorpus
 from meta_text.files import file_sha256
 from meta_text.model.model import MetaModel
 from meta_text.model.results import Interval, Result
+from meta_text.wording import counted
 
 DEFAULT_NAME = "default"  # of the model that the package ships
 LISTED_LABELS = 20
@@ -102,7 +103,7 @@ def _what_it_is(labels: Sequence[Any] | None) -> str:
         return what
     more = f" and {len(labels) - LISTED_LABELS} more" if len(labels) > LISTED_LABELS else ""
     listed = ", ".join(str(label) for label in labels[:LISTED_LABELS])
-    return f"{what} This one knows {len(labels)} classes: {listed}{more}."
+    return f"{what} This one knows {counted(len(labels), 'class', 'classes')}: {listed}{more}."
 
 
 def _usage(labels: Sequence[Any] | None) -> str:
