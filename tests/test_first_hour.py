@@ -2,13 +2,17 @@
 
 import logging
 import math
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from conftest import remove_homes_of_the_dead
 from test_classifier import LABELS, MODEL, TEXTS, fitted
 from test_cli import support_file
 from test_tables import run
@@ -257,3 +261,13 @@ def test_fit_without_a_file_names_every_kind(
         "goood.csv does not exist; a file of labelled texts is needed: CSV, TSV, JSON, JSON lines, Excel"
         in capsys.readouterr().err
     )
+
+
+def test_tests_leave_no_folders_behind(tmp_path: Path) -> None:
+    gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
+    names = [f"hf-home-{gone.stdout.strip()}-a1", f"hf-home-{os.getpid()}-b2", "hf-home-somebodys", "hf-home-x-y"]
+    for name in names:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "token").write_text("")
+    remove_homes_of_the_dead(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {*names[1:]}

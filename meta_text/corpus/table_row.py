@@ -23,7 +23,7 @@ class BadRow(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where a row stands. Rows are counted from 1, below the header, blank ones too; lines are those of a text file."""
+    """Where a row stands. Rows count from 1, below the header, blank ones too; an empty line of a CSV is no row."""
 
     source: str | Path
     row: int
