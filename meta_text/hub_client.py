@@ -115,7 +115,9 @@ def _said(repo_id: str, doing: Doing, error: BaseException) -> str:
             "check the name, or leave local_files_only out"
         )
     kept = "; nothing was published, try again" if doing == "push" else "; check the connection and try again"
-    return f"the connection to the Hub failed for '{repo_id}' ({chain[-1]}){kept}"
+    # `datasets` says it itself; other clients' own words are at the end of the chain
+    reason = error if isinstance(error, ConnectionError) else chain[-1]
+    return f"the connection to the Hub failed for '{repo_id}' ({reason}){kept}"
 
 
 @contextmanager

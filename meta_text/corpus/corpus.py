@@ -308,4 +308,4 @@ class Corpus:
         try:
             return cls.from_hub(source.repo_id, config=source.config, name=name, bad_rows="skip", **columns)
         except HubError as error:
-            raise HubError(f"corpus '{name}' is not in {where}: {error}; {way_out}") from error
+            raise HubError(f"corpus '{name}' is not in {where}: {error}, or {way_out}") from error
