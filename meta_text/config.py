@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, field, fields, is_dataclass, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -12,6 +11,7 @@ from pydantic.dataclasses import dataclass
 from meta_text.errors import ConfigError
 from meta_text.recipe_tables import read_tables
 from meta_text.shipped import find_recipe
+from meta_text.wording import did_you_mean, without_hint
 
 STRICT = ConfigDict(extra="forbid")
 Count = int | tuple[int, int]
@@ -217,7 +217,7 @@ def saved_recipe(tables: Mapping[str, Any]) -> Recipe:
     try:
         return parse_recipe(kept)
     except ConfigError as error:
-        raise ConfigError(f"{error}; upgrade meta_text, or save the model again") from None
+        raise ConfigError(f"{without_hint(str(error))}; upgrade meta_text, or save the model again") from None
 
 
 def parse_recipe(tables: Mapping[str, Any]) -> Recipe:
@@ -254,5 +254,4 @@ def _upper(count: Count) -> int:
 
 
 def _hint(word: str, known: Any) -> str:
-    near = get_close_matches(word, list(known), n=1)
-    return f"; did you mean '{near[0]}'?" if near else f"; use one of {', '.join(known)}"
+    return did_you_mean(word, known) or f"; use one of {', '.join(known)}"

@@ -331,9 +331,9 @@ def test_long_texts_are_read_in_windows_and_cut_ones_are_counted() -> None:
     classifier = FewShotClassifier(small_model(max_tokens=8)).fit(TEXTS, LABELS)
     late = "word " * 8 + "tyre " * 20
     assert classifier.predict([late]).tolist() == ["car"]
-    with pytest.warns(UserWarning, match="1 of 1 texts are longer than the model reads"):
+    with pytest.warns(UserWarning, match="1 of 1 text is longer than the model reads"):
         classifier.predict(["word " * 500])
-    with pytest.warns(UserWarning, match="1 labelled texts"):
+    with pytest.warns(UserWarning, match="1 labelled text is longer"):
         classifier.add_examples(["wine " * 500], ["wine"])
     assert classifier.n_cut_ == 1
 

@@ -21,6 +21,7 @@ from meta_text.cli.options import (
 from meta_text.cli.tables import show_differences, show_results
 from meta_text.errors import InputError
 from meta_text.extras import check_extra
+from meta_text.files import KINDS_READ
 
 
 def train(
@@ -60,18 +61,18 @@ def train(
 def evaluate(
     model: Model,
     corpus: Annotated[
-        str, typer.Option(parser=word, metavar="CORPUS", help="A known name, a folder, or a CSV/JSONL/Parquet file.")
+        str, typer.Option(parser=word, metavar="CORPUS", help=f"A known name, a folder, or a file: {KINDS_READ}.")
     ],
     classes: Annotated[str, typer.Option(metavar="PART", help="train, validation, test, or all.")] = "test",
     split: Annotated[
         str | None,
         typer.Option(parser=word, metavar="SPLIT", help="A class-split file, or a number; default: as trained."),
     ] = None,
-    n_way: Annotated[int, typer.Option(min=2, help="Classes in each episode.")] = 5,
-    k_shot: Annotated[int, typer.Option(min=1, help="Labelled texts per class.")] = 1,
-    n_query: Annotated[int, typer.Option(min=1, help="Texts per class to classify.")] = 5,
-    episodes: Annotated[int, typer.Option(min=1, help="How many episodes to draw.")] = 600,
-    seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
+    n_way: Annotated[int, typer.Option(metavar="NUMBER", min=2, help="Classes in each episode.")] = 5,
+    k_shot: Annotated[int, typer.Option(metavar="NUMBER", min=1, help="Labelled texts per class.")] = 1,
+    n_query: Annotated[int, typer.Option(metavar="NUMBER", min=1, help="Texts per class to classify.")] = 5,
+    episodes: Annotated[int, typer.Option(metavar="NUMBER", min=1, help="How many episodes to draw.")] = 600,
+    seed: Annotated[int, typer.Option(metavar="NUMBER", help="Seed of the draw.")] = 0,
     label_names: LabelNames = False,
     json_file: JsonFile = None,
     device: Device = None,
