@@ -2,8 +2,8 @@
 
     META_TEXT_DATA=DIR python benchmarks/accuracy/development.py MODEL [--only banking77 ...] [--json runs/development.jsonl]
 
-MODEL is a folder of `meta-text train`. For each corpus the prior of the encoders' weights is learned anew from the
-model's other corpora. One line of JSON for each corpus, K and draw; `development_table.py` sums up.
+MODEL is a folder of `meta-text train recipes/default.toml`. For each corpus the prior of the encoders' weights is
+learned anew from the recipe's other corpora. One line of JSON for each corpus, K and draw; `development_table.py` sums up.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 from meta_text import Corpus, FewShotClassifier
+from meta_text.config import load_recipe
 from meta_text.corpus.same_text import fold
 from meta_text.embedding.encoders import open_encoders
 from meta_text.embedding.reading import Progress as Reading
@@ -121,9 +122,9 @@ def scores(probabilities: np.ndarray, targets: np.ndarray) -> list[float]:
     return [float((probabilities.argmax(1) == targets).mean()), float(ece["ece"])]
 
 
-def priors(folder: Path) -> Callable[[str], Prior]:
-    """For the name of a corpus: the prior that all corpora of the model's recipe but that one teach."""
-    bench = Bench.open(load_model(folder).recipe, Progress())
+def priors() -> Callable[[str], Prior]:
+    """For the name of a corpus: the prior that all corpora of the default's recipe but that one teach."""
+    bench = Bench.open(load_recipe("default"), Progress())
     names = bench.embedded.blocks.names
     class_names = (*bench.split.train, *bench.split.validation)
     centres = corpus_centres(bench.embedded, class_names)
@@ -175,7 +176,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=Path("runs/development.jsonl"))
     options = parser.parse_args()
     options.json.parent.mkdir(parents=True, exist_ok=True)
-    prior_without = priors(options.model)
+    prior_without = priors()
     with options.json.open("a", encoding="utf-8") as file:
         for name in options.only:
             prior = prior_without(name)

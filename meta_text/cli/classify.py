@@ -1,6 +1,7 @@
 """Commands that use a model: fit, predict, export, push."""
 
 import os
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -69,26 +70,22 @@ def fit(
     if not support_file.is_file():
         what = "is a folder" if support_file.is_dir() else "does not exist"
         raise InputError(f"{support_file} {what}; a file of labelled texts is needed: {KINDS_READ}")
-    told: list[str] = []
-
-    def note(line: str) -> None:
-        told.append(line)
+    corpus = Corpus.open(support_file, text=text, label=label, separator=separator, encoding=encoding)
+    for line in corpus.notes:
         _tell(line)
-
-    corpus = Corpus.open(support_file, text=text, label=label, separator=separator, encoding=encoding, note=note)
-    later = [line for line in corpus.notes if line not in told]
     if encoders is None:
         classifier = FewShotClassifier.from_pretrained(model, device=device, label_names=label_names)
     else:  # classes that the model may hold were learned with others
         classifier = FewShotClassifier(model, embedding=encoders, device=device, label_names=label_names)
     labels = [corpus.class_names[i] for i in corpus.labels]
-    with bars() as bar:
+    with bars() as bar, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "labels .* differ only in case")  # a note of the corpus, told above
         classifier.fit(corpus.texts, labels, progress=lambda done, total: bar("encode", "encoding texts", done, total))
     if note_of_engine := classifier.meta_model.engine_note:
         err_console.print(note_of_engine, style="dim", highlight=False, markup=False)
     classifier.save_pretrained(out, include_support=not without_texts)
-    # what was guessed is said already
-    out_console.print(f"{replace(corpus, notes=tuple(later)).describe()}; classifier in {out}")
+    told = replace(corpus, name=support_file.name, notes=())
+    out_console.print(f"{told.describe()}; classifier in {out}")
     if len(corpus.texts) <= 1000:
         audit = classifier.audit()
         out_console.print(audit.summary())

@@ -158,9 +158,10 @@ class Corpus:
         bad_rows: BadRows = "raise",
         null_label: NullLabel = "missing",
         out_of_scope: str | None = None,
+        source: str | Path | None = None,
     ) -> "Corpus":
-        """`from_rows` for rows that know their places."""
-        checker = RowChecker(name, text, label, tuple(group), bad_rows, null_label, out_of_scope)
+        """`from_rows` for rows that know their places; `source` is the file or folder that they are from."""
+        checker = RowChecker(name, text, label, tuple(group), bad_rows, null_label, out_of_scope, source)
         for place, row in rows:
             checker.add(place, row)
         return cls(**checker.finish())
@@ -207,7 +208,7 @@ class Corpus:
 
         rows = placed_rows(path, (text, label), separator=separator, encoding=encoding, note=keep)
         name = Path(path).name.split(".")[0] if name is None else name
-        corpus = cls._of(rows, name, text, label, **options)
+        corpus = cls._of(rows, name, text, label, source=path, **options)
         return replace(corpus, notes=(*notes, *corpus.notes))
 
     @classmethod
@@ -267,6 +268,7 @@ class Corpus:
             group=task_columns(files, rows_of) if domains.exists() else (),
             bad_rows=bad_rows,
             null_label="out of scope",
+            source=folder,
         )
         if note is not None:
             for line in notes:

@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 from meta_text.corpus.labels import decoded, plain
@@ -25,9 +26,11 @@ class RowChecker:
         bad_rows: BadRows,
         null_label: NullLabel = "missing",
         out_of_scope: str | None = None,
+        source: str | Path | None = None,
     ) -> None:
         self.name, self.text, self.label, self.group, self.bad_rows = name, text, label, group, bad_rows
         self.null_label, self.out_of_scope_label = null_label, out_of_scope
+        self.source = name if source is None else source
         self.texts: list[str] = []
         self.keys: list[Key] = []
         self.fields: dict[str, list[str]] = {}
@@ -114,7 +117,7 @@ class RowChecker:
     def finish(self) -> dict[str, Any]:
         """The arguments of a Corpus."""
         if not self.texts:
-            raise CorpusError(f"{self.name}: no labelled text found; texts with labels are needed")
+            raise CorpusError(f"{self.source}: no labelled text found; texts with labels are needed")
         keys = sorted(set(self.keys))
         groups = joined([group for group, _ in keys], ".")
         labels = [label for _, label in keys]
