@@ -109,7 +109,7 @@ def test_a_recipe_with_other_encoders(place: Path, tmp_path: Path, monkeypatch: 
     assert model.recipe.embedding.encoders == (str(place / "first"), str(place / "second"))
     monkeypatch.chdir(place)
     assert run(monkeypatch, "compare", *words, "--json", str(tmp_path / "c.json"), "--device", "cpu") == 0
-    rows = json.loads((tmp_path / "c.json").read_text("utf-8"))["rows"]
+    rows = json.loads((tmp_path / "c.json").read_text("utf-8"))["results"]
     assert {"protonet", "ridge"} <= {row["learner"] for row in rows}
     assert run(monkeypatch, "compare", *words, "--learners", "ridge", "--set", "embedding.train=lora") == 2
 

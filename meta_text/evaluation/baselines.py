@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from meta_text.corpus.episode import Episode
 from meta_text.embedding.token_states import TokenStates, masked_mean
+from meta_text.learners.learner import Texts
 from meta_text.model.embedded_corpus import EmbeddedCorpus
 
 
@@ -66,8 +67,10 @@ def _vectors(
     Vectors of several encoders come as each task weighs them, so that the baselines have the same texts read.
     """
 
-    def plain(texts: TokenStates | Tensor) -> np.ndarray:
-        unit = F.normalize(texts if isinstance(texts, Tensor) else masked_mean(*texts), dim=-1)
+    def plain(texts: Texts) -> np.ndarray:
+        assert isinstance(texts, TokenStates | Tensor)
+        vectors = texts if isinstance(texts, Tensor) else masked_mean(*texts)
+        unit: Tensor = F.normalize(vectors, dim=-1)
         return unit.detach().cpu().numpy()
 
     batch = embedded.batch(episodes, label_names=label_names)
