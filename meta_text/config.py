@@ -1,10 +1,7 @@
-"""Recipes: frozen dataclasses, read from TOML and checked key by key."""
+"""Recipes: frozen dataclasses, checked key by key; what each key means stands beside it."""
 
-import os
-import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, field, fields, is_dataclass, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -12,7 +9,9 @@ from pydantic import ConfigDict, PositiveInt, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from meta_text.errors import ConfigError
+from meta_text.recipe_tables import read_tables
 from meta_text.shipped import find_recipe
+from meta_text.wording import did_you_mean, without_hint
 
 STRICT = ConfigDict(extra="forbid")
 Count = int | tuple[int, int]
@@ -22,9 +21,9 @@ Count = int | tuple[int, int]
 class CorpusConfig:
     """Texts and their class split. A split is a file or a number N: class_splits/N.json if it exists, else a seed."""
 
-    name: str | None = None
-    path: str | None = None
-    split: int | str = 1
+    name: str | None = None  # of a shipped or known corpus, such as "intents"; give this or path
+    path: str | None = None  # of a folder or file
+    split: int | str = 1  # which classes train, validate and test
     texts_per_class: int | None = None  # use at most this many texts of each class, except test classes
     also: tuple[str, ...] = ()  # names or paths of further corpora; all of their classes are trained on
 
@@ -33,9 +32,9 @@ class CorpusConfig:
 class EpisodeConfig:
     """The tasks to train on. n_way and k_shot may be ranges [low, high]."""
 
-    n_way: Count = 5
-    k_shot: Count = 5
-    n_query: int = 5
+    n_way: Count = 5  # classes of an episode
+    k_shot: Count = 5  # labelled texts per class, to adapt to
+    n_query: int = 5  # further texts per class, whose answers are judged
     hard: float = 0.0  # share of training episodes that draw similar classes
 
     @property
@@ -46,26 +45,27 @@ class EpisodeConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class EmbeddingConfig:
-    kind: Literal["learned", "static", "transformer", "encoders"] = "transformer"
-    model: str = "sentence-transformers/all-MiniLM-L6-v2"
-    encoders: tuple[str, ...] = (
-        "minilm",
-        "e5",
-        "lexical",
-    )  # only of kind = "encoders": one vector per text, weighed by each task
+    """What turns a text into vectors of its tokens, or into one vector."""
+
+    kind: Literal["learned", "static", "transformer", "encoders"] = "transformer"  # learned: from the training texts
+    model: str = "sentence-transformers/all-MiniLM-L6-v2"  # a folder, or a name on the Hub; for static and transformer
+    # only for kind = "encoders": each gives one vector per text, and every task weighs them
+    encoders: tuple[str, ...] = ("minilm", "e5", "lexical")
     revision: str | None = None  # commit of the model on the Hub
-    train: Literal["none", "lora", "full"] = "none"
+    train: Literal["none", "lora", "full"] = "none"  # which weights training changes; all if kind = "learned"
     rank: int = 16  # of the LoRA updates
-    max_tokens: int = 64
-    width: int = 128  # only for kind = "learned"
-    vocabulary: int = 8000  # only for kind = "learned"
+    max_tokens: int = 64  # of a window; training and its tests read the first of each text, a classifier all
+    width: int = 128  # numbers per token vector, only for kind = "learned"
+    vocabulary: int = 8000  # pieces of words, only for kind = "learned"
 
 
 @dataclass(frozen=True, config=STRICT)
 class EncoderConfig:
-    cell: Literal["lstm", "hyper"] = "lstm"
-    hidden: int = 64
-    bidirectional: bool = True
+    """The recurrent network that turns a text's token vectors into its feature."""
+
+    cell: Literal["lstm", "hyper"] = "lstm"  # hyper: a small LSTM scales the weights of the main one at every token
+    hidden: int = 64  # numbers in its state, per direction
+    bidirectional: bool = True  # also reads from the last token to the first
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -77,13 +77,13 @@ class LearnerConfig:
     """
 
     name: str = "meta_lstm"
-    inner_steps: int | None = None
-    inner_lr: float | None = None
-    first_order: bool | None = None
-    adapts: Literal["head", "encoder", "recurrent"] | None = None
-    prototype_start: bool | None = None
-    encoder_loss: Literal["steps", "start"] | None = None
-    label_names: bool | Literal["both"] = False
+    inner_steps: int | None = None  # gradient steps on a task's labelled texts
+    inner_lr: float | None = None  # their size; where it is learned, its start
+    first_order: bool | None = None  # leave second derivatives out: less memory and time
+    adapts: Literal["head", "encoder", "recurrent"] | None = None  # what the steps change; the head always
+    prototype_start: bool | None = None  # start the head at the class means, not at a learned row
+    encoder_loss: Literal["steps", "start"] | None = None  # answers after the steps, or before, train the encoder
+    label_names: bool | Literal["both"] = False  # whether class names count as texts
     candidates: tuple[str, ...] = ("protonet", "ridge", "meta_lstm")  # for name = "auto"; the earlier one wins a tie
 
     @property
@@ -95,27 +95,27 @@ class LearnerConfig:
 @dataclass(frozen=True, config=STRICT)
 class TrainConfig:
     outer_steps: int = 200  # 0 evaluates the untrained model
-    outer_lr: float = 1e-3
+    outer_lr: float = 1e-3  # of the encoder, and of an embedding that is not a transformer
     rule_lr: float = 3e-3  # of the head's learned start, the scales and the update rule
-    embedding_lr: float = 2e-5  # the peak: it warms up over a tenth of the steps, then decays to zero
-    episodes_per_step: int = 8
-    clip: float = 0.25
+    embedding_lr: float = 2e-5  # of a transformer, the peak: it warms up over a tenth of the steps, then decays to zero
+    episodes_per_step: int = 8  # whose mean loss makes one outer step
+    clip: float = 0.25  # the largest norm of the gradient; longer ones are shortened to it
     checkpoint_steps: bool = False  # recompute inner steps in the backward pass: less memory, more time
-    validate_every: int = 25
-    validation_episodes: int = 100
+    validate_every: int = 25  # outer steps
+    validation_episodes: int = 100  # drawn from the validation classes, the same at every validation
     patience: int = 4  # stop after this many validations without improvement
-    seed: int = 0
+    seed: int = 0  # of initial weights and of all that training draws
 
 
 @dataclass(frozen=True, config=STRICT)
 class EvaluateConfig:
     """The final test. None takes the value of [episode], or the upper end of its range. A list of k_shot gives one result each."""
 
-    n_way: int | None = None
-    k_shot: int | tuple[int, ...] | None = None
-    n_query: int | None = None
-    episodes: PositiveInt = 600
-    seed: int = 0
+    n_way: int | None = None  # classes of an episode
+    k_shot: int | tuple[int, ...] | None = None  # labelled texts per class
+    n_query: int | None = None  # texts per class to answer
+    episodes: PositiveInt = 600  # for each result
+    seed: int = 0  # of these episodes
     unseen: tuple[str, ...] = ()  # further corpora that `train` tests on, with all of their classes
 
 
@@ -124,7 +124,7 @@ class CompareConfig:
     """Which learners `compare` trains, and options that differ from their defaults."""
 
     learners: tuple[str, ...] = ("protonet", "maml", "meta_lstm_2017", "meta_lstm")
-    options: dict[str, dict[str, Any]] = field(default_factory=dict)
+    options: dict[str, dict[str, Any]] = field(default_factory=dict)  # [compare.options.NAME], with keys of [learner]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -192,46 +192,13 @@ RETIRED = {
 }
 
 
-PATHS = (("corpus", "path"),)
-NAMES_OR_PATHS = (("corpus", "split"), ("corpus", "also"), ("evaluate", "unseen"))
-
-
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe from a TOML file or by its shipped name, then apply `table.key=value` overrides.
 
     Relative corpus paths are relative to the recipe file; in an override, to the working directory. `~` is expanded.
     Raises ConfigError for unknown tables or keys, and for values of the wrong kind.
     """
-    path = find_recipe(path)
-    try:
-        tables = tomllib.loads(path.read_text("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not TOML: {error}") from None
-    _change(tables, lambda name: str((path.parent / name).resolve()) if name[:1] != "~" else name, PATHS)
-    _change(tables, lambda name: _beside(path, name), NAMES_OR_PATHS)
-    for override in overrides:
-        _apply(tables, override)
-    _change(tables, os.path.expanduser, (*PATHS, *NAMES_OR_PATHS))
-    return parse_recipe(tables)
-
-
-def _change(tables: dict[str, Any], change: Callable[[str], str], keys: Sequence[tuple[str, str]]) -> None:
-    """Change the strings at these keys, also in lists; `parse_recipe` checks other values."""
-    for table, key in keys:
-        values = tables.get(table)
-        if not isinstance(values, dict):
-            continue
-        value = values.get(key)
-        if isinstance(value, str):
-            values[key] = change(value)
-        elif isinstance(value, list):
-            values[key] = [change(part) if isinstance(part, str) else part for part in value]
-
-
-def _beside(recipe: Path, name: str) -> str:
-    """A path relative to the recipe if it exists, else the name unchanged."""
-    beside = recipe.parent / name
-    return str(beside.resolve()) if beside.exists() else name
+    return parse_recipe(read_tables(find_recipe(path), overrides))
 
 
 def saved_recipe(tables: Mapping[str, Any]) -> Recipe:
@@ -250,7 +217,7 @@ def saved_recipe(tables: Mapping[str, Any]) -> Recipe:
     try:
         return parse_recipe(kept)
     except ConfigError as error:
-        raise ConfigError(f"{error}; upgrade meta_text, or save the model again") from None
+        raise ConfigError(f"{without_hint(str(error))}; upgrade meta_text, or save the model again") from None
 
 
 def parse_recipe(tables: Mapping[str, Any]) -> Recipe:
@@ -287,26 +254,4 @@ def _upper(count: Count) -> int:
 
 
 def _hint(word: str, known: Any) -> str:
-    near = get_close_matches(word, list(known), n=1)
-    return f"; did you mean '{near[0]}'?" if near else f"; use one of {', '.join(known)}"
-
-
-def _apply(tables: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
-    parts = key.strip().split(".")
-    if not equals or len(parts) < 2:
-        raise ConfigError(f"--set {override}: table.key=value is needed, for example train.outer_steps=50")
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text  # a bare word is a string
-    table = tables
-    for part in parts[:-1]:
-        table = table.setdefault(part, {})
-        if not isinstance(table, dict):
-            raise ConfigError(f"--set {override}: '{part}' is {table!r}, not a table of keys")
-    if parts == ["corpus", "path"]:
-        tables["corpus"].pop("name", None)
-    if parts == ["corpus", "name"]:
-        tables["corpus"].pop("path", None)
-    table[parts[-1]] = value
+    return did_you_mean(word, known) or f"; use one of {', '.join(known)}"

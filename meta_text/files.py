@@ -16,6 +16,11 @@ from meta_text.errors import ModelFileError, OutputError
 if TYPE_CHECKING:
     from torch import Tensor
 
+# tables of texts that are read, by suffix; the first ones also with .gz behind it
+PACKED = (".csv", ".tsv", ".jsonl", ".ndjson", ".json")
+KINDS = (*PACKED, ".xlsx", ".parquet")
+KINDS_READ = "CSV, TSV, JSON, JSON lines, Excel (.xlsx) or Parquet, text formats also as .gz"
+
 # everything that this package writes into a model's folder
 OWN_NAMES = (
     "README.md",

@@ -1,5 +1,6 @@
 """Downloads from the Hugging Face Hub, and readable messages for what it refuses."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -110,11 +111,25 @@ def _said(repo_id: str, doing: Doing, error: BaseException) -> str:
         return f"the Hub answered {answer.response.status_code} for '{repo_id}': {advice(answer.response.status_code, doing)}"
     if isinstance(error, errors.LocalEntryNotFoundError) and len(chain) == 1:
         return (
-            f"'{repo_id}' is not a local folder and has no local copy, and the Hub was not contacted; "
+            f"'{repo_id}' has no local copy, and the Hub was not contacted; "
             "check the name, or leave local_files_only out"
         )
     kept = "; nothing was published, try again" if doing == "push" else "; check the connection and try again"
-    return f"the connection to the Hub failed for '{repo_id}' ({chain[-1]}){kept}"
+    # `datasets` says it itself; other clients' own words are at the end of the chain
+    reason = error if isinstance(error, ConnectionError) else chain[-1]
+    return f"the connection to the Hub failed for '{repo_id}' ({reason}){kept}"
+
+
+@contextmanager
+def without_retry_lines() -> Iterator[None]:
+    """Keep the Hub's client from printing a line or two per attempt: the error that ends them says it once."""
+    log = logging.getLogger("huggingface_hub.utils._http")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
 
 
 def advice(status: int, doing: Doing) -> str:

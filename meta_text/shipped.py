@@ -2,11 +2,11 @@
 
 import os
 import shutil
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
 from meta_text.errors import ConfigError, OutputError
+from meta_text.wording import did_you_mean
 
 _PACKAGE = Path(__file__).parent
 
@@ -34,9 +34,8 @@ def find_recipe(name_or_path: str | Path) -> Path:
     if str(name_or_path) in shipped:
         return shipped[str(name_or_path)]
     what = f"{path} is a folder" if path.is_dir() else f"no recipe at {path}"
-    near = get_close_matches(path.stem, shipped, n=1)
-    hint = f"did you mean '{near[0]}'?" if near else "`meta-text recipes list` shows the names"
-    raise ConfigError(f"{what}; a TOML file or the name of a shipped recipe is needed: {hint}")
+    hint = did_you_mean(path.stem, shipped) or "; `meta-text recipes list` shows the names"
+    raise ConfigError(f"{what}; a TOML file or the name of a shipped recipe is needed{hint}")
 
 
 def copy_recipe(name: str, target: str | Path | None = None) -> list[Path]:
@@ -46,7 +45,8 @@ def copy_recipe(name: str, target: str | Path | None = None) -> list[Path]:
     """
     shipped = shipped_recipes()
     if name not in shipped:
-        raise ConfigError(f"no shipped recipe '{name}'; choose from {', '.join(shipped)}")
+        hint = did_you_mean(name, shipped) or f"; choose from {', '.join(shipped)}"
+        raise ConfigError(f"no shipped recipe '{name}'{hint}")
     source = shipped[name]
     copy = Path(os.path.expanduser(target or source.name))
     if copy.suffix != ".toml":

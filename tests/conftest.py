@@ -1,11 +1,12 @@
 """Settings that libraries read as they are imported, and the stand-in for the Hub."""
 
-import atexit
 import os
+import re
 import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -19,13 +20,38 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("META_TEXT_ENGINE", "training")
 for _name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
     os.environ.pop(_name, None)
-if "HF_HOME" not in os.environ:
-    os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="hf-home-")
-    atexit.register(shutil.rmtree, os.environ["HF_HOME"], ignore_errors=True)
+OWN_HOME = None if "HF_HOME" in os.environ else tempfile.mkdtemp(prefix=f"hf-home-{os.getpid()}-")
+if OWN_HOME is not None:
+    os.environ["HF_HOME"] = OWN_HOME
 # the same examples in every run: what fails on a change is then the change (look for new ones with the profile "search")
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.register_profile("search", max_examples=300, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def remove_homes_of_the_dead(folder: Path) -> None:
+    """Remove what runs that were killed left behind: their names hold the number of their process."""
+    for home in folder.glob("hf-home-*-*"):
+        owner = re.match(r"hf-home-(\d+)-", home.name)
+        if owner and not _lives(int(owner[1])):
+            shutil.rmtree(home, ignore_errors=True)
+
+
+def pytest_unconfigure() -> None:
+    """Not at exit: a process that ends by os._exit, as a fork does, never gets there."""
+    if OWN_HOME is not None:
+        shutil.rmtree(OWN_HOME, ignore_errors=True)
+        remove_homes_of_the_dead(Path(OWN_HOME).parent)
 
 
 @pytest.fixture(autouse=True)

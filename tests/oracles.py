@@ -4,6 +4,7 @@ Nothing here imports meta_text, and nothing here is fast: what is computed at on
 """
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -51,36 +52,86 @@ def prototypes(x: Array, labels: Sequence[int], n_way: int, names: Array | None 
 
 
 def length_excess(x: Array, labels: Sequence[int], n_way: int, worth: float = 0.0) -> Array:
-    """What |c_n|^2 owes to class n's number of texts: s^2 (sum of squared weights) / (sum of weights)^2, less the mean.
+    """What |c_n|^2 owes to class n's number of texts: s^2 (sum of squared weights) / (sum of weights)^2, less the mean."""
+    weights = [[1.0] * list(labels).count(n) + ([worth] if worth else []) for n in range(n_way)]
+    inverse = [sum(w * w for w in ws) / sum(ws) ** 2 for ws in weights]
+    return np.array([variance_within(x, labels, n_way) * (one - sum(inverse) / n_way) for one in inverse])
 
-    s^2 is the pooled variance within classes, shrunk to 0.7 of the texts' mean squared length as if ten texts said so.
-    """
+
+def variance_within(x: Array, labels: Sequence[int], n_way: int) -> float:
+    """s^2: pooled over classes, shrunk to 0.7 of the texts' mean squared length as if ten texts said so."""
     own = [[x[i] for i, label in enumerate(labels) if label == n] for n in range(n_way)]
     scatter = sum(float(((np.array(rows) - np.mean(rows, axis=0)) ** 2).sum()) for rows in own if rows)
     freedom = sum(len(rows) - 1 for rows in own if rows)
     squared_length = sum(float(row @ row) for row in x) / len(x)
-    variance = (10 * 0.7 * squared_length + scatter) / (10 + freedom)
-    weights = [[1.0] * len(rows) + ([worth] if worth else []) for rows in own]
-    inverse = [sum(w * w for w in ws) / sum(ws) ** 2 for ws in weights]
-    return np.array([variance * (one - sum(inverse) / n_way) for one in inverse])
+    return (10 * 0.7 * squared_length + scatter) / (10 + freedom)
 
 
 def squared_distances(x: Array, centres: Array) -> Array:
     return np.array([[sum((a - b) ** 2 for a, b in zip(q, c, strict=True)) for c in centres] for q in x])
 
 
+def inverse_count(count: float, worth: float = 0.0) -> float:
+    """The variance of the mean of `count` texts and a name that counts as `worth`, in units of one text's."""
+    return (count + worth**2) / (count + worth) ** 2
+
+
+def even_shots(counts: Sequence[int], worth: float = 0.0) -> float:
+    """The count at which `inverse_count` is its mean over these counts, by bisection."""
+    mean = sum(inverse_count(count, worth) for count in counts) / len(counts)
+    low, high = float(min(counts)), float(max(counts))
+    for _ in range(200):
+        middle = (low + high) / 2
+        low, high = (middle, high) if inverse_count(middle, worth) > mean else (low, middle)
+    return (low + high) / 2
+
+
 def likeness_without_itself(
-    x: Array, labels: Sequence[int], n_way: int, names: Array | None = None, worth: float = 0.0
+    x: Array, texts: Sequence[str], labels: Sequence[int], n_way: int, names: Array | None = None, worth: float = 0.0
 ) -> list[float]:
-    """1 - squared distance of each text to the nearest prototype, its own computed from the other texts of its class."""
+    """1 - squared distance of each text to the nearest class, had the text not been given under any label.
+
+    A class's only text stays, and is not asked about. Squared lengths are corrected: those of classes that lost the
+    text to those of the even task with one text less, the others to the mean of their own task.
+    """
+    counts = [list(labels).count(n) for n in range(n_way)]
+    variance = variance_within(x, labels, n_way)
+    mean = sum(inverse_count(count, worth) for count in counts) / n_way
     values = []
     for i, label in enumerate(labels):
-        if sum(other == label for other in labels) == 1:
+        if counts[label] == 1:
             continue
-        rest = [j for j in range(len(labels)) if j != i]
+        rest = [j for j in range(len(labels)) if texts[j] != texts[i] or counts[labels[j]] == 1]
+        left = [sum(labels[j] == n for j in rest) for n in range(n_way)]
         centres = prototypes(x[rest], [labels[j] for j in rest], n_way, names, worth)
-        values.append(1 - squared_distances(x[i : i + 1], centres).min())
+        alike = []
+        for n, distance in enumerate(squared_distances(x[i : i + 1], centres)[0]):
+            even = mean if left[n] == counts[n] else inverse_count(even_shots(counts, worth) - 1, worth)
+            alike.append(1 - distance + variance * (inverse_count(left[n], worth) - even))
+        values.append(max(alike))
     return values
+
+
+# episodes
+
+
+def word_likeness(texts: Sequence[str]) -> Array:
+    """Cosines between rows of (1 + ln count) (1 + ln((1 + texts) / (1 + texts with it))) over pieces of words.
+
+    Pieces are three to five letters of a word between two spaces.
+    """
+    counts = []
+    for text in texts:
+        words = [f" {word} " for word in text.split()]
+        counts.append(Counter(word[i : i + n] for word in words for n in (3, 4, 5) for i in range(len(word) - n + 1)))
+    rows = []
+    for one in counts:
+        row = []
+        for piece in sorted(set().union(*counts)):
+            rarity = 1 + math.log((1 + len(texts)) / (1 + sum(piece in other for other in counts)))
+            row.append((1 + math.log(one[piece])) * rarity if one[piece] else 0.0)
+        rows.append(np.array(row) / np.linalg.norm(row))
+    return np.array([[v @ w for w in rows] for v in rows])
 
 
 # recurrent cells

@@ -187,7 +187,7 @@ FILES: dict[str, tuple[str, bytes, dict[str, Any], str]] = {
         {},
         "a.json, line 2: not JSON .*; an array of objects",
     ),
-    "array of strings": ("a.json", b'["a"]', {}, "line 1: element 1 of the array is str; an object is needed"),
+    "array of strings": ("a.json", b'["a"]', {}, "row 1: element 1 of the array is str; an object is needed"),
     "columns as objects": (
         "a.json",
         b'{"text": {"0": "a"}, "label": {"0": "x"}}',

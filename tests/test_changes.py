@@ -42,7 +42,10 @@ def test_property_add_a_then_b_equals_b_then_a(labels: list, first: list[str], s
 @pytest.mark.parametrize(
     ("act", "message"),
     [
-        (lambda c: c.add_class("boat", []), "class 'boat' has no text and no name; give it texts, or use label_names"),
+        (
+            lambda c: c.add_class("boat", []),
+            "class 'boat' has no text; give it at least one .a description= alone is enough only",
+        ),
         (lambda c: c.add_class("boat", "one string"), "a list of texts is needed"),
         (lambda c: c.add_class(3, ["x"]), "label 3 is int but the other classes are str; use str"),
         (lambda c: c.add_class(None, ["x"]), "label None is NoneType"),
@@ -52,7 +55,7 @@ def test_property_add_a_then_b_equals_b_then_a(labels: list, first: list[str], s
         (lambda c: c.rename_class("car", "car"), "choose another label"),
         (lambda c: c.rename_class("car", "auto", description="y"), "a description has no effect without label names"),
         (lambda c: c.remove_class(["car"]), "is several labels"),
-        (lambda c: c.add_examples(["a", "b"], ["car"]), "2 texts and 1 labels; one label per text is needed"),
+        (lambda c: c.add_examples(["a", "b"], ["car"]), "2 texts and 1 label; one label per text is needed"),
         (lambda c: c.add_examples(["a"], ["boat"]), "unknown class 'boat'; use one of 'car', 'wine'"),
         (lambda c: c.add_examples(["a"], [None]), r"y\[0\] is None"),
         (lambda c: c.predict(None), "X is None; a list of texts is needed"),
@@ -138,7 +141,7 @@ def test_another_model_reads_the_texts_again() -> None:
 
 def test_cut_texts_stay_counted_when_classes_change(tmp_path: Path) -> None:
     classifier = FewShotClassifier(small_model(max_tokens=8))
-    with pytest.warns(UserWarning, match="1 labelled texts are longer"):
+    with pytest.warns(UserWarning, match="1 labelled text is longer"):
         classifier.fit([*TEXTS, "wine " * 500], [*LABELS, "wine"])
     classifier.add_class("boat", ["sail"])  # filterwarnings = error: the same text is not warned of again
     assert classifier.n_cut_ == 1
@@ -184,7 +187,10 @@ def test_reprs_are_short() -> None:
 @pytest.mark.parametrize(
     ("device", "message"),
     [
-        ("cuda:0", "device 'cuda:0' is not available .*; use cpu, or leave device out"),
+        (
+            "cuda:0",
+            "device 'cuda:0' is not available: torch sees no CUDA device on this machine; use cpu, or leave device out",
+        ),
         ("gpu", "'gpu' is not a device torch knows; use cpu, cuda or cuda:0"),
     ],
 )

@@ -4,6 +4,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import oracles
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -205,41 +206,36 @@ def test_pandas_numpy_and_class_label_are_taken() -> None:
         FewShotClassifier(MODEL).fit(table, LABELS)
 
 
+COPIES = [("a glass of red", "car"), ("Dry  White wine", "wine")]  # one under another label, one under the same
+
+
 @pytest.mark.parametrize("named", [False, True])
-@pytest.mark.parametrize("uneven", [False, True])
-def test_oracle_likeness_without_itself_by_taking_texts_out_one_by_one(named: bool, uneven: bool) -> None:
-    """Means over what is left, written out; "a glass of red" stands under two labels and is taken out of both."""
-    more = [("a glass of red", "car"), ("Dry  White wine", "wine")] + ([("row a boat", "boat")] if uneven else [])
-    texts, labels = [*TEXTS, *(text for text, _ in more)], [*LABELS, *(label for _, label in more)]
+@pytest.mark.parametrize(
+    ("labelled", "counts"),
+    [
+        pytest.param([*zip(TEXTS, LABELS, strict=True)], [3, 3], id="even"),
+        pytest.param([*zip(TEXTS, LABELS, strict=True), *COPIES], [3, 4], id="copies"),
+        pytest.param([*zip(TEXTS, LABELS, strict=True), *COPIES, ("row a boat", "boat")], [1, 3, 4], id="uneven"),
+        pytest.param([*zip(TEXTS[1:5], LABELS[1:5], strict=True), ("row a boat", "boat")], [1, 2, 2], id="pairs"),
+        pytest.param([*zip(TEXTS[2:4], LABELS[2:4], strict=True)], [1, 1], id="single texts"),
+    ],
+)
+def test_oracle_likeness_without_itself_by_taking_texts_out_one_by_one(
+    labelled: list[tuple[str, str]], counts: list[int], named: bool
+) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        adapted = FewShotClassifier(small_model(), label_names=named).fit(texts, labels).adaptation_
-    groups = {label: list(one) for label, one in adapted.distinct.items()}
-    assert sorted(map(len, groups.values())) == ([1, 3, 4] if uneven else [3, 4])
-    x = {text: vector.double().numpy() for text, vector in adapted.features.items()}
+        adapted = FewShotClassifier(small_model(), label_names=named).fit(*zip(*labelled, strict=True)).adaptation_
+    texts = [text for own in adapted.distinct.values() for text in own]
+    labels = [n for n, own in enumerate(adapted.distinct.values()) for _ in own]
+    assert sorted(map(labels.count, set(labels))) == counts
+    x, names = (np.array([adapted.features[t].double().numpy() for t in ts]) for ts in (texts, adapted.names or ()))
     weight = adapted.model.learner.log_name_weight.exp().item() if named else 0.0
-    names = dict(zip(groups, adapted.names or [""] * len(groups), strict=True))
-
-    def inverse(count: float) -> float:
-        return (count + weight**2) / (count + weight) ** 2
-
-    scatter = sum(((np.stack(v) - np.mean(v, 0)) ** 2).sum() for v in ([x[t] for t in one] for one in groups.values()))
-    s2 = (10 * 0.7 + scatter) / (10 + sum(map(len, groups.values())) - len(groups))
-    mean_inverse = np.mean([inverse(len(one)) for one in groups.values()])
-    as_even = even_shots([len(one) for one in groups.values()], weight)
-    expected = []
-    for texts_of in groups.values():
-        for text in texts_of if len(texts_of) > 1 else ():
-            alike = []
-            for other, held in groups.items():
-                rest = [t for t in held if t != text] if len(held) > 1 else held
-                total = sum(x[t] for t in rest) + (weight * x[names[other]] if named else 0)
-                mean = total / (len(rest) + weight)
-                less = inverse(as_even - 1) if len(rest) < len(held) else mean_inverse
-                alike.append(1 - ((x[text] - mean) ** 2).sum() + s2 * (inverse(len(rest)) - less))
-            expected.append(max(alike))
+    expected = oracles.likeness_without_itself(x, texts, labels, len(counts), names if named else None, weight)
+    as_even = even_shots([len(own) for own in adapted.distinct.values()], weight)
+    assert as_even == pytest.approx(oracles.even_shots(counts, weight))
     found = _likeness_without_itself(adapted.model, adapted.distinct, adapted.task, weight, as_even, adapted.features)
-    np.testing.assert_allclose(sorted(found), sorted(expected), atol=1e-5)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_a_tasks_own_texts_correct_the_thresholds(tmp_path: Path) -> None:
@@ -335,9 +331,9 @@ def test_long_texts_are_read_in_windows_and_cut_ones_are_counted() -> None:
     classifier = FewShotClassifier(small_model(max_tokens=8)).fit(TEXTS, LABELS)
     late = "word " * 8 + "tyre " * 20
     assert classifier.predict([late]).tolist() == ["car"]
-    with pytest.warns(UserWarning, match="1 of 1 texts are longer than the model reads"):
+    with pytest.warns(UserWarning, match="1 of 1 text is longer than the model reads"):
         classifier.predict(["word " * 500])
-    with pytest.warns(UserWarning, match="1 labelled texts"):
+    with pytest.warns(UserWarning, match="1 labelled text is longer"):
         classifier.add_examples(["wine " * 500], ["wine"])
     assert classifier.n_cut_ == 1
 

@@ -61,7 +61,10 @@ def test_a_split_file_of_the_trained_corpus_says_nothing_of_another(
 
 
 MISTAKES = {
-    "nowhere": (["predict", "./nope", "x"], "no model at ./nope: config.json is missing; a folder, a Hub name such as"),
+    "nowhere": (
+        ["predict", "./nope", "x"],
+        "no model at ./nope: there is no such folder; a folder, a Hub name such as",
+    ),
     "nowhere, one word": (["predict", "nope", "x"], "no model at nope"),
     "evaluate nowhere": (["evaluate", "./nope", "--corpus", INTENTS], "no model at ./nope"),
     "no episodes": (["evaluate", "default", "--corpus", INTENTS, "--episodes", "0"], "--episodes"),
@@ -70,7 +73,10 @@ MISTAKES = {
         "[evaluate] episodes = 0: input should",
     ),
     "resume nothing": (["train", INTENT, "--resume"], "--resume without --out; name the folder of the run"),
-    "unknown learner": (["compare", INTENT, "--learners", "protonet, mamel"], "unknown learner 'mamel'; use one of"),
+    "unknown learner": (
+        ["compare", INTENT, "--learners", "protonet, mamel"],
+        "unknown learner 'mamel'; did you mean 'maml'?",
+    ),
     "no learner": (["compare", INTENT, "--learners", "protonet,"], "unknown learner ''; use one of"),
     "device": (["predict", "MODEL", "x", "--device", "cuda:99"], "device 'cuda:99' is not available"),
     "split file": (["evaluate", "MODEL", "--corpus", INTENTS, "--split", "BAD"], "bad.json is not JSON"),
@@ -85,7 +91,10 @@ MISTAKES = {
     ),
     "out of the user's files": (["fit", "MODEL", "CSV", "--out", "HOME"], "which this package did not write"),
     "train over the user's files": (["train", INTENT, "--out", "HOME"], "model is a file; name a folder that is new"),
-    "bad row": (["fit", "MODEL", "SHORT", "--out", "new"], "short, row 2: label is missing; give every text a label"),
+    "bad row": (
+        ["fit", "MODEL", "SHORT", "--out", "new"],
+        "short.csv, row 2: label is missing; give every text a label",
+    ),
 }
 
 

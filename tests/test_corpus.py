@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 from pathlib import Path
 
 import datasets
@@ -161,7 +162,9 @@ MISSING = {
 def test_a_missing_label_is_told_in_every_kind_of_file(kind, tmp_path):
     path = tmp_path / f"mine.{kind}"
     MISSING[kind](path)
-    with pytest.raises(CorpusError, match="mine, row 2: label is missing; give every text a label"):
+    with pytest.raises(
+        CorpusError, match=rf"mine\.{re.escape(kind)}, row 2: label is missing; give every text a label"
+    ):
         Corpus.open(path)
 
 

@@ -231,7 +231,7 @@ def test_blank_rows_at_the_end_are_passed_over_and_counted(tmp_path: Path) -> No
     rows = list(read_rows(tmp_path / "a.csv", note=notes.append))
     assert [row["text"] for row in rows] == ["red", "", "flat"]
     assert notes == ["a.csv: 3 blank rows at the end are skipped"]
-    with pytest.raises(CorpusError, match="a, row 2: text is ''; a non-empty string is needed"):
+    with pytest.raises(CorpusError, match=r"a\.csv, row 2: text is ''; a non-empty string is needed"):
         Corpus.open(tmp_path / "a.csv")
     corpus = Corpus.open(tmp_path / "a.csv", bad_rows="skip")
     assert corpus.skipped == {"empty text": 1}

@@ -72,10 +72,10 @@ def test_names_are_short(tmp_path: Path) -> None:
 
 
 def test_what_the_page_shows_is_an_encoder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Every call of `open_encoders` on the page, with a tiny folder in place of each name of a model."""
+    """Every `FewShotClassifier(embedding=...)` on the page, with a tiny folder in place of each name of a model."""
     page = (Path(__file__).parents[1] / "docs" / "which_encoder.md").read_text("utf-8")
     code = "\n".join(re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL))
-    shown = re.findall(r"^encoders = open_encoders\((.+)\)$", code, flags=re.MULTILINE)
+    shown = re.findall(r"^classifier = FewShotClassifier\(embedding=(.+)\)$", code, flags=re.MULTILINE)
     folder = plain_folder(tmp_path / "tiny")
     for name in ("auto", "minilm", "BAAI/bge-small-en-v1.5", "models/my-encoder"):
         assert sum(f'"{name}"' in one for one in shown) in (1, 2)

@@ -143,11 +143,66 @@ def test_oracle_counts_are_scaled_by_scikit_learns_inverse_document_frequency() 
 
 
 def test_the_centre_is_the_mean_of_class_means_however_uneven() -> None:
-    vectors = torch.tensor([[0.0, 0.0], [2.0, 0.0], [4.0, 0.0], [0.0, 8.0]])
+    vectors = torch.tensor([[1.0, 0.0], [2.0, 0.0], [3.0, 0.0], [0.0, 8.0]])
     blocks = EncoderBlocks([Numbers("a", 2)])
     space = fit_space(vectors, torch.tensor([0, 0, 0, 1]), 2, blocks, Prior(), vectors[:0])
     np.testing.assert_allclose(space.centre.numpy(), [1.0, 4.0])
     assert space.weights.tolist() == [1.0]
+
+
+def test_oracle_the_centre_is_drawn_to_that_of_other_corpora_by_how_exact_it_is() -> None:
+    vectors = torch.tensor([[1.0, 0.0], [2.0, 0.0], [3.0, 0.0], [0.0, 8.0]])
+    blocks, labels = EncoderBlocks([Numbers("a", 2)]), torch.tensor([0, 0, 0, 1])
+    prior = Prior(centres={"a": (10.0, -10.0), "another": (7.0,)})
+    space = fit_space(vectors, labels, 2, blocks, prior, vectors[:0])
+    texts = 4 / (1 / 3 + 1)  # the mean of means of 3 and 1 texts is as exact as one over 3 texts, 1.5 for each class
+    expected = (texts * np.array([1.0, 4.0]) + mixture.CENTRE_TEXTS * np.array([10.0, -10.0])) / (
+        texts + mixture.CENTRE_TEXTS
+    )
+    np.testing.assert_allclose(space.centre.numpy(), expected, rtol=1e-6)
+
+
+def test_oracle_the_usual_centre_makes_the_mean_of_means_as_exact_as_its_count_says() -> None:
+    """The variance of a mean of class means of K texts each is that of one mean of N^2 / sum(1 / K) texts."""
+    rng, counts = np.random.default_rng(0), (12, 3, 1)
+    means = [np.mean([rng.normal(size=k).mean() for k in counts]) for _ in range(20_000)]
+    assert 1 / np.var(means) == pytest.approx(len(counts) ** 2 / sum(1 / k for k in counts), rel=0.05)
+
+
+def test_texts_of_one_class_alone_say_nothing_of_the_encoders() -> None:
+    vectors, labels = task(4, 6, [6, 6], seed=3)
+    kept = np.r_[0:6, 6, 12, 18]  # 6-1-1-1
+    blocks = [torch.tensor(unit(vectors[kept, :6])), torch.tensor(unit(vectors[kept, 6:]))]
+    weights, left_out = weigh(blocks, torch.tensor(labels[kept]), 4, torch.tensor([0.3, 0.7]), 30.0)
+    np.testing.assert_allclose(weights.numpy(), [0.3, 0.7])
+    assert left_out.tolist() == [0, 0]
+
+
+def test_an_encoder_that_cannot_read_a_text_says_nothing_of_it() -> None:
+    blocks = EncoderBlocks([Numbers("a", 2), Numbers("b", 2)])
+    vectors = torch.tensor([[1.0, 0.0, 3.0, 1.0], [0.0, 0.0, 1.0, 2.0], [3.0, 2.0, 5.0, 1.0], [0.0, 0.0, 1.0, 0.0]])
+    prior = Prior({"a": (1.0, 0.0, 0.0)})
+    space = fit_space(vectors, torch.tensor([0, 1, 2, 3]), 4, blocks, prior, vectors[:0])
+    np.testing.assert_allclose(space.centre.numpy(), [2.0, 1.0, 2.5, 1.0])  # of the texts that were read
+    weights = np.array([0.5 * math.e, 1.0])  # "a" read half of the texts
+    np.testing.assert_allclose(space.weights.numpy(), weights / weights.sum(), rtol=1e-6)
+    features = space(vectors)
+    assert not features[1, :2].any() and not features[3, :2].any()
+    assert features[:, 2:].any(1).all()
+    none = fit_space(torch.zeros(2, 4), torch.tensor([0, 1]), 2, blocks, Prior(), vectors[:0])
+    np.testing.assert_allclose(none.weights.numpy(), 0.5)
+
+
+def test_blocks_that_cannot_be_read_are_zeros_where_another_encoder_reads() -> None:
+    class Latin(Numbers):
+        def encode(self, texts: Sequence[str], progress: Progress | None = None) -> Represented:
+            return Represented([torch.ones(2) for _ in texts], [False] * len(texts), [not t.isascii() for t in texts])
+
+    two = EncoderBlocks([Latin("latin", 2), LexicalEncoder()]).encode(["word", "слово"])
+    assert two.parts[0][:2].tolist() == [1, 1] and two.parts[1][:2].tolist() == [0, 0]
+    assert two.is_unread == [False, True]
+    alone = EncoderBlocks([Latin("latin", 2)]).encode(["слово"])
+    assert alone.parts[0].tolist() == [1, 1] and alone.is_unread == [True]
 
 
 def test_names_are_texts_only_where_no_class_has_two() -> None:

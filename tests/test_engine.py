@@ -158,7 +158,7 @@ def answered(engine: str) -> tuple[FewShotClassifier, np.ndarray]:
 
 @pytest.mark.filterwarnings("ignore:.* mostly in a script that:UserWarning")
 @needs_minilm
-@pytest.mark.filterwarnings("ignore:.* texts are longer than the model reads")
+@pytest.mark.filterwarnings("ignore:.* longer than the model reads")
 @pytest.mark.parametrize("engine", available())
 @settings(max_examples=6)
 @given(data=st.data())

@@ -190,9 +190,20 @@ def test_too_few_texts_names_every_class_and_a_shape_that_works():
     with pytest.raises(CorpusError, match=r"\(--set episode.k_shot=2 --set episode.n_query=1 works\)"):
         EpisodeSampler(corpus, corpus.class_names)
     EpisodeSampler(corpus, corpus.class_names, k_shot=2, n_query=1)
+    pair = Corpus.from_rows([{"text": f"{c} {i}", "label": c} for c in "xy" for i in range(2)], name="pair")
+    with pytest.raises(CorpusError, match=r"\(--set episode.k_shot=1 --set episode.n_query=1 works\)"):
+        EpisodeSampler(pair, pair.class_names, n_way=2, k_shot=2, n_query=1)
+    EpisodeSampler(pair, pair.class_names, n_way=2, k_shot=1, n_query=1)
     one = Corpus.from_rows([{"text": "a", "label": "x"}, {"text": "b", "label": "y"}], name="one")
     with pytest.raises(CorpusError, match=r"2 classes have fewer.*; drop these classes or give them more texts"):
         EpisodeSampler(one, one.class_names)
+
+
+@pytest.mark.parametrize(("classes", "end"), [(10, "'c09' has 1; drop"), (11, "'c09' has 1 and 1 more; drop")])
+def test_ten_classes_with_too_few_texts_are_named_and_more_are_counted(classes: int, end: str):
+    corpus = Corpus.from_rows([{"text": f"{c}", "label": f"c{c:02d}"} for c in range(classes)], name="rare")
+    with pytest.raises(CorpusError, match=end):
+        EpisodeSampler(corpus, corpus.class_names)
 
 
 def test_fewer_classes_than_n_way():

@@ -151,7 +151,8 @@ def test_a_missing_repository(hub: LoopbackHub, token: object, tmp_path: Path) -
     ):
         FewShotClassifier.from_pretrained("tester/none", cache_dir=tmp_path, token=token)
     with pytest.raises(
-        HubError, match="'tester/none' is not a local folder and has no local copy, and the Hub was not contacted"
+        HubError,
+        match="there is no folder tester/none here; as a name on the Hub: 'tester/none' has no local copy, and the Hub was not contacted",
     ):
         FewShotClassifier.from_pretrained("tester/none", cache_dir=tmp_path, local_files_only=True)
 

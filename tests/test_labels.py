@@ -97,7 +97,7 @@ def test_a_blank_text_costs_the_others_nothing(blank: Any) -> None:
     classifier = fitted()
     asked = pd.Series(["a red wine", blank, "tyre pressure"], dtype=object)
     there = ["a red wine", "tyre pressure"]
-    with pytest.warns(UserWarning, match="1 of 3 texts are blank or missing") as seen:
+    with pytest.warns(UserWarning, match="1 of 3 texts is blank or missing") as seen:
         probabilities = classifier.predict_proba(asked)
     assert len(seen) == 1
     np.testing.assert_allclose(probabilities[[0, 2]], classifier.predict_proba(there), atol=1e-6)

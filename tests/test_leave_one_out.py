@@ -108,6 +108,44 @@ def test_a_copy_under_another_label_goes_too_unless_it_is_all_that_is_there() ->
     assert named.without("a", "red wine").support["c"] == ()
 
 
+@pytest.mark.parametrize("names", [None, ["a red wine", "a fast car"]])
+@pytest.mark.parametrize("cars", [6, 9])
+def test_a_tasks_own_texts_correct_its_thresholds(cars: int, names: list[str] | None) -> None:
+    """To those of the even task, and from there towards quantiles of what its texts are like without themselves."""
+    wine, car = ([f"{text} {word}" for text in given for word in "abc"] for given in (TEXTS[:2], TEXTS[3:]))
+    support = {"wine": wine, "car": car[:cars]}
+    thresholds = tuple((0.1 * i, 0.02, -0.3, 0.07) for i in range(5))
+    task = Adaptation.learn(MODEL, Calibration(thresholds=thresholds), support, names)
+    assert ("excess" in task.task) == (cars > 6)
+    texts = [text for given in task.support.values() for text in given]
+    labels = [n for n, given in enumerate(task.support.values()) for _ in given]
+    worth = MODEL.learner.log_name_weight.exp().item() if names else 0.0
+    alike = oracles.likeness_without_itself(
+        features(texts), texts, labels, 2, features(names) if names else None, worth
+    )
+    shots, as_even = len(texts) / 2, oracles.even_shots([len(given) for given in support.values()], worth)
+
+    def threshold(i: int, count: float) -> float:
+        return 0.1 * i + 0.02 * math.log(2) - 0.3 / (1 + count) + 0.07 * math.log(1 + count)
+
+    expected = []
+    for i, rate in enumerate((0.01, 0.02, 0.05, 0.1, 0.2)):
+        own = oracles.quantile(alike, rate) - threshold(i, as_even - 1)
+        expected.append(threshold(i, as_even) - threshold(i, shots) + len(texts) / (len(texts) + 50) * own)
+    np.testing.assert_allclose(task.corrections, expected, atol=1e-6)
+
+
+def test_names_alone_are_the_prototypes_of_a_learner_that_reads_tokens_too() -> None:
+    model, names = small_model("proto_maml"), ["a red wine", "a fast car", "a boat"]
+    assert model.learner.needs_tokens
+    task = Adaptation.learn(model, CALIBRATION, {"wine": [], "car": [], "boat": []}, names)
+    read = small_model("protonet").represent([*names, *ASKED])[0]
+    x = np.stack([part.double().numpy() for part in read])
+    apart = oracles.squared_distances(x[3:], x[:3])
+    np.testing.assert_allclose(task.task["prototypes"].detach().numpy(), x[:3], atol=1e-6)
+    np.testing.assert_allclose(task.likeness(model.represent(ASKED)[0]), 1 - apart.min(1), atol=1e-5)
+
+
 # the audit
 
 

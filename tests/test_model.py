@@ -83,7 +83,7 @@ def test_learns_new_classes_of_a_made_up_language() -> None:
 
 def test_unknown_learner_and_option_are_named() -> None:
     embedding = Embedding.learned(["a b"], width=4)
-    with pytest.raises(ConfigError, match="unknown learner 'maml2'; use one of scratch_lstm, finetune"):
+    with pytest.raises(ConfigError, match="unknown learner 'maml2'; did you mean 'maml'"):
         build_model(replace(RECIPE, learner=LearnerConfig("maml2")), embedding)
     with pytest.raises(ConfigError, match="learner 'protonet' has no option 'inner_steps'"):
         build_model(replace(RECIPE, learner=LearnerConfig("protonet", inner_steps=2)), embedding)

@@ -133,9 +133,21 @@ def test_corrections(shots: float) -> None:
     assert CALIBRATION.corrections(6, shots, likeness) == pytest.approx(tuple(expected))
 
 
-def test_corrections_need_five_shots_and_thresholds() -> None:
+@pytest.mark.parametrize(("as_even", "texts"), [(5.5, 30), (5.5, 1), (5.5, 0), (4.9, 30)])
+def test_corrections_of_uneven_classes(as_even: float, texts: int) -> None:
+    """To the threshold of the even task; from five shots also by the task's own texts, if there are any."""
+    likeness = np.random.default_rng(1).normal(size=texts)
+    expected = []
+    for i, rate in enumerate((0.01, 0.02, 0.05, 0.1, 0.2)):
+        gap = oracles.quantile(likeness.tolist(), rate) - threshold(6, as_even - 1, i) if texts and as_even > 5 else 0
+        expected.append(threshold(6, as_even, i) - threshold(6, 8.0, i) + texts / (texts + 50) * gap)
+    assert CALIBRATION.corrections(6, 8.0, likeness, as_even) == pytest.approx(tuple(expected))
+
+
+def test_corrections_need_five_shots_texts_and_thresholds() -> None:
     likeness = np.zeros(30)
     assert CALIBRATION.corrections(6, 4.99, likeness) == ()
+    assert CALIBRATION.corrections(6, 5.0, np.zeros(0)) == ()
     assert Calibration().corrections(6, 5.0, likeness) == ()
 
 

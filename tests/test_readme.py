@@ -2,11 +2,13 @@
 
 import re
 import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
 import typer
 import typer.core
+from test_tables import run
 
 from meta_text.cli.app import app
 from meta_text.config import load_recipe
@@ -52,3 +54,17 @@ def test_recipes_load_and_say_how_to_run_them(path: Path) -> None:
     text = path.read_text("utf-8")
     assert len(text.splitlines()) <= 45
     assert f"recipes/{path.name}" in text.split("[corpus]")[0]
+
+
+def test_readme_commands_run_one_after_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first block for files, but for `push`, in a folder where nothing else is."""
+    block = next(block for block in README.split("```")[1::2] if "meta-text fit" in block).replace("\\\n", " ").strip()
+    monkeypatch.chdir(tmp_path)
+    for line in block.splitlines():
+        if line.startswith("printf"):
+            subprocess.run(["sh", "-c", line], check=True)
+        elif " push " not in line:
+            assert run(monkeypatch, *shlex.split(line)[1:]) == 0, line
+    assert (tmp_path / "answers.csv").read_text().splitlines()[0] == "text,label,probability"
+    assert "please return my payment,refund," in (tmp_path / "answers.csv").read_text()
+    assert (tmp_path / "bad_rows.jsonl").read_text() == ""

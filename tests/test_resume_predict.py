@@ -102,7 +102,7 @@ def test_nothing_to_resume_from(
         assert run(monkeypatch, "predict", str(saved), *words, "--resume", "--device", "cpu") == 2
         assert message in capsys.readouterr().err
     assert run(monkeypatch, "predict", str(saved), "--input", source, "--output", out, "--device", "cpu") == 0
-    assert "4 rows could not be read" in capsys.readouterr().err
+    assert "4 rows without a readable text got no label" in capsys.readouterr().err
 
 
 def test_an_empty_file_and_wide_tables(saved: Path, tmp_path: Path) -> None:

@@ -166,7 +166,7 @@ def small_corpus(folder: Path, texts: dict[str, int]) -> Path:
     [
         ({"train b": 3}, ["train classes: .*'train b' has 3 texts"]),
         ({"validation a": 2}, ["validation classes: .*'validation a' has 2 texts"]),
-        ({"test a": 1}, ["test classes: .*'test a' has 1 texts"]),
+        ({"test a": 1}, ["test classes: .*'test a' has 1 text "]),
         ({"train a": 3, "test a": 1}, ["train classes: .*'train a' has 3 texts", "test classes: .*'test a' has 1"]),
     ],
 )
@@ -191,7 +191,7 @@ def test_an_unseen_corpus_that_is_too_small_is_told_before_training(
     recipe = load_recipe(ROOT / "recipes" / "intent.toml", [*SMALL, "evaluate.n_way=2"])
     recipe = replace(recipe, evaluate=replace(recipe.evaluate, unseen=(str(path),)))
     monkeypatch.setattr("meta_text.training.bench.embed", lambda *_: pytest.fail("encoded first"))
-    with pytest.raises(CorpusError, match=r"test classes: .*'test b' has 1 texts"):
+    with pytest.raises(CorpusError, match=r"test classes: .*'test b' has 1 text "):
         Bench.open(recipe, Progress())
 
 

@@ -10,6 +10,7 @@ from tokenizers import Tokenizer, models
 from meta_text import Corpus, FewShotClassifier
 from meta_text.embedding.pretrained import MINILM, find_model
 from meta_text.embedding.scripts import unread_pieces
+from meta_text.embedding.shipped_encoders import minilm
 from meta_text.saving.loading import shared_model
 
 DATA = Path(os.environ.get("META_TEXT_DATA") or Path(__file__).parents[2] / "shared" / "data")
@@ -28,7 +29,7 @@ KNOWN = [
 
 
 def is_unread(text: str) -> bool:
-    (flag,) = shared_model("default", "cpu").represent([text]).is_unread
+    (flag,) = shared_model("default", "cpu", "minilm").represent([text]).is_unread
     return flag
 
 
@@ -40,6 +41,16 @@ def test_an_unknown_script_is_noticed(text: str) -> None:
 @pytest.mark.parametrize("text", KNOWN)
 def test_known_scripts_raise_no_alarm(text: str) -> None:
     assert not is_unread(text)
+
+
+@pytest.mark.parametrize("text", [*UNKNOWN, *KNOWN])
+def test_the_default_reads_them_all_with_e5(text: str) -> None:
+    assert shared_model("default", "cpu").represent([text]).is_unread == [False]
+
+
+def test_what_no_encoder_reads_is_noticed() -> None:
+    """Cherokee and Tifinagh: nobody taught them to either encoder, and counting letters is not reading."""
+    assert shared_model("default", "cpu").represent(["ᎣᏏᏲ ᏙᎯᏧ", "ⴰⵣⵓⵍ ⵎⴰⵏⵉⵎⴽ"]).is_unread == [True, True]
 
 
 def test_oracle_pieces_of_minilm() -> None:
@@ -67,9 +78,11 @@ def test_a_tiny_vocabulary_is_not_judged() -> None:
 
 def test_fit_and_predict_warn_once_with_count_and_share() -> None:
     with pytest.warns(
-        UserWarning, match=r"2 of 4 texts \(50 %\) are mostly in a script that .*MiniLM.* does not know"
+        UserWarning, match=r"2 of 4 texts \(50 %\) are mostly in a script that .*minilm.* does not know"
     ) as seen:
-        classifier = FewShotClassifier(device="cpu").fit([*UNKNOWN[:2], *KNOWN[:2]], ["a", "b", "a", "b"])
+        classifier = FewShotClassifier(embedding="fast", device="cpu").fit(
+            [*UNKNOWN[:2], *KNOWN[:2]], ["a", "b", "a", "b"]
+        )
     assert len(seen) == 1
     with pytest.warns(
         UserWarning, match=r"1 of 3 texts \(33 %\) .* guesses; use a model whose embedding reads it"
@@ -87,7 +100,7 @@ def test_fit_and_predict_warn_once_with_count_and_share() -> None:
 def test_whole_corpora(name: str, low: float, high: float) -> None:
     if not (DATA / name).is_dir():
         pytest.skip(f"no corpus in {DATA / name}; set META_TEXT_DATA")
-    corpus, embedding = Corpus.open(DATA / name), shared_model("default", "cpu").embedding
+    corpus, embedding = Corpus.open(DATA / name), minilm().embedding
     texts = corpus.texts[::20]
     share = sum(embedding.is_unread([e.ids]) for e in embedding.tokenizer.encode_batch(list(texts))) / len(texts)
     assert low <= share <= high

@@ -73,7 +73,7 @@ BAD_FILES = {
 }
 
 
-@pytest.mark.filterwarnings("ignore:1 of 2 texts are longer than the model reads")
+@pytest.mark.filterwarnings("ignore:1 of 2 texts is longer than the model reads")
 @pytest.mark.parametrize("name", BAD_FILES)
 def test_bad_rows_of_other_kinds_keep_their_place(name: str, classifier: FewShotClassifier, tmp_path: Path) -> None:
     data, wanted, count = BAD_FILES[name]
@@ -113,7 +113,7 @@ def test_the_first_bad_rows_are_named_without_an_errors_file(
     words = ["predict", str(tmp_path / "mine"), "--input", str(tmp_path / "in.csv")]
     assert run(monkeypatch, *words) == 0
     error = capsys.readouterr().err
-    assert "7 rows could not be read and have no label: row 2, 4, 6, 8, 10, ... (2 cells where the header" in error
+    assert "7 rows without a readable text got no label: rows 2, 4, 6, 8, 10, ... (2 cells where the header" in error
     assert "--errors" in error
 
 

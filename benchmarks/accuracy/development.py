@@ -2,13 +2,14 @@
 
     META_TEXT_DATA=DIR python benchmarks/accuracy/development.py MODEL [--only banking77 ...] [--json runs/development.jsonl]
 
-MODEL is a folder of `meta-text train`, and FOLDER/without-NAME beside it, if it is there, is the model that was trained
-without corpus NAME: it answers for NAME. One line of JSON for each corpus, K and draw; `development_table.py` sums up.
+MODEL is a folder of `meta-text train`. For each corpus the prior of the encoders' weights is learned anew from the
+model's other corpora. One line of JSON for each corpus, K and draw; `development_table.py` sums up.
 """
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,15 @@ from sklearn.pipeline import make_pipeline
 from meta_text import Corpus, FewShotClassifier
 from meta_text.corpus.same_text import fold
 from meta_text.embedding.encoders import open_encoders
-from meta_text.embedding.reading import Progress, Represented
+from meta_text.embedding.reading import Progress as Reading
+from meta_text.embedding.reading import Represented
 from meta_text.embedding.sentence_encoder import SentenceEncoder
 from meta_text.evaluation.metrics import ExpectedCalibrationError
+from meta_text.model.mixture import Prior
 from meta_text.saving.model_folder import load_model
+from meta_text.training.bench import Bench
+from meta_text.training.fit_prior import cases_of, corpus_centres, mean_centres, prior_of
+from meta_text.training.progress import Progress
 
 CORPORA = [
     "banking77",
@@ -52,7 +58,7 @@ class Remembered(SentenceEncoder):
         self.name, self.source, self.width = encoder.name, encoder.source, encoder.width
         self.is_counts = encoder.is_counts
 
-    def encode(self, texts: Sequence[str], progress: Progress | None = None) -> Represented:
+    def encode(self, texts: Sequence[str], progress: Reading | None = None) -> Represented:
         new = list(dict.fromkeys(text for text in texts if text not in self.known))
         self.known.update(zip(new, self.encoder.encode(new).parts, strict=True))
         parts = [self.known[text] for text in texts]
@@ -115,12 +121,30 @@ def scores(probabilities: np.ndarray, targets: np.ndarray) -> list[float]:
     return [float((probabilities.argmax(1) == targets).mean()), float(ece["ece"])]
 
 
-def measure(name: str, folder: Path, before: Path | None, draws: int, shots: Sequence[int]) -> list[dict[str, Any]]:
+def priors(folder: Path) -> Callable[[str], Prior]:
+    """For the name of a corpus: the prior that all corpora of the model's recipe but that one teach."""
+    bench = Bench.open(load_model(folder).recipe, Progress())
+    names = bench.embedded.blocks.names
+    class_names = (*bench.split.train, *bench.split.validation)
+    centres = corpus_centres(bench.embedded, class_names)
+    cases = cases_of(bench.embedded, class_names, Prior(centres=mean_centres(centres)))
+
+    def without(corpus: str) -> Prior:
+        others = {name: means for name, means in centres.items() if name != corpus}
+        prior = prior_of([shape for shape in cases if shape[0].corpus != corpus], names)
+        return replace(prior, centres=mean_centres(others))
+
+    return without
+
+
+def measure(
+    name: str, folder: Path, prior: Prior, before: Path | None, draws: int, shots: Sequence[int]
+) -> list[dict[str, Any]]:
     texts, labels = texts_and_labels(name)
-    own = folder.with_name(f"{folder.name}-without-{name}")
     encoders = [Remembered(encoder) for encoder in open_encoders("auto")]
-    model = load_model(own if own.exists() else folder, encoders)
-    fast = load_model(own if own.exists() else folder, [e for e in encoders if e.name == "minilm"])
+    model = load_model(folder, encoders).with_findings(prior=prior)
+    fast = load_model(folder, [e for e in encoders if e.name == "minilm"])
+    trained = name in (model.recipe.corpus.name, *model.recipe.corpus.also)
     rows = []
     for k in [k for k in shots if k < min(np.bincount(labels))]:
         for seed in range(draws):
@@ -134,7 +158,7 @@ def measure(name: str, folder: Path, before: Path | None, draws: int, shots: Seq
                 answers[label] = classifier.fit(given, labels[known]).predict_proba(queries)
             task = classifiers["default"].adaptation_.task
             row: dict[str, Any] = {"corpus": name, "n_way": len(np.unique(labels)), "k_shot": k, "draw": seed}
-            row["left_out"] = own.exists()
+            row["trained"] = trained  # the rule and the calibration saw this corpus, the prior did not
             row["weights"] = dict(zip(model.embedding.names, task["weights"].tolist(), strict=True))
             row["scores"] = {label: scores(p, labels[asked]) for label, p in answers.items()}
             rows.append(row)
@@ -151,9 +175,11 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=Path("runs/development.jsonl"))
     options = parser.parse_args()
     options.json.parent.mkdir(parents=True, exist_ok=True)
+    prior_without = priors(options.model)
     with options.json.open("a", encoding="utf-8") as file:
         for name in options.only:
-            for row in measure(name, options.model, options.before, options.draws, options.shots):
+            prior = prior_without(name)
+            for row in measure(name, options.model, prior, options.before, options.draws, options.shots):
                 file.write(json.dumps(row) + "\n")
             file.flush()
 

@@ -46,8 +46,9 @@ JUDGES = {
         "test_copies.py",
         "test_classifier.py",
         "test_changes.py",
+        "test_uneven.py",
     ],
-    "meta_text/classify/audit.py": ["test_leave_one_out.py", "test_copies.py"],
+    "meta_text/classify/audit.py": ["test_leave_one_out.py", "test_classifier.py", "test_copies.py"],
 }
 
 # what can go wrong with a formula; strings are not mutated, because tests match messages themselves

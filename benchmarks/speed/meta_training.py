@@ -100,7 +100,8 @@ class Sequential:
         weights, scale = self.start(), self.made.log_scale.exp()
         labels, ones = episode.support_labels, torch.ones(len(episode.support_labels))
         start = self.features({"out": self.out, **dict(self.lstm.named_parameters())}, episode.support)
-        weights["head"] = prototype_head(self.made.prototypes(start, labels, episode.n_way, None))
+        prototypes = self.made.prototypes(start, labels, episode.n_way, None)
+        weights["head"] = prototype_head(prototypes, prototypes.new_zeros(episode.n_way))
         names = ("head", *self.adapted)
         for _ in range(self.made.inner_steps):
             logits = head_logits(weights["head"], self.features(weights, episode.support), scale)

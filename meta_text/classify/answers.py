@@ -12,6 +12,7 @@ from meta_text.corpus.labels import texts_or_none
 from meta_text.model.adaptation import Adaptation, Label
 from meta_text.model.calibration import check_rate
 from meta_text.model.encoder_words import encoder_choice
+from meta_text.wording import are, counted
 
 Vectors = Sequence[Tensor]  # of represented texts
 
@@ -43,9 +44,10 @@ def answer(adapted: Adaptation, X: Any, rate: float | None) -> Answers:
         known = np.zeros(len(texts), dtype=bool)
         known[there] = adapted.is_known(parts, rate)
     if not there.all():
+        blank = int(np.count_nonzero(~there))
         warnings.warn(
-            f"{np.count_nonzero(~there)} of {len(texts)} texts are blank or missing; their answer is the same "
-            "probability for every class, and None with reject",
+            f"{blank} of {counted(len(texts), 'text')} {are(blank)} blank or missing; the answer is "
+            "the same probability for every class, and None with reject",
             stacklevel=4,
         )
     return Answers(texts, parts, probabilities, known)
@@ -56,7 +58,9 @@ def read(adapted: Adaptation, texts: Sequence[str]) -> Vectors:
     parts, is_cut, is_unread = adapted.represent(texts)
     if any(is_cut):
         warnings.warn(
-            f"{sum(is_cut)} of {len(texts)} texts are longer than the model reads; their ends were cut", stacklevel=5
+            f"{sum(is_cut)} of {counted(len(texts), 'text')} {are(sum(is_cut))} longer than the model "
+            "reads; what is beyond was cut",
+            stacklevel=5,
         )
     if any(is_unread):
         warnings.warn(unread_warning(sum(is_unread), len(texts), adapted), stacklevel=5)
@@ -66,8 +70,8 @@ def read(adapted: Adaptation, texts: Sequence[str]) -> Vectors:
 def unread_warning(count: int, total: int, adapted: Adaptation) -> str:
     """The warning about texts in scripts that the embedding does not know."""
     return (
-        f"{count} of {total} texts ({100 * count / total:.0f} %) are mostly in a script that "
-        f"'{adapted.model.embedding.model}' does not know, so answers about them are guesses; use a model whose embedding "
+        f"{count} of {counted(total, 'text')} ({100 * count / total:.0f} %) {are(count)} mostly in a "
+        f"script that '{adapted.model.embedding.model}' does not know, so such answers are guesses; use a model whose embedding "
         "reads it, or train one without pretrained weights (recipe csldcp)"
     )
 

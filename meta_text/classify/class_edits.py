@@ -37,11 +37,11 @@ class Classes(NamedTuple):
     descriptions: dict[Label, str] | None
 
     @classmethod
-    def of(cls, adapted: Adaptation) -> "Classes":
-        """Raises InputError for a classifier that was saved without its labelled texts."""
+    def of(cls, adapted: Adaptation, what: str = "it can answer but not change") -> "Classes":
+        """Raises InputError for a classifier that was saved without its labelled texts; `what` follows from that."""
         if adapted.shots and not any(adapted.support.values()):
             raise InputError(
-                "this classifier was saved without its labelled texts, so it can answer but not change; "
+                f"this classifier was saved without its labelled texts, so {what}; "
                 "save it with include_support=True, or fit again"
             )
         return cls({label: list(texts) for label, texts in adapted.support.items()}, cls.descriptions_of(adapted))
@@ -95,7 +95,13 @@ class Classes(NamedTuple):
         if descriptions is not None:
             descriptions = {**descriptions, label: self._description(label, description)}
         self._refuse_useless(description)
-        return Classes({**self.support, label: check_texts(texts)}, descriptions)
+        texts = check_texts(texts)
+        if not texts and descriptions is None:
+            raise InputError(
+                f"class {label!r} has no text; give it at least one (a description= alone is enough only in a classifier "
+                "that was fitted with label_names)"
+            )
+        return Classes({**self.support, label: texts}, descriptions)
 
     def removed(self, label: Label) -> "Classes":
         gone = self.known(label)
@@ -130,7 +136,7 @@ class Classes(NamedTuple):
         missing = gone - {text for texts in self.support.values() for text in texts}
         if missing:
             raise InputError(
-                f"{len(missing)} of these texts were never learned, such as {min(missing)!r}; "
+                f"{len(missing)} of these texts {'was' if len(missing) == 1 else 'were'} never learned, such as {min(missing)!r}; "
                 "support_ lists those that were"
             )
         support = {label: [text for text in texts if text not in gone] for label, texts in self.support.items()}

@@ -20,6 +20,7 @@ from meta_text.model.adaptation import Adaptation, Label
 from meta_text.model.model import MetaModel
 from meta_text.saving import loading, publish
 from meta_text.saving.class_folder import load_adaptation
+from meta_text.wording import are, counted
 
 PUSH_OPTIONS = ("token", "private", "branch", "commit_message")
 
@@ -28,7 +29,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Adapts a meta-trained model to any classes, from a few texts each or from their names alone.
 
     model: a folder, a Hub name, "default" (the model in this package), or a MetaModel.
-    embedding: the encoders that read the texts, if not those of the model: "auto" (MiniLM and E5, the default's own),
+    embedding: the encoders that read the texts, if not those of the model: "auto" (MiniLM, E5 and "lexical", counts of n-grams),
         "fast" (MiniLM alone), "minilm", "e5", a Hub name, a folder, a function from a list of texts to vectors,
         "vectors" (X is an array [n, width]), or a list of these, which every task weighs (see `open_encoders`).
     label_names: True to use labels as texts too; or {label: description}, also for classes without any
@@ -105,7 +106,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def audit(self) -> auditing.Audit:
         """Leave-one-out over the labelled texts: expected accuracy without a test set, and probably mislabelled texts."""
-        Classes.of(self._adapted())  # raises if the texts were not saved
+        Classes.of(self._adapted(), "there is nothing to audit")  # raises if the texts were not saved
         return auditing.audit(self._adapted())
 
     def suggest(self, X: Any, n: int = 10) -> list[int]:
@@ -265,9 +266,6 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 "label names are texts, but embedding='vectors' reads rows of numbers; leave label_names out, or pass "
                 "texts and another embedding"
             )
-        bare = [label for label in labels if not classes.support[label]]
-        if bare and descriptions is None:
-            raise InputError(f"class {bare[0]!r} has no text and no name; give it texts, or use label_names")
         twice = under_two_labels(classes.support)
         if twice is not None:
             warnings.warn(twice, stacklevel=3)
@@ -278,7 +276,9 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self._take(Adaptation.learn(model, calibration, in_order, texts, before, progress))
         if self.adaptation_.cut - (frozenset() if before is None else before.cut):
             warnings.warn(
-                f"{self.n_cut_} labelled texts are longer than the model reads; their ends were cut", stacklevel=3
+                f"{counted(self.n_cut_, 'labelled text')} {are(self.n_cut_)} longer than the model reads; "
+                "what is beyond was cut",
+                stacklevel=3,
             )
         unread = self.adaptation_.unread
         if unread - (frozenset() if before is None else before.unread):
@@ -292,7 +292,11 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.n_cut_ = adapted.n_cut
 
     def _adapted(self) -> Adaptation:
-        check_is_fitted(self)
+        check_is_fitted(
+            self,
+            msg="this %(name)s has learned no categories yet; call fit(texts, labels) first, "
+            "or on the command line: meta-text fit default FILE --out FOLDER",
+        )
         adapted: Adaptation = self.adaptation_
         return adapted
 

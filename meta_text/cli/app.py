@@ -2,14 +2,32 @@
 
 import codecs
 import io
+import re
 import sys
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
+import typer.core
 
 import meta_text
-from meta_text.cli import classify, recipes, train
+from meta_text.cli import classify, demo, recipes, train
 from meta_text.cli.console import err_console
+
+
+class Command(typer.core.TyperCommand):
+    """A command whose help names an argument by its metavar alone; typer puts the Python type behind it."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        rows: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
+        for parameter in self.get_params(ctx):
+            name, text = parameter.get_help_record(ctx) or ("", "")
+            kind = "Arguments" if parameter.param_type_name == "argument" else "Options"
+            rows[kind] += [(re.sub(r" <.*>$", "", name), text)] if name else []
+        for heading, listed in rows.items():
+            if listed:
+                with formatter.section(heading):
+                    formatter.write_dl(listed)
+
 
 # no rich markup: it would drop words in brackets, such as [compare], from the help
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -21,12 +39,12 @@ for command in (
     train.train,
     train.evaluate,
     train.compare,
-    train.demo,
+    demo.demo,
 ):
-    app.command()(command)
+    app.command(cls=Command)(command)
 recipe_commands = typer.Typer(rich_markup_mode=None, help="List the recipes that come with the package, or copy one.")
-recipe_commands.command("list")(recipes.list_recipes)
-recipe_commands.command("copy")(recipes.copy)
+recipe_commands.command("list", cls=Command)(recipes.list_recipes)
+recipe_commands.command("copy", cls=Command)(recipes.copy)
 app.add_typer(recipe_commands, name="recipes")
 
 
@@ -57,7 +75,8 @@ def main() -> None:
     except typer.TyperException as error:
         context = getattr(error, "ctx", None)
         command = context.command_path if context is not None else "meta-text"
-        _refuse(f"{error.format_message().rstrip('.')}; see `{command} --help`")
+        message = error.format_message().rstrip(".")
+        _refuse(f"{message}{' See' if message.endswith('?') else '; see'} `{command} --help`")
     except ValueError as error:
         _refuse(str(error))
     except OSError as error:

@@ -1,8 +1,9 @@
 """Commands that use a model: fit, predict, export, push."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,6 +20,11 @@ from meta_text.cli.options import (
     word,
 )
 from meta_text.errors import InputError
+from meta_text.files import KINDS_READ
+from meta_text.wording import counted
+
+if TYPE_CHECKING:
+    from meta_text.classify.classifier import FewShotClassifier
 
 # torch keeps up to 1,024 kernels, one per batch shape, in each of two caches: a gigabyte over a long file
 BOUNDED_KERNELS = {"LRU_CACHE_CAPACITY": "16", "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "16"}
@@ -37,7 +43,7 @@ def _tell(line: str) -> None:
 def fit(
     model: Model,
     support_file: Annotated[
-        Path, typer.Argument(parser=path, metavar="FILE", help="CSV, JSONL or Parquet file of labelled texts.")
+        Path, typer.Argument(parser=path, metavar="FILE", help=f"File of labelled texts: {KINDS_READ}.")
     ],
     out: Annotated[Path, path_option("--out", "Folder for the classifier.", "FOLDER")],
     embedding: Embedding = None,
@@ -62,8 +68,15 @@ def fit(
     encoders = encoders_named(embedding)
     if not support_file.is_file():
         what = "is a folder" if support_file.is_dir() else "does not exist"
-        raise InputError(f"{support_file} {what}; a CSV, JSONL or Parquet file of labelled texts is needed")
-    corpus = Corpus.open(support_file, text=text, label=label, separator=separator, encoding=encoding, note=_tell)
+        raise InputError(f"{support_file} {what}; a file of labelled texts is needed: {KINDS_READ}")
+    told: list[str] = []
+
+    def note(line: str) -> None:
+        told.append(line)
+        _tell(line)
+
+    corpus = Corpus.open(support_file, text=text, label=label, separator=separator, encoding=encoding, note=note)
+    later = [line for line in corpus.notes if line not in told]
     if encoders is None:
         classifier = FewShotClassifier.from_pretrained(model, device=device, label_names=label_names)
     else:  # classes that the model may hold were learned with others
@@ -71,8 +84,11 @@ def fit(
     labels = [corpus.class_names[i] for i in corpus.labels]
     with bars() as bar:
         classifier.fit(corpus.texts, labels, progress=lambda done, total: bar("encode", "encoding texts", done, total))
+    if note_of_engine := classifier.meta_model.engine_note:
+        err_console.print(note_of_engine, style="dim", highlight=False, markup=False)
     classifier.save_pretrained(out, include_support=not without_texts)
-    out_console.print(f"{corpus.describe()}; classifier in {out}")
+    # what was guessed is said already
+    out_console.print(f"{replace(corpus, notes=tuple(later)).describe()}; classifier in {out}")
     if len(corpus.texts) <= 1000:
         audit = classifier.audit()
         out_console.print(audit.summary())
@@ -90,18 +106,25 @@ def predict(
     texts: Annotated[list[str] | None, typer.Argument(metavar="TEXT", help="Texts to classify.")] = None,
     input_file: Annotated[
         str | None,
-        typer.Option("--input", parser=word, metavar="FILE", help="CSV, JSONL or Parquet; - reads standard input."),
+        typer.Option("--input", parser=word, metavar="FILE", help=f"{KINDS_READ}; - reads standard input."),
     ] = None,
     output_file: Annotated[
-        str, typer.Option("--output", parser=word, metavar="FILE", help="CSV, JSONL or Parquet; - writes JSON lines.")
+        str,
+        typer.Option(
+            "--output", parser=word, metavar="FILE", help="A .csv, .jsonl or .parquet file; - writes JSON lines."
+        ),
     ] = "-",
     text: Annotated[str, typer.Option(metavar="COLUMN", help="Column of texts.")] = "text",
     reject: Annotated[
         float | None,
-        typer.Option(metavar="RATE", help="Answer null for texts that fit no class, at this false-reject rate."),
+        typer.Option(
+            metavar="RATE",
+            help="Give texts that look like no class no label (null in a file). RATE is the share of texts that do belong "
+            "to a class and lose theirs by mistake, such as 0.05.",
+        ),
     ] = None,
     errors: Annotated[
-        Path | None, path_option("--errors", "Write the rows that could not be read to this file.")
+        Path | None, path_option("--errors", "Write the rows without a readable text to this file.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run of the same command.")] = False,
     separator: Separator = None,
@@ -112,7 +135,6 @@ def predict(
     texts = [_as_utf8(text) for text in texts or ()]
     for name, value in BOUNDED_KERNELS.items():  # read when torch first computes
         os.environ.setdefault(name, value)
-    from meta_text.classify.classifier import FewShotClassifier
     from meta_text.classify.input_rows import InputRow, count_rows
     from meta_text.classify.predict_file import check_outputs, predict_file
 
@@ -122,7 +144,7 @@ def predict(
         raise InputError("TEXT arguments leave nothing to resume; --resume goes with --input and --output")
     if input_file is not None:
         check_outputs(input_file, output_file, errors, resume=resume)  # before the model is loaded, not after
-    classifier = FewShotClassifier.from_pretrained(folder, device=device)
+    classifier = _fitted(folder, device)
     note_of_engine = classifier.meta_model.engine_note
     if note_of_engine:
         err_console.print(note_of_engine, style="dim", highlight=False, markup=False)
@@ -159,10 +181,22 @@ def predict(
         )
     if bad:
         numbers = ", ".join(str(row.number) for row in unread) + (", ..." if bad > len(unread) else "")
-        where = (
-            f"see {errors}" if errors else f"row {numbers} ({unread[0].problem}); name a file with --errors to list all"
+        rows = f"row{'' if bad == 1 else 's'} {numbers} ({unread[0].problem})"
+        where = f"see {errors}" if errors else f"{rows}; name a file with --errors to list all"
+        err_console.print(f"{counted(bad, 'row')} without a readable text got no label: {where}")
+
+
+def _fitted(name: str, device: str | None) -> "FewShotClassifier":
+    """A classifier that can answer. Raises InputError for a model that has learned no categories yet."""
+    from meta_text.classify.classifier import FewShotClassifier
+
+    classifier = FewShotClassifier.from_pretrained(name, device=device)
+    if not classifier.__sklearn_is_fitted__():
+        raise InputError(
+            f"{name} is a model to fit from: it has learned no categories yet; run `meta-text fit {name} FILE --out FOLDER` "
+            "with a file of labelled texts, then name that FOLDER here"
         )
-        err_console.print(f"{bad} rows could not be read and have no label: {where}")
+    return classifier
 
 
 def _as_utf8(argument: str) -> str:
@@ -181,9 +215,7 @@ def export(
 
     Token ids in, probabilities out; tokenizer and labels are in its metadata.
     """
-    from meta_text.classify.classifier import FewShotClassifier
-
-    FewShotClassifier.from_pretrained(folder, device="cpu").export_onnx(out)
+    _fitted(folder, "cpu").export_onnx(out)
     out_console.print(f"{out}, {out.stat().st_size / 1e6:.1f} MB")
 
 

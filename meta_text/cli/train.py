@@ -1,4 +1,4 @@
-"""Commands that meta-train and test: train, evaluate, compare, demo."""
+"""Commands that meta-train and test: train, evaluate, compare."""
 
 from pathlib import Path
 from typing import Annotated
@@ -14,14 +14,14 @@ from meta_text.cli.options import (
     Model,
     Recipe,
     Sets,
-    path,
     path_option,
     with_encoders,
     word,
 )
-from meta_text.cli.tables import show_differences, show_results, show_table
+from meta_text.cli.tables import show_differences, show_results
 from meta_text.errors import InputError
 from meta_text.extras import check_extra
+from meta_text.files import KINDS_READ
 
 
 def train(
@@ -61,18 +61,18 @@ def train(
 def evaluate(
     model: Model,
     corpus: Annotated[
-        str, typer.Option(parser=word, metavar="CORPUS", help="A known name, a folder, or a CSV/JSONL/Parquet file.")
+        str, typer.Option(parser=word, metavar="CORPUS", help=f"A known name, a folder, or a file: {KINDS_READ}.")
     ],
     classes: Annotated[str, typer.Option(metavar="PART", help="train, validation, test, or all.")] = "test",
     split: Annotated[
         str | None,
         typer.Option(parser=word, metavar="SPLIT", help="A class-split file, or a number; default: as trained."),
     ] = None,
-    n_way: Annotated[int, typer.Option(min=2, help="Classes in each episode.")] = 5,
-    k_shot: Annotated[int, typer.Option(min=1, help="Labelled texts per class.")] = 1,
-    n_query: Annotated[int, typer.Option(min=1, help="Texts per class to classify.")] = 5,
-    episodes: Annotated[int, typer.Option(min=1, help="How many episodes to draw.")] = 600,
-    seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
+    n_way: Annotated[int, typer.Option(metavar="NUMBER", min=2, help="Classes in each episode.")] = 5,
+    k_shot: Annotated[int, typer.Option(metavar="NUMBER", min=1, help="Labelled texts per class.")] = 1,
+    n_query: Annotated[int, typer.Option(metavar="NUMBER", min=1, help="Texts per class to classify.")] = 5,
+    episodes: Annotated[int, typer.Option(metavar="NUMBER", min=1, help="How many episodes to draw.")] = 600,
+    seed: Annotated[int, typer.Option(metavar="NUMBER", help="Seed of the draw.")] = 0,
     label_names: LabelNames = False,
     json_file: JsonFile = None,
     device: Device = None,
@@ -133,52 +133,3 @@ def compare(
     write_json(json_file, comparison.as_dict())
     if figure is not None:
         plot_comparison(comparison, figure)
-
-
-def demo(
-    folder: Annotated[
-        Path | None,
-        typer.Argument(
-            parser=path, metavar="FOLDER", help="Folder with recipes/intent.toml; default: the shipped recipe."
-        ),
-    ] = None,
-    sets: Sets = None,
-    embedding: Embedding = None,
-) -> None:
-    """Train on the small corpus, then learn three new categories.
-
-    It also tests the model on categories that training did not see.
-    """
-    check_extra("train", "training")
-    from meta_text.classify.classifier import FewShotClassifier
-    from meta_text.config import load_recipe
-    from meta_text.training.run import run_recipe
-
-    read = load_recipe(
-        "intent" if folder is None else folder / "recipes" / "intent.toml", with_encoders(sets, embedding)
-    )
-    with run_progress(read.train.outer_steps) as progress:
-        model, _, report = run_recipe(read, progress)
-    show_results("Categories never seen in training", report.results)
-    support = {
-        "water the plants": ["the basil looks thirsty", "can you give the ferns a drink", "soil's bone dry again"],
-        "feed the cat": ["Miso is meowing at her bowl", "kibble time", "the cat has not had her breakfast"],
-        "take out the bins": ["it's rubbish day tomorrow", "the kitchen bin smells", "recycling goes out tonight"],
-    }
-    queries = [
-        "she keeps scratching at the empty dish",
-        "the leaves are drooping",
-        "lorry comes at six, bags to the kerb please",
-        "what is the capital of Peru",
-    ]
-    labels = [label for label, texts in support.items() for _ in texts]
-    classifier = FewShotClassifier(model).fit([text for texts in support.values() for text in texts], labels)
-    show_table(
-        "Three new categories, learned from three texts each",
-        "text",
-        ("category", "probability"),
-        (
-            (text, "none of these", "") if category is None else (text, str(category), f"{100 * probability:.0f} %")
-            for text, (_, category, probability) in zip(queries, classifier.answers(queries, reject=0.05), strict=True)
-        ),
-    )

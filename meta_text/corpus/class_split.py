@@ -9,6 +9,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from meta_text.errors import CorpusError
+from meta_text.wording import counted
 
 PARTS = ("train", "validation", "test")
 
@@ -69,7 +70,9 @@ class ClassSplit:
         unit_of = classes.units()
         units = sorted(set(unit_of.values()))
         if len(units) < 3:
-            raise CorpusError(f"corpus '{classes.name}' has {len(units)} classes to split; at least 3 are needed")
+            raise CorpusError(
+                f"corpus '{classes.name}' has {counted(len(units), 'class', 'classes')} to split; at least 3 are needed"
+            )
         order = np.random.default_rng(seed).permutation(len(units))
         first = min(max(1, round(len(units) * fractions[0])), len(units) - 2)
         second = min(max(1, round(len(units) * fractions[1])), len(units) - first - 1)

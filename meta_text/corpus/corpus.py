@@ -4,7 +4,6 @@ import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,13 +16,15 @@ from meta_text.corpus.data_folder import class_splits, data_files, folder_rows, 
 from meta_text.corpus.dataset_rows import dataset_rows
 from meta_text.corpus.known_corpora import KNOWN_CORPORA
 from meta_text.corpus.labels import words
-from meta_text.corpus.read_rows import read_rows
+from meta_text.corpus.read_rows import placed_rows
 from meta_text.corpus.row_checks import BadRows, NullLabel, RowChecker
-from meta_text.corpus.table_row import Row
+from meta_text.corpus.table_row import Place, Row
 from meta_text.corpus.text_lines import Note
-from meta_text.errors import CorpusError
+from meta_text.errors import CorpusError, HubError
 from meta_text.extras import needs
+from meta_text.hub_client import hub_errors, without_retry_lines
 from meta_text.shipped import shipped_folder
+from meta_text.wording import counted, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,7 @@ class Corpus:
         try:
             return self._index[class_name]
         except KeyError:
-            near = get_close_matches(class_name, self.class_names, n=1)
-            hint = f"; did you mean '{near[0]}'?" if near else ""
+            hint = did_you_mean(class_name, self.class_names)
             raise CorpusError(f"corpus '{self.name}' has no class '{class_name}'{hint}") from None
 
     def units(self, field: str | None = None) -> dict[str, str]:
@@ -85,9 +85,10 @@ class Corpus:
 
     def describe(self) -> str:
         """One line for people: sizes, every row that was skipped with its reason, and what was guessed."""
-        summary = f"{len(self.texts)} texts, {len(self.class_names)} classes"
+        summary = f"{counted(len(self.texts), 'text')}, {counted(len(self.class_names), 'class', 'classes')}"
         if self.groups is not None:
-            summary += f" in {len(set(zip(self.origins or self.groups, self.groups, strict=True)))} tasks"
+            tasks = len(set(zip(self.origins or self.groups, self.groups, strict=True)))
+            summary += f" in {counted(tasks, 'task')}"
         if self.out_of_scope:
             summary += f", {len(self.out_of_scope)} out of scope"
         for reason, count in self.skipped.items():
@@ -143,9 +144,25 @@ class Corpus:
         With null_label="out of scope" a row whose label is None belongs to no class; otherwise its label is missing.
         Rows labelled `out_of_scope` belong to no class either.
         """
+        placed = ((Place(name, number), row) for number, row in enumerate(rows, start=1))
+        return cls._of(placed, name, text, label, group, bad_rows, null_label, out_of_scope)
+
+    @classmethod
+    def _of(
+        cls,
+        rows: Iterable[tuple[Place, Mapping[str, Any]]],
+        name: str,
+        text: str,
+        label: str,
+        group: Sequence[str] = (),
+        bad_rows: BadRows = "raise",
+        null_label: NullLabel = "missing",
+        out_of_scope: str | None = None,
+    ) -> "Corpus":
+        """`from_rows` for rows that know their places."""
         checker = RowChecker(name, text, label, tuple(group), bad_rows, null_label, out_of_scope)
-        for number, row in enumerate(rows, start=1):
-            checker.add(number, row)
+        for place, row in rows:
+            checker.add(place, row)
         return cls(**checker.finish())
 
     @classmethod
@@ -188,9 +205,9 @@ class Corpus:
             if note is not None:
                 note(line)
 
-        rows = read_rows(path, (text, label), separator=separator, encoding=encoding, note=keep)
+        rows = placed_rows(path, (text, label), separator=separator, encoding=encoding, note=keep)
         name = Path(path).name.split(".")[0] if name is None else name
-        corpus = cls.from_rows(rows, name=name, text=text, label=label, **options)
+        corpus = cls._of(rows, name, text, label, **options)
         return replace(corpus, notes=(*notes, *corpus.notes))
 
     @classmethod
@@ -206,11 +223,12 @@ class Corpus:
     def from_hub(
         cls, repo_id: str, *, config: str | None = None, revision: str | None = None, **options: Any
     ) -> "Corpus":
-        """All splits of a data set on the Hugging Face Hub, together (extra `[train]`)."""
+        """All splits of a data set on the Hugging Face Hub, together (extra `[train]`). Raises HubError."""
         with needs("train", "a corpus from the Hub"):
             import datasets
 
-        parts = datasets.load_dataset(repo_id, config, revision=revision)
+        with hub_errors(repo_id, "pull"), without_retry_lines():
+            parts = datasets.load_dataset(repo_id, config, revision=revision)
         options.setdefault("name", repo_id.split("/")[-1])
         return cls.from_dataset(datasets.concatenate_datasets(list(parts.values())), **options)
 
@@ -237,15 +255,15 @@ class Corpus:
         folder = Path(path).expanduser()
         notes: dict[str, None] = {}  # in order, each once
 
-        def rows_of(file: Path) -> Iterator[Row]:
-            return read_rows(file, (text, label), separator=separator, encoding=encoding, note=notes.setdefault)
+        def rows_of(file: Path) -> Iterator[tuple[Place, Row]]:
+            return placed_rows(file, (text, label), separator=separator, encoding=encoding, note=notes.setdefault)
 
         files, domains = data_files(folder), folder / "domains.json"
-        corpus = cls.from_rows(
+        corpus = cls._of(
             folder_rows(files, label, rows_of),
-            name=name or folder.resolve().name,
-            text=text,
-            label=label,
+            name or folder.resolve().name,
+            text,
+            label,
             group=task_columns(files, rows_of) if domains.exists() else (),
             bad_rows=bad_rows,
             null_label="out of scope",
@@ -276,22 +294,18 @@ class Corpus:
             return cls.from_folder(Path(root).expanduser() / name, **options)
         if name not in KNOWN_CORPORA:
             known = ", ".join(KNOWN_CORPORA)
-            raise CorpusError(f"'{name}' is neither a file, a folder nor a known corpus ({known})")
+            raise CorpusError(
+                f"'{name}' is neither a file, a folder nor a known corpus ({known}){did_you_mean(name, KNOWN_CORPORA)}"
+            )
         if KNOWN_CORPORA[name].shipped:
             return cls.from_folder(shipped_folder("data") / name)
         source = KNOWN_CORPORA[name].source
+        where = f"META_TEXT_DATA ({root})" if root else "META_TEXT_DATA (not set)"
+        way_out = f"set META_TEXT_DATA to a folder that contains {name}/"
         if source is None:
-            where = f"META_TEXT_DATA ({root})" if root else "META_TEXT_DATA (not set)"
-            raise CorpusError(
-                f"corpus '{name}' is not in {where} and has no copy on the Hub; "
-                f"set META_TEXT_DATA to a folder that contains {name}/"
-            )
-        return cls.from_hub(
-            source.repo_id,
-            config=source.config,
-            text=source.text,
-            label=source.label,
-            out_of_scope=source.out_of_scope,
-            name=name,
-            bad_rows="skip",
-        )
+            raise CorpusError(f"corpus '{name}' is not in {where} and has no copy on the Hub; {way_out}")
+        columns = {"text": source.text, "label": source.label, "out_of_scope": source.out_of_scope}
+        try:
+            return cls.from_hub(source.repo_id, config=source.config, name=name, bad_rows="skip", **columns)
+        except HubError as error:
+            raise HubError(f"corpus '{name}' is not in {where}: {error}, or {way_out}") from error

@@ -4,13 +4,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from meta_text.corpus.class_split import ClassSplit
-from meta_text.corpus.read_rows import KINDS, kind_of, read_rows
-from meta_text.corpus.table_row import Row, heading_of
+from meta_text.corpus.read_rows import kind_of, placed_rows
+from meta_text.corpus.table_row import Place, Row, heading_of
 from meta_text.errors import CorpusError
+from meta_text.files import KINDS
 
 # a .json file next to texts may describe them, so it is read only when named explicitly
 FOLDER_KINDS = tuple(kind for kind in KINDS if kind != ".json")
-RowsOf = Callable[[Path], Iterator[Row]]
+RowsOf = Callable[[Path], Iterator[tuple[Place, Row]]]
 
 
 def data_files(folder: Path) -> list[Path]:
@@ -30,19 +31,19 @@ def _is_read(path: Path) -> bool:
         return False
 
 
-def folder_rows(files: list[Path], label: str, rows_of: RowsOf = read_rows) -> Iterator[Row]:
-    """Rows of all files, each with the field `file`; a missing label is "" except in the files out_of_scope.*."""
+def folder_rows(files: list[Path], label: str, rows_of: RowsOf = placed_rows) -> Iterator[tuple[Place, Row]]:
+    """Rows of all files by their places, each with the field `file`; a missing label is "" except in the files out_of_scope.*."""
     for path in files:
-        for row in rows_of(path):
+        for place, row in rows_of(path):
             heading = heading_of(label, row)
             if heading is not None and row[heading] is None and not path.name.startswith("out_of_scope"):
                 row = {**row, heading: ""}
-            yield {"file": path.name.split(".")[0], **row}
+            yield place, {"file": path.name.split(".")[0], **row}
 
 
-def task_columns(files: list[Path], rows_of: RowsOf = read_rows) -> tuple[str, ...]:
+def task_columns(files: list[Path], rows_of: RowsOf = placed_rows) -> tuple[str, ...]:
     """The columns that define tasks in a folder with a domains.json."""
-    first: Row = next(rows_of(files[0]), {})
+    first: Row = next((row for _, row in rows_of(files[0])), {})
     return tuple(column for column in ("domain", "threshold") if column in first)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from meta_text.corpus.corpus import Corpus
 from meta_text.errors import CorpusError
+from meta_text.wording import counted
 
 Range = int | tuple[int, int]
 
@@ -80,14 +81,14 @@ class EpisodeSampler:
             if len(pool) < self.n_way[1]:
                 where = f"task '{group}'" if group else f"this part of '{self.corpus.name}'"
                 raise CorpusError(
-                    f"{where} has {len(pool)} classes but n_way={self.n_way[1]}; lower n_way or add classes"
+                    f"{where} has {counted(len(pool), 'class', 'classes')} but n_way={self.n_way[1]}; lower n_way or add classes"
                 )
         return [list(of_corpus.values()) for of_corpus in pools.values()]
 
     def __getitem__(self, index: int) -> Episode:
         shape = np.random.default_rng([self.seed, 0, index // self.same_shape])
-        pools = self.corpora[shape.integers(len(self.corpora)) if len(self.corpora) > 1 else 0]
-        n_way = min(int(shape.integers(self.n_way[0], self.n_way[1] + 1)), *map(len, pools), self.n_way[1])
+        pools = self.corpora[shape.integers(len(self.corpora))]
+        n_way = min(int(shape.integers(self.n_way[0], self.n_way[1] + 1)), *map(len, pools))
         k_shot = int(shape.integers(self.k_shot[0], self.k_shot[1] + 1))
         rng = np.random.default_rng([self.seed, 1, index])
         pool = pools[rng.integers(len(pools))]
@@ -134,7 +135,7 @@ def too_few_texts(corpus: Corpus, class_names: Sequence[str], k_shot: int, n_que
         return None
     needed = f"k_shot={k_shot} and n_query={n_query} need {k_shot + n_query}"
     (first, count), *others = short.items()
-    message = f"class '{first}' has {count} texts but {needed}"
+    message = f"class '{first}' has {counted(count, 'text')} but {needed}"
     if others:
         listed = ", ".join(f"'{name}' has {count}" for name, count in list(short.items())[:10])
         more = f" and {len(short) - 10} more" if len(short) > 10 else ""

@@ -27,10 +27,13 @@ def excel_rows(path: Path, note: Note | None = None) -> Iterator[Row]:
         if len(book.worksheets) > 1 and note is not None:
             note(f"{path.name}: the first of {len(book.worksheets)} sheets is read, '{sheet.title}'")
         rows = sheet.iter_rows(values_only=True)
-        headings = check_headings(_without_empty_end(next(rows, ())), f"{path}, row 1")
-        for number, cells in enumerate(rows, start=2):
+        headings = check_headings(_without_empty_end(next(rows, ())), f"{path}, first row of the sheet")
+        for number, cells in enumerate(rows, start=1):
             if any(cell is not None for cell in cells[len(headings) :]):
-                raise CorpusError(f"{path}, row {number}: a cell has no heading above it; name its column, or clear it")
+                raise CorpusError(
+                    f"{path}, row {number} (row {number + 1} of the sheet): a cell has no heading above it; "
+                    "name its column, or clear it"
+                )
             padded = [*cells, *[None] * len(headings)]
             yield dict(zip(headings, map(_plain, padded), strict=False))
     finally:

@@ -62,4 +62,4 @@ def _array_rows(file: TextFile) -> Iterator[Row | BadRow]:
         if isinstance(row, dict):
             yield row
         else:
-            yield BadRow(number, f"element {number} of the array is {type(row).__name__}; an object is needed")
+            yield BadRow(None, f"element {number} of the array is {type(row).__name__}; an object is needed")

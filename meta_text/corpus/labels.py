@@ -11,6 +11,7 @@ from sklearn.utils import column_or_1d
 
 from meta_text.corpus.same_text import fold
 from meta_text.errors import InputError
+from meta_text.wording import counted
 
 SKIP = 'drop the row, or pass bad_rows="skip" to fit'
 VECTORS = "; for ready vectors in place of texts, fit with embedding='vectors'"
@@ -159,7 +160,9 @@ def check_label(label: Any, others: Iterable[Any]) -> Any:
 
 def check_pairs(texts: Sequence[Any], labels: Sequence[Any]) -> None:
     if len(texts) != len(labels):
-        raise InputError(f"{len(texts)} texts and {len(labels)} labels; one label per text is needed")
+        raise InputError(
+            f"{counted(len(texts), 'text')} and {counted(len(labels), 'label')}; one label per text is needed"
+        )
 
 
 def without_bad_rows(X: Any, y: Any) -> tuple[list[str], list[Any]]:
@@ -170,7 +173,7 @@ def without_bad_rows(X: Any, y: Any) -> tuple[list[str], list[Any]]:
     if len(rows) < len(texts):
         no_text, no_label = texts.count(None), len(texts) - len(rows) - texts.count(None)
         warnings.warn(
-            f"{len(texts) - len(rows)} of {len(texts)} rows skipped: {no_text} without a text, {no_label} without a label",
+            f"{len(texts) - len(rows)} of {counted(len(texts), 'row')} skipped: {no_text} without a text, {no_label} without a label",
             stacklevel=3,
         )
     return [text for text, _ in rows], [label for _, label in rows]

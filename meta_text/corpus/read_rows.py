@@ -7,12 +7,11 @@ from meta_text.corpus.arrow_rows import parquet_rows, parquet_schema
 from meta_text.corpus.csv_rows import csv_rows
 from meta_text.corpus.excel_rows import excel_rows
 from meta_text.corpus.json_rows import json_file_rows, json_line_rows
-from meta_text.corpus.table_row import BadRow, Row, is_blank
+from meta_text.corpus.table_row import BadRow, Place, Row, is_blank
 from meta_text.corpus.text_lines import Note, TextFile
 from meta_text.errors import CorpusError
-
-PACKED = (".csv", ".tsv", ".jsonl", ".ndjson", ".json")  # each also with .gz behind it
-KINDS = (*PACKED, ".xlsx", ".parquet")
+from meta_text.files import KINDS, PACKED
+from meta_text.wording import are, counted
 
 
 def kind_of(path: Path) -> str:
@@ -73,11 +72,26 @@ def read_rows(
     note: Note | None = None,
 ) -> Iterator[Row]:
     """The same rows; raises CorpusError naming the line of the first that cannot be read. Blank lines of JSON are skipped."""
-    for row in table_rows(path, columns, separator=separator, encoding=encoding, note=note):
+    for _, row in placed_rows(path, columns, separator=separator, encoding=encoding, note=note):
+        yield row
+
+
+def placed_rows(
+    path: str | Path,
+    columns: Sequence[str] = (),
+    *,
+    separator: str | None = None,
+    encoding: str | None = None,
+    note: Note | None = None,
+) -> Iterator[tuple[Place, Row]]:
+    """The rows of `read_rows`, each with its place."""
+    rows = table_rows(path, columns, separator=separator, encoding=encoding, note=note)
+    for number, row in enumerate(rows, start=1):
         if isinstance(row, BadRow):
-            raise CorpusError(f"{path}, line {row.line}: {row.problem}")
+            place = Place(path, number) if row.line is None else f"{path}, line {row.line}"
+            raise CorpusError(f"{place}: {row.problem}")
         if row:
-            yield row
+            yield Place(path, number), row
 
 
 def column_names(
@@ -118,4 +132,4 @@ def _without_blank_end(rows: Iterator[Row | BadRow], path: Path, note: Note | No
         waiting = 0
         yield row
     if waiting and note is not None:
-        note(f"{path.name}: {waiting} blank rows at the end are skipped")
+        note(f"{path.name}: {counted(waiting, 'blank row')} at the end {are(waiting)} skipped")

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from meta_text.corpus.labels import decoded, plain
-from meta_text.corpus.table_row import heading_of, no_column
+from meta_text.corpus.table_row import Place, heading_of, no_column
 from meta_text.errors import CorpusError
 
 BadRows = Literal["raise", "skip"]
@@ -33,42 +33,41 @@ class RowChecker:
         self.fields: dict[str, list[str]] = {}
         self.out_of_scope: list[str] = []
         self.skipped: Counter[str] = Counter()
-        self.seen: dict[tuple[tuple[str, ...], str], tuple[str, int]] = {}
+        self.seen: dict[tuple[tuple[str, ...], str], tuple[str, Place]] = {}
         self.spellings: dict[str, set[str]] = defaultdict(set)  # label -> its spellings in the rows
 
-    def add(self, number: int, row: Mapping[str, Any]) -> None:
+    def add(self, place: Place, row: Mapping[str, Any]) -> None:
         """Keep a row, count it as skipped, or raise CorpusError."""
-        place = f"{self.name}, row {number}"
         text_heading, label_heading = (self._heading(place, column, row) for column in (self.text, self.label))
         for column in self.group:
             self._heading(place, column, row)
         text, label = decoded(row[text_heading]), decoded(plain(row[label_heading]))
         if isinstance(text, bytes):
-            return self._bad(number, "text not UTF-8", f"{self.text} is bytes that are not UTF-8; decode it first")
+            return self._bad(place, "text not UTF-8", f"{self.text} is bytes that are not UTF-8; decode it first")
         if not isinstance(text, str) or not text.strip():
-            return self._bad(number, "empty text", f"{self.text} is {text!r}; a non-empty string is needed")
+            return self._bad(place, "empty text", f"{self.text} is {text!r}; a non-empty string is needed")
         if (label is None and self.null_label == "out of scope") or self._is_out_of_scope(label):
             self.out_of_scope.append(text)
             return None
         if label is None:
-            return self._bad(number, "label missing", f"{self.label} is missing; give every text a label")
+            return self._bad(place, "label missing", f"{self.label} is missing; give every text a label")
         spelled = self._as_string(place, label)
         if not spelled.strip():
-            return self._bad(number, "label missing", f"{self.label} is empty; give every text a label")
+            return self._bad(place, "label missing", f"{self.label} is empty; give every text a label")
         others = {key: value for key, value in row.items() if key not in (text_heading, label_heading)}
-        self._keep(number, others, text, spelled)
+        self._keep(place, others, text, spelled)
         return None
 
-    def _heading(self, place: str, column: str, row: Mapping[str, Any]) -> str:
+    def _heading(self, place: Place, column: str, row: Mapping[str, Any]) -> str:
         heading = heading_of(column, row)
         if heading is None:
-            raise no_column(place, column, row, {"text": self.text, "label": self.label})
+            raise no_column(str(place), column, row, {"text": self.text, "label": self.label})
         return heading
 
     def _is_out_of_scope(self, label: Any) -> bool:
         return self.out_of_scope_label is not None and isinstance(label, str) and label == self.out_of_scope_label
 
-    def _as_string(self, place: str, label: Any) -> str:
+    def _as_string(self, place: Place, label: Any) -> str:
         if isinstance(label, list | tuple | set | frozenset | dict):
             raise CorpusError(
                 f"{place}: {self.label} holds several labels ({label!r}); multi-label input is not "
@@ -83,21 +82,22 @@ class RowChecker:
             raise CorpusError(f"{place}: {self.label} is bytes that are not UTF-8 ({label[:20]!r}); decode it first")
         return str(label)
 
-    def _keep(self, number: int, others: Mapping[str, Any], text: str, spelled: str) -> None:
+    def _keep(self, place: Place, others: Mapping[str, Any], text: str, spelled: str) -> None:
         label = spelled.strip()
         group = tuple(str(others[heading_of(key, others) or key]) for key in self.group)
         earlier = self.seen.get((group, text))
         if earlier is not None and earlier[0] != label:
+            before = f"row {earlier[1].row}" if earlier[1].source == place.source else str(earlier[1])
             return self._bad(
-                number,
+                place,
                 "same text under two labels",
-                f"text {text[:40]!r} has label '{label}' here and '{earlier[0]}' in row {earlier[1]}; keep one",
+                f"text {text[:40]!r} has label '{label}' here and '{earlier[0]}' in {before}; keep one",
             )
         self.spellings[label].add(spelled)
         if earlier is not None:
             self.skipped["exact duplicate"] += 1
             return None
-        self.seen[group, text] = (label, number)
+        self.seen[group, text] = (label, place)
         for key, value in others.items():
             column = self.fields.setdefault(str(key), [])
             column.extend([""] * (len(self.texts) - len(column)))
@@ -106,15 +106,15 @@ class RowChecker:
         self.keys.append((group, label))
         return None
 
-    def _bad(self, number: int, reason: str, message: str) -> None:
+    def _bad(self, place: Place, reason: str, message: str) -> None:
         if self.bad_rows == "raise":
-            raise CorpusError(f"{self.name}, row {number}: {message}")
+            raise CorpusError(f"{place}: {message}")
         self.skipped[reason] += 1
 
     def finish(self) -> dict[str, Any]:
         """The arguments of a Corpus."""
         if not self.texts:
-            raise CorpusError(f"{self.name}: no labelled text found; at least two classes with texts are needed")
+            raise CorpusError(f"{self.name}: no labelled text found; texts with labels are needed")
         keys = sorted(set(self.keys))
         groups = joined([group for group, _ in keys], ".")
         labels = [label for _, label in keys]

@@ -1,6 +1,7 @@
 """Common to the rows of all formats: cells by heading, rows that cannot be read, and matching of headings."""
 
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from meta_text.errors import CorpusError
@@ -15,10 +16,20 @@ OTHER_HEADINGS = {
 
 
 class BadRow(NamedTuple):
-    """A row that cannot be read, by its first line in the file."""
+    """A row that cannot be read, by its first line in the file; None where lines mean nothing, as in a JSON array."""
 
-    line: int
+    line: int | None
     problem: str
+
+
+class Place(NamedTuple):
+    """Where a row stands. Rows count from 1, below the header, blank ones too; an empty line of a CSV is no row."""
+
+    source: str | Path
+    row: int
+
+    def __str__(self) -> str:
+        return f"{self.source}, row {self.row}"
 
 
 def is_blank(row: Mapping[str, Any]) -> bool:

@@ -3,6 +3,7 @@
 import torch
 
 from meta_text.errors import ConfigError
+from meta_text.wording import counted
 
 
 def chosen_device(name: str | None) -> torch.device:
@@ -15,9 +16,10 @@ def chosen_device(name: str | None) -> torch.device:
         raise ConfigError(f"'{name}' is not a device torch knows; use cpu, cuda or cuda:0") from None
     present = {"cpu": 1, "mps": int(torch.backends.mps.is_available()), "cuda": torch.cuda.device_count()}
     if (device.index or 0) >= present.get(device.type, 1):
+        kind, found = {"cuda": "CUDA"}.get(device.type, device.type), present[device.type]
+        seen = f"{counted(found, f'{kind} device')}, numbered from 0," if found else f"no {kind} device"
         raise ConfigError(
-            f"device '{name}' is not available (torch finds {present[device.type]} of type {device.type}); "
-            "use cpu, or leave device out"
+            f"device '{name}' is not available: torch sees {seen} on this machine; use cpu, or leave device out"
         )
     return device
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from meta_text.embedding.reading import Progress, Represented
 from meta_text.embedding.sentence_encoder import SentenceEncoder
-from meta_text.embedding.token_cache import TokenCache
+from meta_text.embedding.token_cache import MemoryCache, TokenCache
 
 
 class EncoderBlocks:
@@ -73,6 +73,7 @@ class EncoderBlocks:
     ) -> Represented:
         """One vector [width] per text; blocks that are not `used` hold zeros and cost nothing.
 
+        So do the blocks of encoders that cannot read a text, where others can: what they say of it would be noise.
         A text is cut where any encoder cuts it, and unread where none can read it; counting its n-grams is not reading.
         """
         runs = [True] * len(self.encoders) if used is None else list(used)
@@ -84,12 +85,19 @@ class EncoderBlocks:
                 blocks.append(torch.zeros(len(texts), encoder.width, dtype=torch.float32))
                 continue
             read = encoder.encode(texts, _part(progress, done, sum(runs)))
-            blocks.append(torch.stack(read.parts) if texts else torch.zeros(0, encoder.width, dtype=torch.float32))
+            blocks.append(self.block(read) if texts else torch.zeros(0, encoder.width, dtype=torch.float32))
             is_cut = [one or other for one, other in zip(is_cut, read.is_cut, strict=True)]
             if not encoder.is_counts:
                 is_unread = [one and other for one, other in zip(is_unread, read.is_unread, strict=True)]
             done += 1
         return Represented(list(torch.cat(blocks, dim=1).unbind()), is_cut, is_unread)
+
+    def block(self, read: Represented) -> Tensor:
+        """Vectors [n, width] of one of the encoders, zeros where it cannot read a text, unless it is the only one."""
+        vectors = torch.stack(read.parts)
+        if len(self.encoders) == 1:
+            return vectors
+        return vectors * ~torch.tensor(read.is_unread, device=vectors.device)[:, None]
 
 
 def _part(progress: Progress | None, done: int, runs: int) -> Progress | None:
@@ -116,10 +124,11 @@ class BoundVectors:
     ) -> None:
         self.blocks, self.texts = blocks, texts
         needed = [texts[row] for row in (range(len(texts)) if rows is None else rows)]
-        total, self.caches = len(set(needed)), []
+        total = len(set(needed))
+        self.caches: list[TokenCache | MemoryCache] = []
         for encoder in blocks.encoders:
-            stored = TokenCache({"sentence_vectors": encoder.digest(), "dtype": "float16", "note": encoder.note}, cache)
-            stored.fill(needed, _rows_of(encoder), lambda done: progress(done, total) if progress else None)
+            stored = _cache_of(blocks, encoder, cache)
+            stored.fill(needed, _rows_of(blocks, encoder), lambda done: progress(done, total) if progress else None)
             self.caches.append(stored)
 
     def seen_by(self, encoders: Sequence[int]) -> "BoundVectors":
@@ -135,5 +144,15 @@ class BoundVectors:
         return torch.cat(parts, dim=1).float().to(self.blocks.device)
 
 
-def _rows_of(encoder: SentenceEncoder) -> Callable[[Sequence[str]], list[Tensor]]:
-    return lambda texts: [vector[None] for vector in encoder.encode(texts).parts]
+def _cache_of(blocks: EncoderBlocks, encoder: SentenceEncoder, root: Path | None) -> TokenCache | MemoryCache:
+    """On disk, unless counting is faster than reading, or only its owner knows whether an encoder is still the same."""
+    if encoder.is_counts or not encoder.source:
+        return MemoryCache()
+    zeros = "" if len(blocks.encoders) == 1 else "zeros"
+    return TokenCache(
+        {"sentence_vectors": encoder.digest(), "dtype": "float16", "note": encoder.note, "unread": zeros}, root
+    )
+
+
+def _rows_of(blocks: EncoderBlocks, encoder: SentenceEncoder) -> Callable[[Sequence[str]], list[Tensor]]:
+    return lambda texts: [vector[None] for vector in blocks.block(encoder.encode(texts))]

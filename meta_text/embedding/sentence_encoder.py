@@ -136,6 +136,12 @@ class TransformerEncoder(SentenceEncoder):
         mean_TD = (share_TW / share_TW.sum(1, keepdim=True)) @ pooled_WD if len(flat) > len(texts) else pooled_WD
         return self._finish(mean_TD).cpu().unbind()
 
+    def finish(self, states: Tensor, mask: Tensor) -> Tensor:
+        """Vectors [B D] of texts of one window each, from their token states [B T E] and mask."""
+        if self.skipped:
+            mask = mask & (torch.arange(mask.shape[1], device=mask.device) >= self.skipped)
+        return self._finish(self._pool(states, mask))
+
     def _pool(self, states_WTE: Tensor, mask_WT: Tensor) -> Tensor:
         if self.pooling == "mean":
             real_WT1 = mask_WT[..., None].float()

@@ -180,3 +180,28 @@ class TokenCache:
         """Token states [T E] as float16, a view into the memory map. Raises KeyError for a text never filled in."""
         shard, start, length = self._where[text_key(text)]
         return self._states[shard][start : start + length]
+
+
+class MemoryCache:
+    """What `TokenCache` does, as long as the process lives."""
+
+    def __init__(self) -> None:
+        self._states: dict[str, Tensor] = {}
+
+    def fill(
+        self,
+        texts: Sequence[str],
+        encode: Callable[[Sequence[str]], list[Tensor]],
+        progress: Callable[[int], None] = lambda done: None,
+    ) -> int:
+        """Encode the texts that are not known yet; returns their number."""
+        missing = [text for text in dict.fromkeys(texts) if text not in self._states]
+        for start in range(0, len(missing), SHARD_TEXTS):
+            part = missing[start : start + SHARD_TEXTS]
+            self._states.update(zip(part, (states.half() for states in encode(part)), strict=True))
+            progress(start + len(part))
+        return len(missing)
+
+    def get(self, text: str) -> Tensor:
+        """The float16 states [T E] of a text that was filled in."""
+        return self._states[text]

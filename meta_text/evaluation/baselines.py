@@ -1,18 +1,17 @@
 """What a user would do without meta-learning, on the same episodes and over the frozen embedding."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from scipy.special import softmax
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.pipeline import make_pipeline
-from torch import Tensor
 from torch.nn import functional as F
 
 from meta_text.corpus.episode import Episode
 from meta_text.embedding.token_states import TokenStates, masked_mean
-from meta_text.learners.learner import Texts
 from meta_text.model.embedded_corpus import EmbeddedCorpus
 
 
@@ -67,10 +66,8 @@ def _vectors(
     Vectors of several encoders come as each task weighs them, so that the baselines have the same texts read.
     """
 
-    def plain(texts: Texts) -> np.ndarray:
-        assert isinstance(texts, TokenStates | Tensor)
-        vectors = texts if isinstance(texts, Tensor) else masked_mean(*texts)
-        unit: Tensor = F.normalize(vectors, dim=-1)
+    def plain(texts: Any) -> np.ndarray:  # token states, or vectors [M B D]
+        unit = F.normalize(masked_mean(*texts) if isinstance(texts, TokenStates) else texts, dim=-1)
         return unit.detach().cpu().numpy()
 
     batch = embedded.batch(episodes, label_names=label_names)

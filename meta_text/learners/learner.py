@@ -118,15 +118,13 @@ def likeness(features: Float[Tensor, "*Q D"], prototypes: Float[Tensor, "*#Q N D
     return 2 * (features[..., None, :] @ prototypes.mT)[..., 0, :] - prototypes.square().sum(-1)
 
 
-def prototype_head(
-    prototypes: Float[Tensor, "N D"], excess: Float[Tensor, " N"] | None = None
-) -> Float[Tensor, "N D1"]:
+def prototype_head(prototypes: Float[Tensor, "N D"], excess: Float[Tensor, " N"]) -> Float[Tensor, "N D1"]:
     """Nearest prototype as a linear head, rows [2 c, -|c|^2] (Triantafillou et al., ICLR 2020, sec. 3).
 
     excess: what uneven classes add to |c|^2, subtracted again.
     """
     length_N1 = prototypes.square().sum(-1, keepdim=True)
-    return torch.cat([2 * prototypes, (0 if excess is None else excess[:, None]) - length_N1], dim=-1)
+    return torch.cat([2 * prototypes, excess[:, None] - length_N1], dim=-1)
 
 
 def head_logits(

@@ -156,7 +156,7 @@ class MetaLSTM(GradientLearner):
         with torch.no_grad():
             tried_C = scores.new_tensor(SHARPNESS)
             log_p_CQN = (tried_C[:, None, None] * scores).log_softmax(-1)
-            chosen_CQ1 = log_p_CQN.gather(-1, labels[None, :, None].expand(len(SHARPNESS), -1, 1))
+            chosen_CQ1 = log_p_CQN.take_along_dim(labels[None, :, None], dim=-1)
             best_C = (chosen_CQ1.mean((1, 2)) == chosen_CQ1.mean((1, 2)).max()).float()
             sharpness = (best_C * tried_C).sum() / best_C.sum()
         own = F.cross_entropy(self.log_scale.exp() * scores.detach(), labels)

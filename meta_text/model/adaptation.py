@@ -229,11 +229,11 @@ def _likeness_without_itself(
     count_P1 = (torch.tensor(counts, dtype=x_SD.dtype, device=device) + name_weight)[at, None]
     rest_PD = (count_P1 * prototypes[at] - x_SD[copies]) / (count_P1 - 1)
     expected = inverse_count(as_even - 1, name_weight)
-    inverse = [inverse_count(count - 1.0, name_weight) - expected if count > 1 else 0.0 for count in counts]
-    excess_N = spread(x_SD, membership(labels, len(counts)).to(x_SD.dtype)) * torch.tensor(
+    inverse = [inverse_count(counts[labelled[copy][1]] - 1.0, name_weight) - expected for copy in copies]
+    excess_P = spread(x_SD, membership(labels, len(counts)).to(x_SD.dtype)) * torch.tensor(
         inverse, dtype=x_SD.dtype, device=device
     )
-    near_SN[rows, at] = likeness(x_SD[rows], rest_PD[:, None])[:, 0] + excess_N[at]
+    near_SN[rows, at] = likeness(x_SD[rows], rest_PD[:, None])[:, 0] + excess_P
     return near_SN[torch.tensor(counts, device=device)[labels] > 1].amax(-1).float().cpu().numpy()
 
 
@@ -256,4 +256,4 @@ def _pack(parts: Sequence[Tensor], device: torch.device) -> Packed:
 def _none_of(texts: Packed | None) -> Packed:
     if texts is None:
         raise ValueError("no labelled text and no class name; at least one of them is needed for each class")
-    return texts[:0] if isinstance(texts, Tensor) else TokenStates(texts.states[:0], texts.mask[:0])
+    return texts[:0] if isinstance(texts, Tensor) else TokenStates(*(part[:0] for part in texts))

@@ -20,6 +20,7 @@ from meta_text.learners import LEARNERS, Learner
 from meta_text.learners.encoder import NoEncoder, TextEncoder, run_cell
 from meta_text.learners.plain_lstm import Finetune, ScratchLSTM
 from meta_text.model.model import MetaModel
+from meta_text.wording import did_you_mean
 
 INNER_OPTIONS = ("encoder", "n_classes", "checkpoint_steps")  # of learners; a recipe cannot set them under [learner]
 
@@ -146,7 +147,9 @@ def check_learners(recipe: Recipe, names: Sequence[str]) -> None:
 
 
 def _no_learner(name: str) -> ConfigError:
-    return ConfigError(f"unknown learner '{name}'; use one of {', '.join(LEARNERS)}, auto")
+    known = (*LEARNERS, "auto")
+    hint = did_you_mean(name, known) or f"; use one of {', '.join(known)}"
+    return ConfigError(f"unknown learner '{name}'{hint}")
 
 
 def open_split(recipe: Recipe, corpus: Corpus) -> ClassSplit:

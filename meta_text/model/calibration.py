@@ -71,7 +71,7 @@ class Calibration:
         def at(texts: float) -> np.ndarray:
             return np.array(self.thresholds) @ threshold_terms(n_way, texts)
 
-        added = at(as_even) - at(shots) if as_even != shots else np.zeros(len(RATES))
+        added = at(as_even) - at(shots)
         if own:
             weight = len(likeness) / (len(likeness) + PRIOR_TEXTS)
             added = added + weight * (np.quantile(likeness, RATES) - at(as_even - 1))

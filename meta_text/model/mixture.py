@@ -26,20 +26,33 @@ MOST_TEXTS = 600  # that the choice looks at: beyond, it takes seconds and chang
 LEAST_WEIGHT = 0.02  # below which an encoder is not run
 
 
+CENTRE_TEXTS = 50  # labelled texts that `Prior.centres` count for; 5 to 50 differ little where classes are even
+
+
 @dataclass(frozen=True)
 class Prior:
     """Which weight an encoder has before a label is seen: softmax over encoders of w . [1, ln N, ln(1+K)].
 
     logits: three numbers for each encoder, by its name; one that is not listed has zeros. texts: how many labelled texts
-    the prior counts for. `training.fit_prior` learns both.
+    the prior counts for. centres: each encoder's mean vector over many corpora. `training.fit_prior` learns all three.
     """
 
     logits: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
     texts: float = 30.0
+    centres: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
-    def of(self, names: Sequence[str], n_way: int, shots: float) -> Float[Tensor, " B"]:
+    def of(
+        self, names: Sequence[str], n_way: int, shots: float, read: Float[Tensor, " B"] | None = None
+    ) -> Float[Tensor, " B"]:
+        """read: the share of the task's texts that each encoder can read, which scales its weight."""
         rows = torch.tensor([self.logits.get(name, (0.0, 0.0, 0.0)) for name in names], dtype=torch.float64)
-        return (rows @ prior_terms(n_way, shots)).softmax(0)
+        shares = torch.ones(len(names), dtype=torch.float64) if read is None else read.double().cpu()
+        return (rows @ prior_terms(n_way, shots) + log_share(shares)).softmax(0)
+
+
+def log_share(read: Float[Tensor, "*C B"]) -> Float[Tensor, "*C B"]:
+    """The logarithm of shares of texts that can be read, so low for none that a softmax gives nothing."""
+    return read.clamp(min=1e-9).log()
 
 
 def prior_terms(n_way: int, shots: float) -> Float[Tensor, " 3"]:
@@ -85,8 +98,14 @@ class Space:
 def centred_blocks(
     vectors: Float[Tensor, "*Q D"], centre: Float[Tensor, " D"], widths: Sequence[int]
 ) -> list[Float[Tensor, "*Q _"]]:
-    """Each encoder's vectors less the centre, at length 1; a text at the very centre gives zeros."""
-    return [F.normalize(block, dim=-1) for block in (vectors - centre).split(list(widths), dim=-1)]
+    """Each encoder's vectors less the centre, at length 1; zeros for a text that the encoder cannot read."""
+    pairs = zip(vectors.split(list(widths), dim=-1), centre.split(list(widths), dim=-1), strict=True)
+    return [F.normalize(block - middle, dim=-1) * is_read(block)[..., None] for block, middle in pairs]
+
+
+def is_read(block: Float[Tensor, "*Q _"]) -> Bool[Tensor, "*Q"]:
+    """Which texts an encoder can read: `EncoderBlocks` gives zeros for the others."""
+    return (block != 0).any(-1)
 
 
 @torch.no_grad()
@@ -98,8 +117,10 @@ def fit_space(
     prior: Prior,
     names: Float[Tensor, "_ D"],
 ) -> Space:
-    """The space of a task: its centre is the mean of its class means, its weights and `left_out` come from `weigh`.
+    """The space of a task: its weights and `left_out` come from `weigh`, its centre is the mean of its class means.
 
+    A mean of few texts contains what is particular to them, and so does every vector less that mean: next to classes of
+    one text, a class of twelve then attracts everything. So the centre is drawn towards that of other corpora.
     names: one text per class, or none. They count as texts where no class has two of its own, for nothing could be left
     out there.
     """
@@ -107,13 +128,40 @@ def fit_space(
     vectors, labels = _with_names(vectors, labels, n_way, names)
     scale_D = inverse_document_frequency(vectors, blocks.is_counts.to(vectors.device))
     vectors = vectors * scale_D
-    member_SN = membership(labels, n_way).to(vectors.dtype)
-    count_N = member_SN.sum(0)
-    centre_D = ((member_SN.T @ vectors)[count_N > 0] / count_N[count_N > 0, None]).mean(0)
-    before_B = prior.of(blocks.names, n_way, shots)
+    parts = vectors.split(list(blocks.widths), dim=-1)
+    middles = [_mean_of_means(part, labels, n_way) for part in parts]
+    pairs = zip(middles, blocks.names, strict=True)
+    centre_D = torch.cat([_drawn(middle, prior.centres.get(name), labels, n_way) for middle, name in pairs])
+    read_B = torch.stack([is_read(part).double().mean() for part in parts])
+    before_B = prior.of(blocks.names, n_way, shots, read_B)
     parts = centred_blocks(vectors, centre_D, blocks.widths)
     weights_B, left_out = weigh(parts, labels, n_way, before_B, prior.texts)
     return Space(blocks.widths, weights_B.to(vectors), scale_D, centre_D, left_out.to(vectors))
+
+
+def _mean_of_means(block: Float[Tensor, "S W"], labels: Int[Tensor, " S"], n_way: int) -> Float[Tensor, " W"]:
+    """The mean over classes of the mean of each one's texts, as far as the encoder can read them."""
+    member_SN = membership(labels, n_way).to(block.dtype) * is_read(block)[:, None]
+    count_N = member_SN.sum(0)
+    if not count_N.any():
+        return torch.zeros_like(block[0])
+    middle: Tensor = ((member_SN.T @ block)[count_N > 0] / count_N[count_N > 0, None]).mean(0)
+    return middle
+
+
+def _drawn(
+    middle: Float[Tensor, " W"], usual: Sequence[float] | None, labels: Int[Tensor, " S"], n_way: int
+) -> Float[Tensor, " W"]:
+    """A task's centre, drawn towards the usual one as far as its texts are few or uneven.
+
+    The mean of class means is as exact as that of N^2 / sum(1 / K) texts.
+    """
+    if usual is None:
+        return middle
+    count_N = membership(labels, n_way).sum(0)
+    texts = float(n_way**2 / (1 / count_N.clamp(min=1)).sum())
+    other = torch.tensor(usual, dtype=middle.dtype, device=middle.device)
+    return (texts * middle + CENTRE_TEXTS * other) / (texts + CENTRE_TEXTS)
 
 
 def inverse_document_frequency(vectors: Float[Tensor, "S D"], is_counts: Tensor) -> Float[Tensor, " D"]:
@@ -134,13 +182,12 @@ def weigh(
     The weights are the mean of the grid under the posterior, shrunk to the prior by n / (n + prior_texts).
     """
     blocks, labels = at_most(blocks, labels)
-    counted_S = membership(labels, n_way).sum(0)[labels] > 1  # a text alone in its class says nothing when left out
+    counted_S = can_be_left_out(labels, n_way)
     n_texts = int(counted_S.sum())
     if n_texts == 0:
         return prior, torch.zeros(2, dtype=torch.float64)
     kernels_BSS = torch.stack([block.double() @ block.double().T for block in blocks])
     share = n_texts / (n_texts + prior_texts)
-
     mixed_B = prior.to(kernels_BSS)
     if len(blocks) > 1:
         mixed_B = share * mean_weights(kernels_BSS, labels, n_way, counted_S) + (1 - share) * mixed_B
@@ -149,6 +196,13 @@ def weigh(
     kernel_SS = (mixed_B[:, None, None] * kernels_BSS).sum(0)
     hardness = -left_out_likelihood(kernel_SS, labels, n_way, counted_S) / n_texts
     return mixed_B, share * torch.stack([hardness, torch.ones_like(hardness)])
+
+
+def can_be_left_out(labels: Int[Tensor, " S"], n_way: int) -> Bool[Tensor, " S"]:
+    """Texts of classes that keep another one; none if that is a single class, which tells nothing apart."""
+    count_N = membership(labels, n_way).sum(0)
+    several: Tensor = count_N[labels] > 1
+    return several & (int((count_N > 1).sum()) > 1)
 
 
 def mean_weights(
@@ -218,7 +272,7 @@ def left_out_hits(
     vectors, labels = _with_names(vectors, labels, n_way, names)
     unweighted = replace(space, weights=torch.ones_like(space.weights))(vectors)
     blocks, labels = at_most(unweighted.split(list(space.widths), dim=-1), labels)
-    counted_S = membership(labels, n_way).sum(0)[labels] > 1
+    counted_S = can_be_left_out(labels, n_way)
     kernels_BSS = torch.stack([block.double() @ block.double().T for block in blocks])
     mixed_SS = (space.weights.double()[:, None, None] * kernels_BSS).sum(0)
     hits = []

@@ -117,7 +117,7 @@ class MetaModel(nn.Module):
         space = fit_space(texts, labels, n_way, self.embedding, self.prior, named)
         return {**space.state, "hits": left_out_hits(space, texts, labels, n_way, named)}
 
-    def in_space(self, task: Mapping[str, Tensor], texts: Packed) -> Packed:
+    def in_space(self, task: Mapping[str, Tensor], texts: Packed) -> TokenStates | Float[Tensor, "_ _"]:
         """Represented texts as the learner reads them in this task."""
         if isinstance(self.embedding, EncoderBlocks) and isinstance(texts, Tensor):
             return Space.of(self.embedding.widths, task)(texts)

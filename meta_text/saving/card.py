@@ -16,6 +16,7 @@ from meta_text.embedding.pretrained import MINILM
 from meta_text.files import file_sha256
 from meta_text.model.model import MetaModel
 from meta_text.model.results import Interval, Result
+from meta_text.wording import counted
 
 DEFAULT_NAME = "default"  # of the model that the package ships
 LISTED_LABELS = 20
@@ -121,7 +122,7 @@ def _what_it_is(labels: Sequence[Any] | None, read_by: str) -> str:
     more = f" and {len(labels) - LISTED_LABELS} more" if len(labels) > LISTED_LABELS else ""
     listed = ", ".join(str(label) for label in labels[:LISTED_LABELS])
     read = f"\n\nIts texts are read by these encoders: {read_by}." if read_by else ""
-    return f"{what} This one knows {len(labels)} classes: {listed}{more}.{read}"
+    return f"{what} This one knows {counted(len(labels), 'class', 'classes')}: {listed}{more}.{read}"
 
 
 def _usage(labels: Sequence[Any] | None) -> str:

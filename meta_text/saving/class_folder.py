@@ -15,6 +15,7 @@ from meta_text.files import file_sha256, save_tensors
 from meta_text.model.adaptation import Adaptation
 from meta_text.model.model import MetaModel
 from meta_text.saving.model_folder import AGAIN, checked, read_config, read_tensors
+from meta_text.wording import counted
 
 TASK, SUPPORT = "task.safetensors", "support.jsonl"
 
@@ -88,7 +89,7 @@ def _check(folder: Path, stored: StoredClasses, values: dict[str, Any], heads: i
     way_out = "change classes through the classifier (rename_class, remove_class, ...), not in the file"
     if heads != len(stored.labels):
         raise ModelFileError(
-            f"{folder}/config.json lists {len(stored.labels)} classes but {TASK} holds {heads}; {way_out}"
+            f"{folder}/config.json lists {counted(len(stored.labels), 'class', 'classes')} but {TASK} holds {heads}; {way_out}"
         )
     rest = {key: value for key, value in values.items() if key != "sha256"}
     if stored.sha256 is not None and _digest(rest) != stored.sha256:

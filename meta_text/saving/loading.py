@@ -13,14 +13,16 @@ from meta_text.embedding.encoders import open_encoders
 from meta_text.embedding.given_vectors import VectorEncoder
 from meta_text.embedding.pretrained import find_model
 from meta_text.embedding.process import one_thread_at_a_time, own_settings
-from meta_text.errors import ModelFileError
-from meta_text.files import recover
+from meta_text.errors import HubError, ModelFileError
+from meta_text.files import KINDS, recover
 from meta_text.hub_client import download
 from meta_text.model.model import MetaModel
 from meta_text.saving.model_folder import embedding_source, load_model
+from meta_text.wording import did_you_mean
 
 DEFAULT = Path(__file__).parents[1] / "default_model"
 REPO_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+FILE_ENDINGS = (*KINDS, ".gz", ".zip", ".toml", ".txt", ".md", ".safetensors", ".onnx")  # no model's name ends so
 WANTED = ["*.json", "*.jsonl", "*.safetensors", "*.txt", "*.md"]
 
 
@@ -34,7 +36,9 @@ def find_folder(
 ) -> Path:
     """A model's folder: the package's own for "default", a path as it is, or one snapshot of a Hub repository.
 
-    A path never touches the network. Raises ModelFileError for a name that is none of these, HubError from the Hub.
+    Only a name of the form user/model that is no folder here is asked of the Hub: not one that starts with ./, ../, /
+    or ~, has more slashes or none, or ends like a file. Raises ModelFileError for what is none of these, HubError from
+    the Hub.
     """
     if str(name_or_path) == "default":
         return DEFAULT
@@ -46,20 +50,25 @@ def find_folder(
         raise ModelFileError(
             f"{path} is a file; a folder that `meta-text fit` or `train` wrote, a Hub name, or 'default' is needed"
         )
-    if not REPO_ID.fullmatch(str(name_or_path)):
+    name = str(name_or_path)
+    if not REPO_ID.fullmatch(name) or name.lower().endswith(FILE_ENDINGS):
         raise ModelFileError(
-            f"no model at {name_or_path}: config.json is missing; "
+            f"no model at {name_or_path}: there is no such folder; "
             "a folder, a Hub name such as user/model, or 'default' is needed"
+            f"{did_you_mean(name, ['default'])}"
         )
-    return download(
-        str(name_or_path),
-        WANTED,
-        revision=revision,
-        cache_dir=cache_dir,
-        token=token,
-        local_files_only=local_files_only,
-        force_download=force_download,
-    )
+    try:
+        return download(
+            name,
+            WANTED,
+            revision=revision,
+            cache_dir=cache_dir,
+            token=token,
+            local_files_only=local_files_only,
+            force_download=force_download,
+        )
+    except HubError as error:
+        raise HubError(f"there is no folder {name} here; as a name on the Hub: {error}") from error
 
 
 def fetch_embedding(

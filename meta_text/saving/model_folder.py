@@ -26,6 +26,7 @@ from meta_text.model.calibration import Calibrations
 from meta_text.model.mixture import Prior
 from meta_text.model.model import MetaModel
 from meta_text.model.results import Result
+from meta_text.wording import without_hint
 
 FORMAT_VERSION = 1
 EMBEDDING = "embedding"
@@ -120,7 +121,9 @@ def load_model(folder: str | Path, encoders: Sequence[SentenceEncoder] = ()) -> 
     try:
         model = build_model(recipe, embedding, n_classes=len(tensors.get("learner.joint_head", ())))
     except ConfigError as error:
-        raise ModelFileError(f"{folder}/config.json: {error}; upgrade meta_text, or {AGAIN}") from None
+        raise ModelFileError(
+            f"{folder}/config.json: {without_hint(str(error))}; upgrade meta_text, or {AGAIN}"
+        ) from None
     load_tensors(model, tensors, path)
     model = model.with_findings(calibration=stored.calibration, results=stored.results, prior=stored.prior)
     model.embedding.settle()

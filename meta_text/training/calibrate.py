@@ -55,7 +55,9 @@ def _terms(shape: Shape, answers: "Answers") -> Tensor:
     return torch.tensor(rows, dtype=torch.float64).repeat_interleave(n_queries // len(rows), dim=0)
 
 
-def calibrate_model(model: MetaModel, embedded: EmbeddedCorpus, class_names: Sequence[str]) -> Calibrations:
+def calibrate_model(
+    model: MetaModel, embedded: EmbeddedCorpus, class_names: Sequence[str], episodes: int = 40
+) -> Calibrations:
     """Fit a model's calibrations to held-out classes.
 
     If the weight of class names was not meta-trained, it is chosen here from a few values, by likelihood on the same
@@ -63,17 +65,17 @@ def calibrate_model(model: MetaModel, embedded: EmbeddedCorpus, class_names: Seq
     """
     model.eval()
     embedded = model.standing_still(embedded)
-    plain = calibrate(model, embedded, class_names, label_names=False)
+    plain = calibrate(model, embedded, class_names, label_names=False, episodes=episodes)
     if not model.learner.takes_names:
         return Calibrations(plain)
     if not model.learner.log_name_weight.requires_grad:
-        _choose_name_weight(model, embedded, class_names)
-    return Calibrations(plain, calibrate(model, embedded, class_names, label_names=True))
+        _choose_name_weight(model, embedded, class_names, episodes // 2)
+    return Calibrations(plain, calibrate(model, embedded, class_names, label_names=True, episodes=episodes))
 
 
 @torch.no_grad()
-def _choose_name_weight(model: MetaModel, embedded: EmbeddedCorpus, class_names: Sequence[str]) -> None:
-    drawn = list(shapes(embedded.corpus, class_names, episodes=20, shots=SHOTS))
+def _choose_name_weight(model: MetaModel, embedded: EmbeddedCorpus, class_names: Sequence[str], episodes: int) -> None:
+    drawn = list(shapes(embedded.corpus, class_names, episodes, SHOTS))
     losses = {}
     for weight in NAME_WEIGHTS:
         model.learner.log_name_weight.fill_(math.log(weight))

@@ -27,6 +27,8 @@ from meta_text.training.progress import Progress
 from meta_text.training.reports import EvaluationReport, RunContext, TrainReport, privileges
 from meta_text.training.trainer import Trainer, TrainState
 
+EPISODES_EACH = 8  # of a shape, where several corpora calibrate one model
+
 
 def train(bench: Bench, out: Path | None = None, *, resume: bool = False) -> tuple[Bench, MetaModel, TrainState]:
     """Meta-train the recipe's learner and return the model that is best on the validation classes.
@@ -109,7 +111,7 @@ def _fitted(model: MetaModel, bench: Bench) -> tuple[MetaModel, Bench]:
     prior = fit_prior(bench.embedded, class_names)
     bench = replace(bench, embedded=bench.embedded.with_prior(prior), prior=prior)
     bench.progress.message("calibrating on all classes but those of the test")
-    calibration = calibrate_model(model, bench.embedded, class_names)
+    calibration = calibrate_model(model, bench.embedded, class_names, EPISODES_EACH)
     return model.with_findings(calibration=calibration, prior=prior), bench
 
 

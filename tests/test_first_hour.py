@@ -1,0 +1,279 @@
+"""What somebody meets in the first hour: messages that say what was found, counts that are right, one way out."""
+
+import logging
+import math
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import remove_homes_of_the_dead
+from test_classifier import LABELS, MODEL, TEXTS, fitted
+from test_cli import support_file
+from test_tables import run
+
+from meta_text import Corpus, FewShotClassifier
+from meta_text.classify.audit import Audit, _wilson
+from meta_text.errors import CorpusError, HubError, InputError, ModelFileError
+from meta_text.files import KINDS
+from meta_text.saving.loading import find_folder
+from meta_text.wording import are, counted, did_you_mean, without_hint
+
+
+def test_one_is_singular() -> None:
+    assert [counted(n, "text") for n in (0, 1, 2)] == ["0 texts", "1 text", "2 texts"]
+    assert [counted(n, "class", "classes") for n in (1, 2)] == ["1 class", "2 classes"]
+    assert [are(n) for n in (0, 1, 2)] == ["are", "is", "are"]
+
+
+def test_a_hint_ends_a_message_and_can_be_taken_off() -> None:
+    assert did_you_mean("defalt", ["default"]) == "; did you mean 'default'?"
+    assert did_you_mean("xyz", ["default"]) == ""
+    assert without_hint("no key 'sed'; did you mean 'seed'?") == "no key 'sed'"
+    assert without_hint("no key 'sed'; use one of a") == "no key 'sed'; use one of a"
+
+
+def hub_is_asked(monkeypatch: pytest.MonkeyPatch, answer: Callable[..., Any]) -> None:
+    monkeypatch.setattr("huggingface_hub.snapshot_download", answer)
+
+
+@pytest.mark.parametrize(
+    "name", ["./a/b", "../a", "/a/b", "~/a/b", "a/b/c", "a/b/", "a", *(f"runs/texts{kind}" for kind in KINDS), "a/b.gz"]
+)
+def test_a_path_is_never_asked_of_the_hub(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    hub_is_asked(monkeypatch, lambda *_, **__: pytest.fail("the Hub was asked"))
+    with pytest.raises(
+        ModelFileError, match=f"no model at {re.escape(name)}: there is no such folder; a folder, a Hub"
+    ):
+        find_folder(name)
+
+
+def test_a_wrong_path_that_could_be_a_hub_name_is_first_a_wrong_path(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def offline(*_: Any, **__: Any) -> Any:
+        raise OSError("no network")
+
+    monkeypatch.chdir(tmp_path)
+    hub_is_asked(monkeypatch, offline)
+    message = r"there is no folder runs/nope here; as a name on the Hub: the connection .* \(no network\); check the"
+    with pytest.raises(HubError, match=message):
+        find_folder("runs/nope")
+
+
+def test_a_misspelt_default_is_recognised() -> None:
+    with pytest.raises(ModelFileError, match=r"no model at defalt: .* is needed; did you mean 'default'\?"):
+        find_folder("defalt")
+    with pytest.raises(CorpusError, match=r"a known corpus \(.*\)?; did you mean 'banking77'\?"):
+        Corpus.open("banking7")
+
+
+def test_a_misspelt_command_has_one_mark_after_the_question(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "fti") == 2
+    assert "Did you mean 'fit'? See `meta-text --help`" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["predict", "MODEL", "hello"], ["export", "MODEL", "--out", "a.onnx"]])
+def test_a_model_without_categories_says_how_to_give_it_some(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    FewShotClassifier(MODEL).save_pretrained("bare")
+    assert run(monkeypatch, *("bare" if word == "MODEL" else word for word in words)) == 2
+    error = capsys.readouterr().err
+    assert "bare is a model to fit from: it has learned no categories yet" in error
+    assert "run `meta-text fit bare FILE --out FOLDER`" in error
+
+
+def test_an_unfitted_classifier_says_so_in_words() -> None:
+    with pytest.raises(
+        ValueError, match=r"this FewShotClassifier has learned no categories yet; call fit\(texts, labels\)"
+    ):
+        FewShotClassifier(MODEL).predict(["hello"])
+
+
+def test_one_class_is_learned_and_no_accuracy_is_made_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    classifier = FewShotClassifier(MODEL).fit(TEXTS[:3], LABELS[:3])
+    report = classifier.audit()
+    assert math.isnan(report.accuracy)
+    assert (report.low, report.high, report.checked, report.skipped, report.doubts) == (0, 1, 0, 3, ())
+    assert report.summary().startswith("leave-one-out cannot tell how good this is: with one class every")
+    assert classifier.predict_proba(["tyre"]).tolist() == [[1.0]]
+    monkeypatch.chdir(tmp_path)
+    FewShotClassifier(MODEL).save_pretrained("bare")
+    Path("one.csv").write_text("text,label\nred wine,wine\n")
+    assert run(monkeypatch, "fit", "bare", "one.csv", "--out", "mine", "--device", "cpu") == 0
+    shown = capsys.readouterr().out
+    assert "one: 1 text, 1 class; classifier in mine" in shown
+    assert "leave-one-out cannot tell" in shown
+
+
+def test_accuracy_near_chance_is_called_that_from_ten_texts_on() -> None:
+    said = "does not visibly tell these labels apart"
+
+    def report(right: int, checked: int, chance: float) -> Audit:
+        return Audit(right / checked, *_wilson(right / checked, checked), checked, 0, (), 2, chance)
+
+    assert said in report(5, 10, 0.5).summary()
+    assert said in report(0, 10, 0.5).summary()  # below chance, as leave-one-out is where there is nothing to learn
+    assert said not in report(5, 9, 0.5).summary()
+    assert said not in report(10, 10, 0.5).summary()
+    assert said not in report(7, 10, 0.5).summary()  # 40 to 89 %: chance is in the interval, and far away
+    assert said in report(6, 10, 0.5).summary()
+    assert said not in report(60, 100, 0.5).summary()  # close to chance, and surely better
+    assert said in report(12, 12, 1.0).summary()
+    assert "Guessing gives 33 %" in report(5, 15, 1 / 3).summary()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_chance_is_that_of_the_same_answers_dealt_out(seed: int) -> None:
+    """Counted again over all pairs of a checked text and an answer."""
+    drawn = np.random.default_rng(seed).choice(["red", "wine", "tyre", "flat", "low", "new", "dry"], (12, 3))
+    labels = ["a"] * 7 + ["b"] * 5
+    texts = [f"{' '.join(words)} {i}" for i, words in enumerate(drawn)]
+    report = FewShotClassifier(MODEL).fit(texts, labels).audit()
+    wrong = {doubt.text: doubt.guess for doubt in report.doubts}
+    answers = [wrong.get(text, label) for text, label in zip(texts, labels, strict=True)]
+    dealt = np.mean([label == answer for label in labels for answer in answers])
+    assert report.chance == pytest.approx(max(0.5, dealt))
+    assert report.classes == 2
+
+
+def test_a_class_checked_alone_is_not_called_chance() -> None:
+    report = (
+        FewShotClassifier(MODEL).fit([*(f"red wine {i}" for i in range(9)), "tyre"], ["wine"] * 9 + ["car"]).audit()
+    )
+    assert (report.checked, report.chance) == (9, 0.5)
+
+
+def test_wilsons_bounds_are_exact_at_the_ends() -> None:
+    for count in range(1, 200):
+        assert _wilson(1.0, count)[1] == 1.0
+        assert _wilson(0.0, count)[0] == 0.0
+
+
+def test_an_audit_without_texts_speaks_of_the_audit(tmp_path: Path) -> None:
+    fitted().save_pretrained(tmp_path / "saved")
+    with pytest.raises(InputError, match="without its labelled texts, so there is nothing to audit; save it with"):
+        FewShotClassifier.from_pretrained(tmp_path / "saved").audit()
+
+
+def test_a_guess_about_a_file_is_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    FewShotClassifier(MODEL).save_pretrained("bare")
+    lines = [f"{text};{label}" for text, label in zip(TEXTS, LABELS, strict=True)]
+    Path("mine.csv").write_text("\n".join(["text;label", *lines]) + "\n;\n")
+    assert run(monkeypatch, "fit", "bare", "mine.csv", "--out", "mine", "--device", "cpu") == 0
+    shown = capsys.readouterr()
+    assert shown.err.count("columns seem to be separated by ';'") == 1
+    assert shown.err.count("mine.csv: 1 blank row at the end is skipped") == 1
+    assert "separated" not in shown.out
+    assert "mine: 6 texts, 2 classes; classifier in mine" in shown.out
+
+
+def test_one_row_without_a_text_is_one_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    fitted().save_pretrained("mine")
+    Path("new.csv").write_text("text,id\nred wine,1\n,2\n")
+    assert run(monkeypatch, "predict", "mine", "--input", "new.csv", "--device", "cpu") == 0
+    assert "1 row without a readable text got no label: row 2 ('text' is empty); name a file" in capsys.readouterr().err
+
+
+def test_rows_are_counted_alike_by_fit_and_predict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A blank line of JSON is a row that is passed over, and the next one keeps its number."""
+    monkeypatch.chdir(tmp_path)
+    fitted().save_pretrained("mine")
+    Path("a.jsonl").write_text('{"text": "red wine", "label": "wine"}\n\n{"text": "", "label": "wine"}\n')
+    with pytest.raises(CorpusError, match=r"a\.jsonl, row 3: text is ''"):
+        Corpus.open("a.jsonl")
+    assert run(monkeypatch, "predict", "mine", "--input", "a.jsonl", "--errors", "e.jsonl", "--device", "cpu") == 0
+    assert '{"row": 3, "problem": "\'text\' is empty"}' in Path("e.jsonl").read_text()
+    folder = tmp_path / "several"
+    folder.mkdir()
+    (folder / "a.csv").write_text("text,label\nred wine,wine\n")
+    (folder / "b.csv").write_text("text,label\ntyre,car\nred wine,car\n")
+    with pytest.raises(
+        CorpusError, match=r"b\.csv, row 2: text 'red wine' has label 'car' here and 'wine' in .*a\.csv, row 1"
+    ):
+        Corpus.from_folder(folder, bad_rows="raise")
+
+
+def test_a_known_corpus_out_of_reach_names_the_folder_that_helps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    datasets = pytest.importorskip("datasets")
+
+    def offline(*_: Any, **__: Any) -> Any:
+        logging.getLogger("huggingface_hub.utils._http").warning("Retrying in 1s [Retry 1/5].")
+        try:
+            raise FileNotFoundError("not cached in None")
+        except FileNotFoundError as error:
+            raise ConnectionError("Couldn't reach it") from error
+
+    monkeypatch.setattr(datasets, "load_dataset", offline)
+    monkeypatch.delenv("META_TEXT_DATA", raising=False)
+    message = (
+        r"corpus 'banking77' is not in META_TEXT_DATA \(not set\): the connection to the Hub failed for 'mteb/banking77' "
+        r"\(Couldn't reach it\); check the connection and try again, or set META_TEXT_DATA to a folder that contains banking77/"
+    )
+    with pytest.raises(HubError, match=message):
+        Corpus.open("banking77")
+    assert "Retry" not in caplog.text
+    logging.getLogger("huggingface_hub.utils._http").warning("heard again")
+    assert "heard again" in caplog.text
+
+
+@pytest.mark.parametrize("command", ["fit", "predict", "evaluate", "train", "push", "recipes copy"])
+def test_help_shows_no_python_types(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, *command.split(), "--help") == 0
+    assert not re.search(r"<[a-zA-Z]", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("command", ["fit", "predict", "evaluate"])
+def test_help_names_every_kind_of_file(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, command, "--help") == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    for kind in ("CSV", "TSV", "JSON", "JSON lines", "Excel (.xlsx)", "Parquet", ".gz"):
+        assert kind in shown
+
+
+def test_fit_without_a_file_names_every_kind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    support_file(tmp_path)
+    assert run(monkeypatch, "fit", "default", "goood.csv", "--out", "mine") == 2
+    assert (
+        "goood.csv does not exist; a file of labelled texts is needed: CSV, TSV, JSON, JSON lines, Excel"
+        in capsys.readouterr().err
+    )
+
+
+def test_tests_leave_no_folders_behind(tmp_path: Path) -> None:
+    gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
+    names = [f"hf-home-{gone.stdout.strip()}-a1", f"hf-home-{os.getpid()}-b2", "hf-home-somebodys", "hf-home-x-y"]
+    for name in names:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "token").write_text("")
+    remove_homes_of_the_dead(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {*names[1:]}
