@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from encoder_folders import WORDS, plain_folder
-from small_mixture import ASKED, LABELS, TEXTS, base_folder, two_encoders
+from small_mixture import ASKED, LABELS, TEXTS, base_folder, two_encoders, untrained
 from test_classifier import MODEL
 from test_tables import run
 
@@ -15,6 +15,7 @@ from meta_text.config import parse_recipe
 from meta_text.embedding.encoder_blocks import EncoderBlocks
 from meta_text.errors import ConfigError
 from meta_text.model.build import build_embedding, build_model
+from meta_text.model.mixture import Prior
 from meta_text.saving.model_folder import load_model, write_model
 
 
@@ -149,3 +150,34 @@ def test_help_names_the_option(
     assert (
         "--embedding NAME Encoder that reads the texts: auto, fast, minilm, e5, lexical, a Hub name or a folder" in said
     )
+
+
+def test_evaluate_weighs_by_the_prior_that_the_model_has_learned(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With one text a class the prior alone decides: all for one encoder is that encoder alone."""
+    first, second = str(place / "first"), str(place / "second")
+    decided = untrained([first, second]).with_findings(prior=Prior({"first": (60.0, 0.0, 0.0)}))
+    models = {"decided": decided, "alone": untrained([first]), "even": untrained([first, second])}
+    found = {}
+    for name, model in models.items():
+        (tmp_path / name).mkdir()
+        write_model(model, tmp_path / name)
+        words = [
+            "--corpus",
+            str(place / "corpus"),
+            "--split",
+            "1",
+            "--n-way",
+            "2",
+            "--episodes",
+            "20",
+            "--device",
+            "cpu",
+        ]
+        json_file = str(tmp_path / f"{name}.json")
+        assert run(monkeypatch, "evaluate", str(tmp_path / name), *words, "--classes", "all", "--json", json_file) == 0
+        found[name] = json.loads(Path(json_file).read_text("utf-8"))
+    assert found["decided"]["accuracy"] == found["alone"]["accuracy"]
+    assert found["decided"]["ece"] == pytest.approx(found["alone"]["ece"], abs=1e-6)
+    assert found["even"]["ece"] != pytest.approx(found["alone"]["ece"], abs=1e-3)

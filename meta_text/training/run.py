@@ -157,7 +157,7 @@ def evaluate_saved(
     made for raises ConfigError; any other corpus uses class split 1.
     """
     progress = progress or Progress()
-    model = load_model(model_folder).to(chosen_device(device))
+    model = load_model(model_folder).on(chosen_device(device))
     corpus = Corpus.open(corpus_name)
     progress.message(corpus.describe())
     if split is None and classes != "all":
@@ -168,7 +168,7 @@ def evaluate_saved(
     others = tuple(set(corpus.class_names) - set(class_names))
     corpus = used_part(corpus, ClassSplit(others, (), tuple(class_names)), 0, 0)
     drawn = draw_episodes(corpus, class_names, shape, episodes, seed)  # before encoding, since the texts may be too few
-    embedded = EmbeddedCorpus(corpus, model.embedding, progress=progress.texts_encoded)
+    embedded = EmbeddedCorpus(corpus, model.embedding, progress=progress.texts_encoded, prior=model.prior)
     evaluated = evaluate_episodes(
         answer_with(model, label_names=label_names),
         embedded,
