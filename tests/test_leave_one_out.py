@@ -10,7 +10,7 @@ import torch
 from test_classifier import CALIBRATION, TEXTS, small_model
 
 from meta_text.classify.answers import details
-from meta_text.classify.audit import _wilson, audit, suggest
+from meta_text.classify.audit import Audit, _wilson, audit, suggest
 from meta_text.errors import InputError
 from meta_text.model.adaptation import Adaptation
 from meta_text.model.calibration import Calibration
@@ -177,6 +177,12 @@ def test_an_audit_of_nothing_knows_nothing() -> None:
     result = audit(adapted({"a": ["wine", "red"], "b": ["tyre"]}))
     assert math.isnan(result.accuracy)
     assert (result.low, result.high, result.checked, result.skipped, result.doubts) == (0, 1, 0, 3, ())
+
+
+def test_a_summary_gives_whole_percentages() -> None:
+    assert Audit(0.9, 0.8, 0.95, 40, 0, ()).summary() == (
+        "leave-one-out accuracy 90 % over 40 texts (95 % interval 80 to 95 %)"
+    )
 
 
 @pytest.mark.parametrize(("share", "count"), [(0.0, 3), (1.0, 3), (0.5, 10), (0.9, 40), (0.25, 1000)])
