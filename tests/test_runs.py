@@ -218,7 +218,7 @@ def test_resume_after_sigkill_is_bitwise(tmp_path: Path) -> None:
     [
         (["train", "nowhere.toml"], "no recipe at nowhere.toml"),
         (["train", str(ROOT / "recipes/intent.toml"), "--set", "train.outter_lr=1"], "did you mean 'outer_lr'"),
-        (["evaluate", "nowhere", "--corpus", "x"], "config.json is missing"),
+        (["evaluate", "nowhere", "--corpus", "x"], "no model at nowhere: there is no such folder"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_2(

@@ -161,7 +161,8 @@ def test_fit_and_predict_from_the_command_line(
     assert [json.loads(line)["label"] for line in capsys.readouterr().out.splitlines()] == ["wine", "car"]
     assert run(monkeypatch, "predict", out) == 2
     assert "either TEXT arguments or --input" in capsys.readouterr().err
-    for wrong, message in [("nowhere.csv", "does not exist; a CSV"), (str(tmp_path), "is a folder; a CSV")]:
+    needed = "a file of labelled texts is needed: CSV"
+    for wrong, message in [("nowhere.csv", f"does not exist; {needed}"), (str(tmp_path), f"is a folder; {needed}")]:
         assert run(monkeypatch, "fit", str(tmp_path / "model"), wrong, "--out", out) == 2
         assert message in capsys.readouterr().err
     assert run(monkeypatch, "predict", str(tmp_path / "mine.csv"), "x") == 2
