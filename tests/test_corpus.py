@@ -303,7 +303,7 @@ def test_out_of_scope_texts_stay_apart():
 def test_empty_file(tmp_path, kind, content):
     path = tmp_path / f"none.{kind}"
     path.write_text(content)
-    with pytest.raises(CorpusError, match="none: no labelled text found"):
+    with pytest.raises(CorpusError, match=rf"none\.{kind}: no labelled text found"):
         Corpus.open(path)
 
 

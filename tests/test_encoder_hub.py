@@ -13,7 +13,7 @@ from torch import nn
 
 from meta_text.embedding.encoders import open_encoder
 from meta_text.embedding.sentence_encoder import SentenceEncoder
-from meta_text.errors import HubError
+from meta_text.errors import HubError, InputError
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::FutureWarning"),
@@ -109,7 +109,7 @@ def test_a_name_that_the_hub_does_not_know(hub: LoopbackHub) -> None:
         HubError, match=r"embedding 'tester/nothing' is not a folder and .*If it is no Hub name: 'auto'"
     ):
         open_encoder("tester/nothing")
-    with pytest.raises(HubError, match=r"embedding '\./nothing' is not a folder and could not be downloaded"):
+    with pytest.raises(InputError, match=r"embedding .\./nothing. is a folder that does not exist; .auto., "):
         open_encoder("./nothing")
 
 

@@ -55,15 +55,16 @@ class Remembered(SentenceEncoder):
     """An encoder that reads no text twice, so that ten draws cost the encoding of one."""
 
     def __init__(self, encoder: SentenceEncoder) -> None:
-        self.encoder, self.known = encoder, dict[str, torch.Tensor]()
+        self.encoder, self.known = encoder, dict[str, tuple[torch.Tensor, bool]]()
         self.name, self.source, self.width = encoder.name, encoder.source, encoder.width
         self.is_counts = encoder.is_counts
 
     def encode(self, texts: Sequence[str], progress: Reading | None = None) -> Represented:
         new = list(dict.fromkeys(text for text in texts if text not in self.known))
-        self.known.update(zip(new, self.encoder.encode(new).parts, strict=True))
-        parts = [self.known[text] for text in texts]
-        return Represented(parts, [False] * len(parts), [False] * len(parts))
+        read = self.encoder.encode(new)
+        self.known.update(zip(new, zip(read.parts, read.is_unread, strict=True), strict=True))
+        known = [self.known[text] for text in texts]
+        return Represented([part for part, _ in known], [False] * len(known), [unread for _, unread in known])
 
     def digest(self) -> str:
         return self.encoder.digest()

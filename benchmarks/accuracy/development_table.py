@@ -119,7 +119,7 @@ def figure(rows: Rows, path: Path) -> None:
     for i, k_shot in enumerate(shots):
         parts = [(at, found[k_shot, name]) for at, name in enumerate(names) if (k_shot, name) in found]
         gains = [(values(p, "default") - values(p, "lr_minilm")).mean() for _, p in parts]
-        left.barh([at + 0.26 * (i - 1) for at, _ in parts], gains, height=0.24, label=f"{k_shot} labels a class")
+        left.barh([at + 0.26 * (i - 1) for at, _ in parts], gains, height=0.24, label=f"labels a class: {k_shot}")
         right.scatter([np.mean([row["weights"]["e5"] for row in p]) for _, p in parts], gains, label=f"{k_shot}")
     left.set_yticks(range(len(names)), names)
     left.invert_yaxis()

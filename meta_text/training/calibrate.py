@@ -1,6 +1,7 @@
 """Fitting a model's calibration on episodes of held-out classes."""
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -33,16 +34,28 @@ def calibrate(
         for view in embedded.views
         for shape in shapes(embedded.corpus, class_names, episodes, SHOTS)
     ]
-    quantiles_SR = np.array([np.quantile(answers.likeness, RATES) for _, answers in asked])
-    terms_S4 = np.array([threshold_terms(shape.n_way, float(shape.k_shot)) for shape, _ in asked])
-    weights_4R = np.linalg.lstsq(terms_S4, quantiles_SR, rcond=None)[0]
-    thresholds = tuple(tuple(weights.tolist()) for weights in weights_4R.T)
+    thresholds = _thresholds([((shape.n_way, shape.k_shot), answers.likeness) for shape, answers in asked])
     temperature = fit_temperature(
         [answers.logits for _, answers in asked],
         [answers.targets for _, answers in asked],
         [_terms(shape, answers) for shape, answers in asked],
     )
     return Calibration(temperature, thresholds)
+
+
+def _thresholds(likeness: Sequence[tuple[tuple[int, int], np.ndarray]]) -> tuple[tuple[float, ...], ...]:
+    """Weights of `threshold_terms` for each of RATES, by least squares on quantiles of what belongs to a class.
+
+    Corpora that share a number of classes and of texts are pooled: half of them would lose far more than the rate if
+    each had its own quantile and these were averaged.
+    """
+    pooled: defaultdict[tuple[int, int], list[np.ndarray]] = defaultdict(list)
+    for shape, values in likeness:
+        pooled[shape].append(values)
+    quantiles_SR = np.array([np.quantile(np.concatenate(values), RATES) for values in pooled.values()])
+    terms_S4 = np.array([threshold_terms(n_way, float(k_shot)) for n_way, k_shot in pooled])
+    weights_4R = np.linalg.lstsq(terms_S4, quantiles_SR, rcond=None)[0]
+    return tuple(tuple(weights.tolist()) for weights in weights_4R.T)
 
 
 def _terms(shape: Shape, answers: "Answers") -> Tensor:
