@@ -46,7 +46,7 @@ ASKED_IN_GERMAN = [
     "Die Sendung liegt angeblich noch im Depot",
     "Der abgebuchte Betrag stimmt nicht",
     "Ich brauche den Dienst nicht mehr und will aussteigen",
-    "Wer hat 1990 die Fußball-WM gewonnen?",
+    "Im Karton fehlt die Hälfte der Artikel",
 ]
 
 
