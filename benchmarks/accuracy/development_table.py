@@ -19,7 +19,7 @@ COLUMNS = {
     "lr_e5": "LR, e5",
     "lr_both": "LR, both",
     "lr_letters": "LR, n-grams",
-    "before": "version 0.1",
+    "before": "first default",
     "fast": '`"fast"`',
     "default": "default",
 }
