@@ -21,6 +21,7 @@ from meta_text.cli.options import (
     word,
 )
 from meta_text.errors import InputError
+from meta_text.extras import check_extra
 from meta_text.files import KINDS_READ
 from meta_text.wording import counted
 
@@ -208,10 +209,12 @@ def export(
     folder: Classifier,
     out: Annotated[Path, path_option("--out", "The file to write.", "FILE.onnx")],
 ) -> None:
-    """Write a classifier as one ONNX file.
+    """Write a classifier of one encoder as one ONNX file.
 
-    Token ids in, probabilities out; tokenizer and labels are in its metadata.
+    Token ids in, probabilities out; tokenizer and labels are in its metadata. The default weighs several encoders: fit
+    with --embedding fast for a file.
     """
+    check_extra("onnx", "exporting to ONNX")
     _fitted(folder, "cpu").export_onnx(out)
     out_console.print(f"{out}, {out.stat().st_size / 1e6:.1f} MB")
 
