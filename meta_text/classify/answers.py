@@ -11,6 +11,7 @@ from torch import Tensor
 from meta_text.corpus.labels import texts_or_none
 from meta_text.model.adaptation import Adaptation, Label
 from meta_text.model.calibration import check_rate
+from meta_text.model.cascade import answers_of
 from meta_text.model.encoder_words import encoder_choice
 from meta_text.wording import are, counted
 
@@ -27,18 +28,19 @@ class Answers:
     known: np.ndarray | None  # [texts], if a rate was given
 
 
-def answer(adapted: Adaptation, X: Any, rate: float | None) -> Answers:
+def answer(adapted: Adaptation, X: Any, rate: float | None, *, whole: bool = False) -> Answers:
     """Classify every text. A blank or missing text gets equal probabilities and is never known, with a warning.
 
+    whole: every encoder reads every text, as it does with a rate.
     The prior over classes is uniform: the number of labelled texts of a class says nothing about how often it occurs.
     """
     if rate is not None:
         check_rate(rate)
     texts = texts_or_none(X)
     there = np.array([text is not None for text in texts], dtype=bool)
-    parts = read(adapted, [text for text in texts if text is not None])
+    parts, found = read(adapted, [text for text in texts if text is not None], whole=whole or rate is not None)
     probabilities = np.full((len(texts), adapted.n_way), 1 / adapted.n_way)
-    probabilities[there] = adapted.probabilities(adapted.score(parts))
+    probabilities[there] = found
     known = None
     if rate is not None:
         known = np.zeros(len(texts), dtype=bool)
@@ -53,9 +55,9 @@ def answer(adapted: Adaptation, X: Any, rate: float | None) -> Answers:
     return Answers(texts, parts, probabilities, known)
 
 
-def read(adapted: Adaptation, texts: Sequence[str]) -> Vectors:
-    """The texts represented, with one warning for those that are too long and one for those in an unknown script."""
-    parts, is_cut, is_unread = adapted.represent(texts)
+def read(adapted: Adaptation, texts: Sequence[str], *, whole: bool) -> tuple[Vectors, np.ndarray]:
+    """Texts represented, and their probabilities; one warning for those that are too long, one for an unknown script."""
+    (parts, is_cut, is_unread), probabilities = answers_of(adapted, texts, whole=whole)
     if any(is_cut):
         warnings.warn(
             f"{sum(is_cut)} of {counted(len(texts), 'text')} {are(sum(is_cut))} longer than the model "
@@ -64,7 +66,7 @@ def read(adapted: Adaptation, texts: Sequence[str]) -> Vectors:
         )
     if any(is_unread):
         warnings.warn(unread_warning(sum(is_unread), len(texts), adapted), stacklevel=5)
-    return parts
+    return parts, probabilities
 
 
 def unread_warning(count: int, total: int, adapted: Adaptation) -> str:
@@ -83,7 +85,7 @@ def details(adapted: Adaptation, labels: Sequence[Label], X: Any, rate: float) -
     """
     check_rate(rate)
     has_thresholds = bool(adapted.calibration.thresholds)
-    answers = answer(adapted, X, rate if has_thresholds else None)
+    answers = answer(adapted, X, rate if has_thresholds else None, whole=True)
     nearest = iter(_nearest(adapted, answers.parts))
     choice = encoder_choice(adapted)
     rows = []

@@ -46,6 +46,15 @@ class EncoderBlocks:
         flags = torch.tensor([encoder.is_counts for encoder in self.encoders])
         return flags.repeat_interleave(torch.tensor(self.widths))
 
+    def subset(self, places: Sequence[int]) -> "EncoderBlocks":
+        """Some of the encoders, by their places."""
+        return EncoderBlocks([self.encoders[place] for place in places], self.device)
+
+    def columns(self, places: Sequence[int]) -> torch.Tensor:
+        """Where the vectors of some encoders stand in the joined vector."""
+        numbers = torch.arange(self.width).split(list(self.widths))
+        return torch.cat([numbers[place] for place in places])
+
     @property
     def model(self) -> str:
         """The encoders' names, for messages."""
@@ -134,7 +143,7 @@ class BoundVectors:
     def seen_by(self, encoders: Sequence[int]) -> "BoundVectors":
         """The same texts as these encoders alone see them, by their places."""
         other = copy.copy(self)
-        other.blocks = EncoderBlocks([self.blocks.encoders[i] for i in encoders], self.blocks.device)
+        other.blocks = self.blocks.subset(encoders)
         other.caches = [self.caches[i] for i in encoders]
         return other
 

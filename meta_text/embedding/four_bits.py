@@ -94,6 +94,13 @@ class PackedLinear(nn.Module):
         return linear
 
 
+def weights_of(module: nn.Module) -> int:
+    """How many weights a module multiplies every token by: those of a linear map, in 4 bits or plain, else none."""
+    if isinstance(module, PackedLinear):
+        return 2 * module.packed.numel()
+    return module.weight.numel() if isinstance(module, nn.Linear) else 0
+
+
 def _register(module: nn.Module, rows: int, width: int) -> None:
     module.register_buffer("packed", torch.empty(rows, width // 2, dtype=torch.uint8))
     module.register_buffer("scales", torch.empty(rows, width // BLOCK, dtype=torch.int16))

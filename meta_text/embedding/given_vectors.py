@@ -25,6 +25,8 @@ class CallableEncoder(SentenceEncoder):
     another name to another model behind the same function.
     """
 
+    cost = None
+
     def __init__(self, function: Callable[[list[str]], Any], name: str | None = None) -> None:
         self.function = function
         self.origin = _origin(function)

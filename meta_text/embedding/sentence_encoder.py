@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from meta_text.embedding.batching import Windows
 from meta_text.embedding.embedding import Embedding
+from meta_text.embedding.four_bits import weights_of
 from meta_text.embedding.precision import Engine, choose
 from meta_text.embedding.process import own_settings
 from meta_text.embedding.reading import Progress, Represented, read_texts
@@ -28,6 +29,7 @@ class SentenceEncoder(ABC):
     source: str = ""  # what `open_encoder` makes it from again; empty where only its owner can
     width: int
     is_counts = False  # of the text's n-grams, rather than a reading of it
+    cost: int | None = 0  # multiplications per token, about; None where only its owner knows
 
     @abstractmethod
     def encode(self, texts: Sequence[str], progress: Progress | None = None) -> Represented:
@@ -76,6 +78,7 @@ class TransformerEncoder(SentenceEncoder):
         self.name, self.embedding = name, embedding
         self.pooling, self.head, self.normalize, self.keep, self.prompt = pooling, head, normalize, keep, prompt
         # a text's first tokens that are not pooled; its last one is never the prompt's
+        self.cost = sum(map(weights_of, embedding.body.modules()))
         self.skipped = 0 if pool_prompt or pooling == "last" else prompt_tokens(embedding, prompt)
         with torch.no_grad():
             blank = torch.zeros(1, embedding.width, dtype=torch.float32, device=embedding.device)

@@ -19,6 +19,7 @@ from meta_text.embedding.token_states import TokenStates, masked_mean, pad
 from meta_text.learners.learner import TaskState, likeness, membership
 from meta_text.learners.uneven import even_shots, inverse_count, spread
 from meta_text.model.calibration import Calibration
+from meta_text.model.cheap_encoders import cheap_model, cheap_places
 from meta_text.model.mixture import SPACE
 from meta_text.model.model import MetaModel, Packed
 
@@ -43,6 +44,7 @@ class Adaptation:
     cut: frozenset[str] = frozenset()  # texts too long to be read whole
     unread: frozenset[str] = frozenset()  # texts in a script that the embedding does not know
     corrections: tuple[float, ...] = ()  # of the thresholds for "none of these", from this task's own texts
+    first: "Adaptation | None" = None  # the same learned with the cheap encoders alone (`model.cascade`)
 
     @classmethod
     @own_settings()
@@ -72,7 +74,8 @@ class Adaptation:
         as_even = even_shots([len(texts) for texts in distinct.values()], weight)
         without = _likeness_without_itself(model, distinct, task, weight, as_even, features)
         corrections = calibration.corrections(len(distinct), shots, without, as_even)
-        return cls(model, calibration, sorted_support, kept, task, shots, features, cut, unread, corrections)
+        first = _learn_first(model, calibration, distinct, kept, task, features, shots)
+        return cls(model, calibration, sorted_support, kept, task, shots, features, cut, unread, corrections, first)
 
     @cached_property
     def distinct(self) -> Mapping[Label, tuple[str, ...]]:
@@ -101,10 +104,16 @@ class Adaptation:
             return torch.zeros(0, self.n_way, dtype=torch.float32)
         return self.model.learner.logits(self.task, self._packed(parts)).float().cpu()
 
-    def represent(self, texts: Sequence[str]) -> Represented:
-        """Texts as `score` reads them; an encoder that has no weight in this task is not run."""
+    def represent(self, texts: Sequence[str], places: Sequence[int] | None = None) -> Represented:
+        """Texts as `score` reads them; an encoder that has no weight in this task is not run.
+
+        places: of the encoders that are run, if not all; the blocks of the others are zeros.
+        """
         weights = self.task.get("weights")
-        return self.model.represent(texts, used=None if weights is None else (weights > 0).tolist())
+        if weights is None:
+            return self.model.represent(texts)
+        used = [weight > 0 and (places is None or i in places) for i, weight in enumerate(weights.tolist())]
+        return self.model.represent(texts, used=used)
 
     def _packed(self, parts: Sequence[Tensor]) -> Packed:
         return self.model.in_space(self.task, _pack(parts, self.model.embedding.device))
@@ -199,6 +208,26 @@ def _adapt(
     if len(set(map(len, support.values()))) > 1:
         task["excess"] = model.learner.length_excess(x_SD, label_indices, n_way, named=names is not None)
     return task
+
+
+def _learn_first(
+    model: MetaModel,
+    calibration: Calibration,
+    distinct: Mapping[Label, tuple[str, ...]],
+    names: tuple[str, ...] | None,
+    task: TaskState,
+    features: Mapping[str, Tensor],
+    shots: float,
+) -> Adaptation | None:
+    """The classes learned with the cheap encoders alone, where a text can be answered by these."""
+    if calibration.sure is None or "weights" not in task:
+        return None
+    places = cheap_places(model.embedding, task["weights"].tolist())
+    if places is None:
+        return None
+    cheap, columns = cheap_model(model, places)
+    part = {text: feature[columns] for text, feature in features.items()}
+    return Adaptation(cheap, calibration, distinct, names, _adapt(cheap, distinct, names, part), shots)
 
 
 @torch.no_grad()

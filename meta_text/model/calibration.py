@@ -27,6 +27,7 @@ class Calibration:
 
     temperature: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0)  # weights of `temperature_terms`: 4, or 6 with `left_out`
     thresholds: tuple[tuple[float, ...], ...] = ()  # for each of RATES, weights of [1, ln N, 1/(1+K), ln(1+K)]
+    sure: float | None = None  # the probability from which cheap encoders answer alone (`model.cascade`)
 
     def __post_init__(self) -> None:
         if len(self.temperature) not in (4, 6):

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from meta_text.corpus.corpus import Corpus
@@ -16,7 +16,7 @@ from meta_text.embedding.embedding import Embedding
 from meta_text.embedding.encoder_blocks import BoundVectors, EncoderBlocks
 from meta_text.embedding.token_states import TokenStates
 from meta_text.learners import EmbeddedEpisode, Learner
-from meta_text.model.mixture import Prior, fit_space
+from meta_text.model.mixture import Prior, fit_space, is_read
 
 
 class EmbeddedCorpus:
@@ -64,9 +64,20 @@ class EmbeddedCorpus:
         return other
 
     @property
+    def is_mixture(self) -> bool:
+        """Whether several encoders read it."""
+        return isinstance(self.bound, BoundVectors) and len(self.blocks.encoders) > 1
+
+    def is_read(self, rows: Sequence[int]) -> Bool[Tensor, " B"]:
+        """Which rows one encoder at least can read; counting n-grams is not reading."""
+        parts = self.vectors(rows).split(list(self.blocks.widths), dim=1)
+        read = [is_read(part) for part, e in zip(parts, self.blocks.encoders, strict=True) if not e.is_counts]
+        return torch.stack(read).any(0).cpu()
+
+    @property
     def views(self) -> list["EmbeddedCorpus"]:
         """This corpus and, where several encoders read it, the corpus as each of them alone reads it."""
-        if not isinstance(self.bound, BoundVectors) or len(self.blocks.encoders) == 1:
+        if not self.is_mixture:
             return [self]
         readers = [i for i, encoder in enumerate(self.blocks.encoders) if not encoder.is_counts]
         return [self, *(self.seen_by([i]) for i in readers)]
@@ -142,6 +153,13 @@ class EmbeddedCorpus:
         ]
         features = torch.stack([space(task, whole=True) for space, task in zip(spaces, vectors, strict=True)])
         return features, torch.stack([space.left_out for space in spaces])
+
+    def weights(self, episode: Episode, *, label_names: bool) -> Float[Tensor, " B"]:
+        """Each encoder's weight in the task of an episode."""
+        labels = torch.tensor(episode.support_labels, device=self.device)
+        vectors = self.vectors([*episode.support, *(self._name_rows(episode) if label_names else ())])
+        support, names = vectors[: len(labels)], vectors[len(labels) :]
+        return fit_space(support, labels, episode.n_way, self.blocks, self.prior, names).weights.cpu()
 
     def _name_rows(self, episode: Episode) -> list[int]:
         return [len(self.corpus.texts) + self.corpus.class_index(name) for name in episode.class_names]

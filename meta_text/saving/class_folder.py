@@ -13,11 +13,13 @@ from meta_text.embedding.given_vectors import CallableEncoder
 from meta_text.errors import CorpusError, ModelFileError
 from meta_text.files import file_sha256, save_tensors
 from meta_text.model.adaptation import Adaptation
+from meta_text.model.cheap_encoders import cheap_model, cheap_places
 from meta_text.model.model import MetaModel
 from meta_text.saving.model_folder import AGAIN, checked, read_config, read_tensors
 from meta_text.wording import counted
 
 TASK, SUPPORT = "task.safetensors", "support.jsonl"
+FIRST = "first."  # before the names of tensors that the cheap encoders learned alone
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,9 @@ class StoredClasses:
 
 def write_adaptation(adapted: Adaptation, folder: Path, *, include_support: bool) -> dict[str, Any]:
     """Write the task next to a model; returns its entry for config.json."""
-    save_tensors({name: t.detach().cpu().contiguous() for name, t in adapted.task.items()}, folder / TASK)
+    first = {} if adapted.first is None else {f"{FIRST}{name}": t for name, t in adapted.first.task.items()}
+    tensors = {name: t.detach().cpu().contiguous() for name, t in {**adapted.task, **first}.items()}
+    save_tensors(tensors, folder / TASK)
     if include_support:
         rows = [
             json.dumps({"text": text, "label": label}, ensure_ascii=False)
@@ -79,7 +83,14 @@ def load_adaptation(folder: Path, model: MetaModel) -> Adaptation | None:
     support = _read_support(folder / SUPPORT, stored)
     kept = None if stored.names is None else tuple(stored.names)
     calibration = model.calibration.of(kept is not None)
-    bare = Adaptation(model, calibration, support, kept, task, stored.shots, corrections=stored.corrections)
+    first_task = {name.removeprefix(FIRST): task.pop(name) for name in list(task) if name.startswith(FIRST)}
+    places = cheap_places(model.embedding, task["weights"].tolist()) if first_task else None
+    first = None
+    if places is not None:
+        first = Adaptation(cheap_model(model, places)[0], calibration, support, kept, first_task, stored.shots)
+    bare = Adaptation(
+        model, calibration, support, kept, task, stored.shots, corrections=stored.corrections, first=first
+    )
     return bare.with_features() if any(support.values()) else bare
 
 

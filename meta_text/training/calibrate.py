@@ -3,6 +3,8 @@
 import math
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import takewhile
 from typing import NamedTuple
 
 import numpy as np
@@ -13,12 +15,16 @@ from torch.nn import functional as F
 
 from meta_text.corpus.episode import Episode, batches
 from meta_text.model.calibration import RATES, Calibration, Calibrations, temperature_terms, threshold_terms
+from meta_text.model.cascade import cascaded
+from meta_text.model.cheap_encoders import cheap_places
 from meta_text.model.embedded_corpus import EmbeddedCorpus
 from meta_text.model.model import MetaModel
 from meta_text.training.shapes import Shape, shapes
 
 NAME_WEIGHTS = (0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0)  # labelled texts that a class name may count as
 SHOTS = (1, 2, 5, 10)
+MOST_CHANGED = 0.002  # of a corpus's labels, by asking the cheap encoders first
+SURE = tuple(percent / 100 for percent in range(99, 49, -1))  # probabilities tried, the safest first
 
 
 @torch.no_grad()
@@ -29,18 +35,68 @@ def calibrate(
 
     Several encoders are asked together and each alone, because a user may take one of them.
     """
-    asked = [
-        (shape, _answers(model, view, shape.episodes, label_names))
-        for view in embedded.views
-        for shape in shapes(embedded.corpus, class_names, episodes, SHOTS)
-    ]
+    drawn = list(shapes(embedded.corpus, class_names, episodes, SHOTS))
+    asked = [(shape, _answers(model, view, shape.episodes, label_names)) for view in embedded.views for shape in drawn]
     thresholds = _thresholds([((shape.n_way, shape.k_shot), answers.likeness) for shape, answers in asked])
     temperature = fit_temperature(
         [answers.logits for _, answers in asked],
         [answers.targets for _, answers in asked],
         [_terms(shape, answers) for shape, answers in asked],
     )
-    return Calibration(temperature, thresholds)
+    calibration = Calibration(temperature, thresholds)
+    places = cheap_places(embedded.blocks, None) if embedded.is_mixture else None
+    if places is None:
+        return calibration
+    cheap = embedded.seen_by(places)
+    alone = [(shape, _answers(model, cheap, shape.episodes, label_names)) for shape in drawn]
+    is_asked = [_asks_cheap_ones(embedded, shape.episodes, places, label_names) for shape in drawn]
+    return replace(calibration, sure=_sure(calibration, asked[: len(drawn)], alone, is_asked))
+
+
+def _asks_cheap_ones(
+    embedded: EmbeddedCorpus, episodes: Sequence[Episode], places: Sequence[int], label_names: bool
+) -> np.ndarray:
+    """For each query, whether the cheap encoders may answer it: the task lets them, and one of them can read it."""
+    tasks = []
+    for episode in episodes:
+        weights = embedded.weights(episode, label_names=label_names).tolist()
+        asks = cheap_places(embedded.blocks, weights) is not None
+        tasks.append(embedded.seen_by(places).is_read(episode.query).numpy() & asks)
+    return np.concatenate(tasks)
+
+
+def _sure(
+    calibration: Calibration,
+    together: Sequence[tuple[Shape, "Answers"]],
+    alone: Sequence[tuple[Shape, "Answers"]],
+    is_asked: Sequence[np.ndarray],
+) -> float | None:
+    """The least `Calibration.sure` at which no corpus has more than MOST_CHANGED of its labels changed; None if there is none."""
+    pairs: defaultdict[str, list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = defaultdict(list)
+    for (shape, whole), (_, part), asked in zip(together, alone, is_asked, strict=True):
+        pairs[shape.corpus].append(
+            (_probabilities(calibration, shape, whole), _probabilities(calibration, shape, part), ~asked)
+        )
+
+    def changed(sure: float) -> float:
+        """The largest share of a corpus's labels."""
+        shares = []
+        for answers in pairs.values():
+            moved = [
+                cascaded(part, whole, passed, sure).argmax(1) != whole.argmax(1) for whole, part, passed in answers
+            ]
+            shares.append(np.concatenate(moved).mean())
+        return float(max(shares))
+
+    enough = list(takewhile(lambda sure: changed(sure) <= MOST_CHANGED, SURE))
+    return enough[-1] if enough else None
+
+
+def _probabilities(calibration: Calibration, shape: Shape, answers: "Answers") -> np.ndarray:
+    """Calibrated, of all queries of a shape [Q, N]."""
+    terms = _terms(shape, answers)
+    temperature = torch.tensor(calibration.temperature[: terms.shape[1]], dtype=torch.float64)
+    return (answers.logits.double() / (terms @ temperature).exp()[:, None]).softmax(1).numpy()
 
 
 def _thresholds(likeness: Sequence[tuple[tuple[int, int], np.ndarray]]) -> tuple[tuple[float, ...], ...]:

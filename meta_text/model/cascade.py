@@ -1,0 +1,69 @@
+"""Answers for texts, the cheap encoders asked first: a dear one reads only texts whose answer it could change.
+
+Where the cheap encoders' calibrated probability p of their own answer is at least `Calibration.sure`, they answer alone;
+below sure - RAMP, all encoders together do. In between the two answers are mixed, so that what rounding does to p
+does nothing more to an answer: a text gets the same one whatever stands beside it.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from meta_text.embedding.encoder_blocks import EncoderBlocks
+from meta_text.embedding.reading import Represented
+from meta_text.model.adaptation import Adaptation
+
+RAMP = 0.1
+
+
+def answers_of(adapted: Adaptation, texts: Sequence[str], *, whole: bool) -> tuple[Represented, np.ndarray]:
+    """Texts represented, and their probabilities [texts, classes].
+
+    whole: every encoder reads every text, for what is asked beside the answer; the answers are the same.
+    """
+    first, sure = adapted.first, adapted.calibration.sure
+    if first is None or sure is None or not texts:
+        read = adapted.represent(texts)
+        return read, adapted.probabilities(adapted.score(read.parts))
+    cheap = places_in(adapted, first)
+    blocks = adapted.model.embedding
+    assert isinstance(blocks, EncoderBlocks)
+    columns = blocks.columns(cheap)
+    read = adapted.represent(texts, cheap)
+    alone = first.probabilities(first.score([part[columns] for part in read.parts]))
+    is_unread = np.array(read.is_unread)
+    share = share_alone(alone, is_unread, sure)
+    rest = [i for i in range(len(texts)) if whole or share[i] < 1]
+    dear = adapted.represent([texts[i] for i in rest], [i for i in range(len(blocks.encoders)) if i not in cheap])
+    read = joined(read, dear, rest)
+    mixed = [i for i in rest if share[i] < 1]
+    together = adapted.probabilities(adapted.score([read.parts[i] for i in mixed]))
+    alone[mixed] = cascaded(alone[mixed], together, is_unread[mixed], sure)
+    return read, alone
+
+
+def cascaded(alone: np.ndarray, together: np.ndarray, is_unread: np.ndarray, sure: float) -> np.ndarray:
+    """Probabilities [Q, N]: the cheap encoders' own where these are sure, else those of all encoders."""
+    share_Q1 = share_alone(alone, is_unread, sure)[:, None]
+    return np.asarray(share_Q1 * alone + (1 - share_Q1) * together)
+
+
+def share_alone(probabilities: np.ndarray, is_unread: np.ndarray, sure: float) -> np.ndarray:
+    """How much of each answer is the cheap encoders' own; nothing for texts that none of them can read."""
+    share = np.clip((probabilities.max(1) - (sure - RAMP)) / RAMP, 0, 1)
+    return np.where(is_unread, 0.0, share)
+
+
+def places_in(adapted: Adaptation, first: Adaptation) -> list[int]:
+    """Where the encoders of `first` stand among all."""
+    all_blocks, cheap = adapted.model.embedding, first.model.embedding
+    assert isinstance(all_blocks, EncoderBlocks) and isinstance(cheap, EncoderBlocks)
+    return [place for place, encoder in enumerate(all_blocks.encoders) if encoder in cheap.encoders]
+
+
+def joined(cheap: Represented, dear: Represented, rest: Sequence[int]) -> Represented:
+    """All that was read: the blocks of `dear` added to those of the texts `rest`, where `cheap` has zeros."""
+    parts, is_cut, is_unread = list(cheap.parts), list(cheap.is_cut), list(cheap.is_unread)
+    for i, part, cut, unread in zip(rest, *dear, strict=True):
+        parts[i], is_cut[i], is_unread[i] = parts[i] + part, is_cut[i] or cut, is_unread[i] and unread
+    return Represented(parts, is_cut, is_unread)
