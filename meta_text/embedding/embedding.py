@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from meta_text.embedding.batching import Windows, by_length, padded_width, windows_ahead
 from meta_text.embedding.device import trains_in_bf16
+from meta_text.embedding.e5_tokenizer import E5Tokenizer
 from meta_text.embedding.four_bits import unpack_linears
 from meta_text.embedding.packed_bert import build_body, is_packed, read_packed
 from meta_text.embedding.pretrained import MINILM, find_model
@@ -46,7 +47,7 @@ class Embedding(nn.Module):
     def __init__(
         self,
         kind: Kind,
-        tokenizer: Tokenizer,
+        tokenizer: Tokenizer | E5Tokenizer,
         body: nn.Module,
         width: int,
         max_tokens: int,
@@ -253,7 +254,7 @@ def _commit_of(folder: Path | None) -> str | None:
     return folder.name if folder is not None and folder.parent.name == "snapshots" else None
 
 
-def _packed(folder: Path, train: Train) -> tuple[Any, Tokenizer]:
+def _packed(folder: Path, train: Train) -> tuple[Any, Tokenizer | E5Tokenizer]:
     """The same of a folder whose matrices are in 4 bits; linear maps that are to be trained are unpacked."""
     packed = read_packed(folder)
     body = build_body(packed)

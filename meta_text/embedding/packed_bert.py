@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
+from meta_text.embedding.e5_tokenizer import E5Tokenizer
 from meta_text.embedding.four_bits import PackedLinear, RowTable
 from meta_text.errors import ModelFileError
 from meta_text.files import file_sha256, save_tensors, whole_file
@@ -20,6 +21,7 @@ SHAPE = (  # what config.json says of the network
 )  # fmt: skip
 TABLE = "embeddings.word_embeddings"
 WEIGHTS, TOKENIZER = "model.safetensors", "tokenizer.json"
+PIECES = "pieces.model"  # the same tokenizer, for `sentencepiece`; folders of earlier versions have none
 AGAIN = "copy the whole folder again, or save the model again"
 
 
@@ -28,7 +30,7 @@ class PackedBert(NamedTuple):
 
     shape: dict[str, Any]
     tensors: dict[str, Tensor]
-    tokenizer: Tokenizer
+    tokenizer: Tokenizer | E5Tokenizer
 
 
 def is_packed(folder: Path) -> bool:
@@ -41,15 +43,20 @@ def is_packed(folder: Path) -> bool:
 
 
 def write_packed(model: PackedBert, folder: Path) -> None:
-    """Three files, each whole or not at all; config.json comes last and says what the others are."""
+    """Its files, each whole or not at all; config.json comes last and says what the others are."""
     save_tensors({name: tensor.contiguous() for name, tensor in model.tensors.items()}, folder / WEIGHTS)
     with whole_file(folder / TOKENIZER) as partial:
         partial.write_text(model.tokenizer.to_str(), encoding="utf-8")
+    names = [WEIGHTS, TOKENIZER]
+    if isinstance(model.tokenizer, E5Tokenizer):
+        names.append(PIECES)
+        with whole_file(folder / PIECES) as partial:
+            partial.write_bytes(model.tokenizer.to_proto())
     config = {
         "library": "meta_text",
         "model_type": "bert",
         **model.shape,
-        "packed": {"layout": "Q4_0", "sha256": {name: file_sha256(folder / name) for name in (WEIGHTS, TOKENIZER)}},
+        "packed": {"layout": "Q4_0", "sha256": {name: file_sha256(folder / name) for name in names}},
     }
     with whole_file(folder / "config.json") as partial:
         partial.write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
@@ -60,13 +67,21 @@ def read_packed(folder: Path) -> PackedBert:
     try:
         config = json.loads((folder / "config.json").read_bytes())
         shape, sha256 = {key: config[key] for key in SHAPE}, config["packed"]["sha256"]
-        changed = [name for name in (WEIGHTS, TOKENIZER) if file_sha256(folder / name) != sha256[name]]
+        names = [WEIGHTS, TOKENIZER, *([PIECES] if PIECES in sha256 else [])]
+        changed = [name for name in names if file_sha256(folder / name) != sha256[name]]
         if changed:
             raise ModelFileError(f"{folder / changed[0]} is not the file that config.json describes; {AGAIN}")
         tensors = load_file(folder / WEIGHTS)
     except (OSError, json.JSONDecodeError, UnicodeDecodeError, SafetensorError, KeyError, TypeError) as error:
         raise ModelFileError(f"{folder} holds no whole encoder ({type(error).__name__}: {error}); {AGAIN}") from None
-    return PackedBert(shape, tensors, Tokenizer.from_file(str(folder / TOKENIZER)))
+    return PackedBert(shape, tensors, _read_tokenizer(folder, PIECES in sha256))
+
+
+def _read_tokenizer(folder: Path, has_pieces: bool) -> Tokenizer | E5Tokenizer:
+    if has_pieces:
+        return E5Tokenizer.from_proto((folder / PIECES).read_bytes())
+    text = (folder / TOKENIZER).read_text(encoding="utf-8")
+    return E5Tokenizer.from_str(text) or Tokenizer.from_str(text)
 
 
 def build_body(model: PackedBert) -> nn.Module:
@@ -94,7 +109,7 @@ def build_body(model: PackedBert) -> nn.Module:
     return encoder
 
 
-def parts_of(body: nn.Module, tokenizer: Tokenizer) -> PackedBert:
+def parts_of(body: nn.Module, tokenizer: Tokenizer | E5Tokenizer) -> PackedBert:
     """What `build_body` was given, for an encoder that has no folder."""
     config: Any = body.config
     return PackedBert({key: getattr(config, key) for key in SHAPE}, dict(body.state_dict()), tokenizer)

@@ -5,21 +5,27 @@ from collections import Counter
 
 from tokenizers import Tokenizer
 
+from meta_text.embedding.e5_tokenizer import E5Tokenizer
+
 LEAST_VOCABULARY = 1000  # pieces; a smaller vocabulary says nothing about scripts
 LEAST_PIECES = 100  # of several letters; a script with fewer counts as unknown (MiniLM: Cyrillic has 8)
 
 
-def unread_pieces(tokenizer: Tokenizer) -> frozenset[int]:
+def unread_pieces(tokenizer: Tokenizer | E5Tokenizer) -> frozenset[int]:
     """Ids without meaning: the unknown piece, and single letters of scripts that have hardly any longer pieces.
 
     Empty for a vocabulary that is too small to judge.
     """
-    vocabulary = tokenizer.get_vocab(with_added_tokens=False)
-    if len(vocabulary) < LEAST_VOCABULARY:
+    if isinstance(tokenizer, E5Tokenizer):
+        size, vocabulary = tokenizer.get_vocab_size(), tokenizer.vocabulary()
+    else:
+        pieces = tokenizer.get_vocab(with_added_tokens=False)
+        size, vocabulary = len(pieces), iter(pieces.items())
+    if size < LEAST_VOCABULARY:
         return frozenset()
     single: dict[int, str] = {}
     longer: Counter[str] = Counter()  # pieces of several letters by the first one, of which there are few
-    for piece, index in vocabulary.items():
+    for piece, index in vocabulary:
         letters = "".join(filter(str.isalpha, piece.lstrip("▁Ġ")))
         if len(letters) > 1:
             longer[letters[0]] += 1
@@ -33,9 +39,9 @@ def unread_pieces(tokenizer: Tokenizer) -> frozenset[int]:
     return frozenset(unread | ({unknown} if unknown is not None else set()))
 
 
-def unknown_piece(tokenizer: Tokenizer) -> int | None:
+def unknown_piece(tokenizer: Tokenizer | E5Tokenizer) -> int | None:
     """The piece that stands for what a tokenizer cannot spell; a unigram model does not tell it, but calls it so."""
-    return tokenizer.token_to_id(getattr(tokenizer.model, "unk_token", None) or "<unk>")
+    return tokenizer.token_to_id(getattr(getattr(tokenizer, "model", None), "unk_token", None) or "<unk>")
 
 
 def _script(letter: str) -> str:
