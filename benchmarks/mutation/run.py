@@ -47,10 +47,18 @@ JUDGES = {
         "test_classifier.py",
         "test_changes.py",
         "test_uneven.py",
+        "test_cascade.py",
     ],
+    "meta_text/model/cascade.py": ["test_cascade.py"],
+    "meta_text/model/cheap_encoders.py": ["test_cascade.py"],
     "meta_text/model/mixture.py": ["test_encoder_weights.py", "test_encoder_words.py", "test_classifier_mixture.py"],
     "meta_text/training/fit_prior.py": ["test_fit_prior.py"],
-    "meta_text/classify/audit.py": ["test_leave_one_out.py", "test_classifier.py", "test_copies.py"],
+    "meta_text/classify/audit.py": [
+        "test_leave_one_out.py",
+        "test_first_hour.py",
+        "test_classifier.py",
+        "test_copies.py",
+    ],
 }
 
 # what can go wrong with a formula; strings are not mutated, because tests match messages themselves
