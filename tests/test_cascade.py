@@ -192,7 +192,9 @@ def test_oracle_costs_are_the_weights_of_linear_maps(place: Path) -> None:
 
 
 def answers(logits: list[list[float]]) -> fitting.Answers:
-    return fitting.Answers(torch.tensor(logits), np.zeros(len(logits)), torch.zeros(len(logits), dtype=torch.long), None)
+    return fitting.Answers(
+        torch.tensor(logits), np.zeros(len(logits)), torch.zeros(len(logits), dtype=torch.long), None
+    )
 
 
 def test_oracle_sure_is_the_least_at_which_few_labels_change() -> None:
