@@ -2,8 +2,12 @@
 
 import unicodedata
 from collections import Counter
+from collections.abc import Collection
 
+import torch
+from jaxtyping import Int8
 from tokenizers import Tokenizer
+from torch import Tensor
 
 LEAST_VOCABULARY = 1000  # pieces; a smaller vocabulary says nothing about scripts
 LEAST_PIECES = 100  # of several letters; a script with fewer counts as unknown (MiniLM: Cyrillic has 8)
@@ -31,6 +35,16 @@ def unread_pieces(tokenizer: Tokenizer) -> frozenset[int]:
     unread = {index for index, letter in single.items() if known[_script(letter)] < LEAST_PIECES}
     unknown = unknown_piece(tokenizer)
     return frozenset(unread | ({unknown} if unknown is not None else set()))
+
+
+def piece_signs(
+    tokenizer: Tokenizer, unread: Collection[int], special: Collection[int] = frozenset()
+) -> Int8[Tensor, " V"]:
+    """1 for pieces without meaning, 0 for special ones, -1 for all others: a text of a positive sum cannot be read."""
+    signs = torch.full((max(tokenizer.get_vocab().values(), default=0) + 1,), -1, dtype=torch.int8)
+    signs[list(unread)] = 1
+    signs[list(special)] = 0
+    return signs
 
 
 def unknown_piece(tokenizer: Tokenizer) -> int | None:
