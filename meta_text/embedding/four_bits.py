@@ -8,7 +8,7 @@ so that casting a module to another precision leaves them alone.
 from typing import Any
 
 import torch
-from jaxtyping import Float, Float16, Int, Int16, UInt8
+from jaxtyping import Float, Int, Int16, UInt8
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -18,14 +18,9 @@ ROWS_AT_ONCE = 4096  # while packing, so that what is computed on the way stays 
 
 def unpack(packed: UInt8[Tensor, "*B _"], scales: Int16[Tensor, "*B _"]) -> Float[Tensor, "*B E"]:
     """The numbers that rows of nibbles and scales stand for, in float32."""
-    return scaled(packed, scales.view(torch.float16))
-
-
-def scaled(packed: UInt8[Tensor, "*B _"], scales: Float16[Tensor, "*B _"]) -> Float[Tensor, "*B E"]:
-    """The same from scales as the numbers that they are."""
     nibbles = packed.unflatten(-1, (-1, BLOCK // 2))
     numbers = torch.cat([nibbles & 15, nibbles >> 4], dim=-1).to(torch.float32) - 8
-    return (numbers * scales.float()[..., None]).flatten(-2)
+    return (numbers * scales.view(torch.float16).float()[..., None]).flatten(-2)
 
 
 def pack(matrix: Float[Tensor, "V E"]) -> tuple[UInt8[Tensor, "V _"], Int16[Tensor, "V _"]]:

@@ -3,7 +3,8 @@
 import copy
 import logging
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -11,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from meta_text.embedding.embedding import Embedding
-from meta_text.embedding.four_bits import RowTable, scaled, unpack_linears
+from meta_text.embedding.four_bits import BLOCK, RowTable, unpack_linears
 from meta_text.extras import check_extra
 from meta_text.files import whole_file
 
@@ -39,7 +40,7 @@ class TokenStatesOnly(nn.Module):
 
 
 class OnnxRows(nn.Module):
-    """A RowTable whose scales are half-precision numbers: ONNX has no node that reads int16 as these."""
+    """A RowTable in nodes that ONNX has: none reads int16 as half-precision numbers, and torch shifts no bytes there."""
 
     packed: Tensor
     scales: Tensor
@@ -50,7 +51,10 @@ class OnnxRows(nn.Module):
         self.register_buffer("scales", table.scales.view(torch.float16))
 
     def forward(self, ids: Int[Tensor, "*B"]) -> Float[Tensor, "*B E"]:
-        return scaled(self.packed[ids], self.scales[ids])
+        both = self.packed[ids].unflatten(-1, (-1, BLOCK // 2)).float()
+        high = (both / 16).floor()
+        numbers = torch.cat([both - 16 * high, high], dim=-1) - 8
+        return (numbers * self.scales[ids].float()[..., None]).flatten(-2)
 
 
 def token_examples(n_tokens: int = 5) -> tuple[Tensor, Tensor]:
@@ -58,6 +62,19 @@ def token_examples(n_tokens: int = 5) -> tuple[Tensor, Tensor]:
     lengths = torch.tensor([[n_tokens], [n_tokens - 2], [n_tokens - 1]])
     mask = torch.arange(n_tokens) < lengths
     return torch.ones(3, n_tokens, dtype=torch.long), mask
+
+
+@contextmanager
+def _quiet(*names: str) -> Iterator[None]:
+    """Without the warnings of these loggers: about optional packages that are missing, and nodes that stay as they are."""
+    levels = {logging.getLogger(name): logging.getLogger(name).level for name in names}
+    for logger in levels:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in levels.items():
+            logger.setLevel(level)
 
 
 def write_graph(
@@ -74,10 +91,7 @@ def write_graph(
     check_extra("onnx", "exporting to ONNX")
     texts, tokens = {0: torch.export.Dim.DYNAMIC}, {1: torch.export.Dim.DYNAMIC}
     free = tuple(texts if example.is_floating_point() else texts | tokens for example in inputs.values())
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)  # it reports every optional package that is missing
-    with warnings.catch_warnings():
+    with _quiet("torch.onnx", "onnxscript"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's warnings about torch
         program = torch.onnx.export(
             module.eval().cpu(),
@@ -88,7 +102,6 @@ def write_graph(
             dynamic_shapes=(free,),
             verbose=False,
         )
-    logger.setLevel(level)
     assert program is not None
     program.model.metadata_props.update(metadata)
     with whole_file(target) as partial:
