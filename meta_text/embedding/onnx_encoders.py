@@ -49,6 +49,8 @@ class TransformerGraph(EncoderGraph):
         self.read = Read(None if alone else embedding.piece_signs)
 
     def forward(self, token_ids: Int[Tensor, "B T"], mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B W"]:
+        # a text without tokens is read as the padding's first one, as `tokenize` has it
+        mask = mask | (~mask.any(1, keepdim=True) & (torch.arange(mask.shape[1]) == 0))
         return self.read(self.encoder.finish(self.states(token_ids, mask), mask), token_ids, mask)
 
 
