@@ -1,5 +1,6 @@
 """Sentence encoders as parts of an ONNX graph: inputs to vectors, and what a program needs to make those from texts."""
 
+import copy
 from typing import Any
 
 import torch
@@ -44,8 +45,9 @@ class TransformerGraph(EncoderGraph):
         super().__init__(
             {"prompt": encoder.prompt, "max_tokens": embedding.max_tokens, "add_special_tokens": True},
         )
-        self.tokenizer, self.encoder = embedding.tokenizer, encoder
-        self.states, self.head = TokenStatesOnly(embedding), encoder.head
+        self.tokenizer, self.encoder, self.head = embedding.tokenizer, copy.copy(encoder), copy.deepcopy(encoder.head)
+        self.encoder.head = self.head  # the file's own: what is exported moves to the CPU
+        self.states = TokenStatesOnly(embedding)
         self.read = Read(None if alone else embedding.piece_signs)
 
     def forward(self, token_ids: Int[Tensor, "B T"], mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B W"]:
