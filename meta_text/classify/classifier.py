@@ -193,7 +193,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def export_onnx(self, target: str | Path) -> None:
         """Write embedding, encoder and head as one ONNX file (extra `[onnx]`): token ids in, probabilities out.
 
-        It reads one window, so longer texts are cut at the model's max_tokens. Raises ExportError if the
+        Each of several encoders has inputs of its own; `docs/onnx.md` has a program that makes them from texts.
+        A transformer reads one window there, so longer texts are cut at its max_tokens. Raises ExportError if an
         encoder has no ONNX form.
         """
         from meta_text.classify.onnx_export import export_classifier

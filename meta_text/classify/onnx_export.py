@@ -1,25 +1,30 @@
-"""ONNX: embedding, encoder and adapted head in one graph, for ONNX Runtime on any machine (extra `[onnx]`)."""
+"""ONNX: encoders and adapted head in one graph, for ONNX Runtime on any machine (extra `[onnx]`)."""
 
 import copy
 import json
+import re
+from collections.abc import Mapping
+from itertools import chain, count, islice
 from pathlib import Path
+from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional
 
 from meta_text.embedding.embedding import Embedding
 from meta_text.embedding.encoder_blocks import EncoderBlocks
-from meta_text.embedding.onnx_graph import TokenStatesOnly, write_graph
-from meta_text.embedding.sentence_encoder import TransformerEncoder
+from meta_text.embedding.given_vectors import VectorEncoder
+from meta_text.embedding.onnx_encoders import EncoderGraph, encoder_graph
+from meta_text.embedding.onnx_graph import TOKENS, TokenStatesOnly, token_examples, write_graph
+from meta_text.embedding.sentence_encoder import SentenceEncoder
 from meta_text.embedding.token_states import TokenStates
 from meta_text.errors import ExportError
 from meta_text.files import check_file
 from meta_text.learners.encoder import HyperLSTMCell, LSTMCell, TextEncoder
 from meta_text.model.adaptation import Adaptation
 from meta_text.model.build import build_encoder
-from meta_text.model.mixture import Space
+from meta_text.model.mixture import Space, centred_blocks
 
 
 class Probabilities(nn.Module):
@@ -39,7 +44,8 @@ class Probabilities(nn.Module):
         )
         self.temperature = adapted.calibration.temperature_at(adapted.n_way, adapted.shots)
 
-    def forward(self, token_ids: Int[Tensor, "B T"], mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B N"]:
+    def forward(self, *tokens: Tensor) -> Float[Tensor, "B N"]:
+        token_ids, mask = tokens
         texts = TokenStates(self.states(token_ids, mask), mask)
         return (self.learner.logits(dict(self.task), texts) / self.temperature).softmax(-1)
 
@@ -76,13 +82,15 @@ def _onnx_gates(rows_4H: Tensor) -> Tensor:
 def export_classifier(adapted: Adaptation, target: Path) -> None:
     """Write an adapted model as one ONNX file: token_ids and mask in, calibrated probabilities out.
 
-    Labels (in column order), max_tokens, the tokenizer and the prompt are in the file's metadata. Raises ExportError for
-    a hyper-LSTM encoder, and for encoders of which this task uses several or one that is no transformer; ExtraError if the extra `[onnx]` is not installed, OutputError if the file cannot be written.
+    Where a task uses several sentence encoders, each has inputs of its own (`docs/onnx.md`). Labels (in column order),
+    and what makes the inputs of texts, are in the file's metadata. Raises ExportError for a hyper-LSTM encoder, a
+    function and ready vectors; ExtraError if the extra `[onnx]` is not installed, OutputError if the file cannot be
+    written.
     """
     check_file(target)  # before the work, not after
     embedding = adapted.model.embedding
     if isinstance(embedding, EncoderBlocks):
-        _export_over_encoder(adapted, embedding, target)
+        _export_over_encoders(adapted, embedding, target)
         return
     encoder: TextEncoder = adapted.model.learner.encoder
     if isinstance(encoder.forward_cell, HyperLSTMCell):
@@ -90,53 +98,93 @@ def export_classifier(adapted: Adaptation, target: Path) -> None:
             "this model's encoder is a hyper-LSTM, which ONNX has no node for; train with encoder.cell = 'lstm' to export"
         )
     metadata = {
-        "labels": json.dumps(list(adapted.support), ensure_ascii=False),
+        "labels": _as_json(list(adapted.support)),
         "max_tokens": str(embedding.max_tokens),
         "tokenizer": embedding.tokenizer.to_str(),
     }
-    write_graph(Probabilities(adapted), target, ["probabilities"], metadata)
+    inputs = dict(zip(TOKENS, token_examples(), strict=True))
+    write_graph(Probabilities(adapted), target, ["probabilities"], metadata, inputs)
 
 
-class ProbabilitiesOverEncoder(nn.Module):
-    """Token ids -> calibrated class probabilities, where one transformer is all that reads the texts of a task."""
+class ProbabilitiesOverEncoders(nn.Module):
+    """Inputs of every encoder that reads the texts of a task -> calibrated class probabilities."""
 
-    def __init__(self, adapted: Adaptation, encoders: EncoderBlocks, place: int) -> None:
+    def __init__(self, adapted: Adaptation, encoders: EncoderBlocks, parts: Mapping[int, EncoderGraph]) -> None:
         super().__init__()
-        encoder = encoders.encoders[place]
-        assert isinstance(encoder, TransformerEncoder)
-        self.states, self.encoder = TokenStatesOnly(encoder.embedding), encoder
+        self.parts = nn.ModuleList(parts.values())
         space = Space.of(encoders.widths, adapted.task)
-        self.centre = nn.Parameter(space.centre.split(list(space.widths))[place].clone(), False)
-        self.root = float(space.weights[place].sqrt())
+        self.widths = [encoders.widths[place] for place in parts]
+        self.roots = [float(space.weights[place].sqrt()) for place in parts]
+        self.scale, self.centre = (
+            nn.Buffer(torch.cat([whole.split(list(space.widths))[place] for place in parts]))
+            for whole in (space.scale, space.centre)
+        )
         self.learner = copy.deepcopy(adapted.model.learner).requires_grad_(False)
         self.task = nn.ParameterDict({name: nn.Parameter(w, False) for name, w in adapted.task.items()})
         self.temperature = adapted.temperature
 
-    def forward(self, token_ids: Int[Tensor, "B T"], mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B N"]:
-        vectors = self.encoder.finish(self.states(token_ids, mask), mask)
-        features = self.root * functional.normalize(vectors - self.centre, dim=-1)
+    def forward(self, *inputs: Tensor) -> Float[Tensor, "B N"]:
+        given = iter(inputs)
+        vectors = torch.cat([part(*islice(given, len(part.inputs))) for part in self.parts], dim=-1)
+        blocks = centred_blocks(vectors * self.scale, self.centre, self.widths)
+        features = torch.cat([root * block for root, block in zip(self.roots, blocks, strict=True)], dim=-1)
         return (self.learner.logits(dict(self.task), features) / self.temperature).softmax(-1)
 
 
-def _export_over_encoder(adapted: Adaptation, encoders: EncoderBlocks, target: Path) -> None:
-    """For one transformer: encoders without weight in this task are left out."""
-    used = [i for i, weight in enumerate(adapted.task["weights"].tolist()) if weight > 0]
-    names = " + ".join(encoders.names[i] for i in used)
-    encoder = encoders.encoders[used[0]]
-    if len(used) > 1:
-        raise ExportError(
-            f"this classifier reads its texts with {names}; an ONNX file holds one encoder: fit with one of them, such as "
-            "embedding='minilm' or embedding='e5', and export that"
-        )
-    if not isinstance(encoder, TransformerEncoder) or encoder.embedding.kind != "transformer":
-        raise ExportError(
-            f"this classifier reads its texts with {names}, which is no transformer; an ONNX file needs one: fit with "
-            "embedding='minilm', embedding='e5' or a transformer's folder, and export that"
-        )
-    metadata = {
-        "labels": json.dumps(list(adapted.support), ensure_ascii=False),
-        "max_tokens": str(encoder.embedding.max_tokens),
-        "tokenizer": encoder.embedding.tokenizer.to_str(),
-        "prompt": encoder.prompt,
+def _export_over_encoders(adapted: Adaptation, encoders: EncoderBlocks, target: Path) -> None:
+    """Encoders without weight in this task are left out; what is said of the others stands in `encoders`.
+
+    A tokenizer is an entry of its own, which `encoders` names: it is large, and programs for one encoder look there.
+    """
+    parts = {
+        place: _part(encoder, alone=len(encoders.encoders) == 1)
+        for place, encoder in enumerate(encoders.encoders)
+        if adapted.task["weights"][place] > 0
     }
-    write_graph(ProbabilitiesOverEncoder(adapted, encoders, used[0]), target, ["probabilities"], metadata)
+    inputs: dict[str, Tensor] = {}
+    said: list[dict[str, Any]] = []
+    metadata = {"labels": _as_json(list(adapted.support))}
+    for ending, (place, part) in zip(_endings(encoders, parts), parts.items(), strict=True):
+        names = [name + ending for name in part.inputs]
+        # no two encoders' examples have equally many tokens: torch.export would take these for the same number
+        inputs |= zip(names, part.examples(5 + len(said)), strict=True)
+        said.append({"name": encoders.names[place], "kind": part.kind, "inputs": names, **part.facts})
+        if part.tokenizer is not None:
+            said[-1]["tokenizer"] = "tokenizer" + ending
+            metadata["tokenizer" + ending] = part.tokenizer.to_str()
+    if len(said) == 1:
+        metadata |= {key: str(said[0][key]) for key in ("max_tokens", "prompt") if said[0].get(key) is not None}
+    metadata["encoders"] = _as_json(said)
+    write_graph(ProbabilitiesOverEncoders(adapted, encoders, parts), target, ["probabilities"], metadata, inputs)
+
+
+def _part(encoder: SentenceEncoder, *, alone: bool) -> EncoderGraph:
+    """The encoder as part of a graph. Raises ExportError for a function and for ready vectors."""
+    part = encoder_graph(encoder, alone=alone)
+    if part is not None:
+        return part
+    what = (
+        "was fitted on ready vectors"
+        if isinstance(encoder, VectorEncoder)
+        else f"reads its texts with '{encoder.name}', a function or class of your own"
+    )
+    raise ExportError(
+        f"this classifier {what}; an ONNX file can hold transformers, static models and 'lexical': fit on texts with "
+        "embedding='auto', a Hub name or a folder, and export that"
+    )
+
+
+def _endings(encoders: EncoderBlocks, parts: Mapping[int, EncoderGraph]) -> list[str]:
+    """What stands after the name of each encoder's inputs: nothing if token ids of one encoder are all that is read."""
+    if len(parts) == 1 and all(part.tokenizer is not None for part in parts.values()):
+        return [""]
+    endings: list[str] = []
+    for place in parts:
+        plain = "_" + re.sub(r"\W", "_", encoders.names[place], flags=re.ASCII)
+        others = (f"{plain}_{i}" for i in count(2))
+        endings.append(next(ending for ending in chain([plain], others) if ending not in endings))
+    return endings
+
+
+def _as_json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)

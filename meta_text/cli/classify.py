@@ -209,10 +209,10 @@ def export(
     folder: Classifier,
     out: Annotated[Path, path_option("--out", "The file to write.", "FILE.onnx")],
 ) -> None:
-    """Write a classifier of one encoder as one ONNX file.
+    """Write a classifier as one ONNX file.
 
-    Token ids in, probabilities out; tokenizer and labels are in its metadata. The default weighs several encoders: fit
-    with --embedding fast for a file.
+    Token ids in (and counts of n-grams, where it weighs these), probabilities out; tokenizers and labels are in its
+    metadata. docs/onnx.md has a program that reads it.
     """
     check_extra("onnx", "exporting to ONNX")
     _fitted(folder, "cpu").export_onnx(out)

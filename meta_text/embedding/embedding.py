@@ -22,7 +22,7 @@ from meta_text.embedding.four_bits import unpack_linears
 from meta_text.embedding.packed_bert import build_body, is_packed, read_packed
 from meta_text.embedding.pretrained import MINILM, find_model
 from meta_text.embedding.process import one_thread_at_a_time, own_settings
-from meta_text.embedding.scripts import unknown_piece, unread_pieces
+from meta_text.embedding.scripts import piece_signs, unknown_piece, unread_pieces
 from meta_text.embedding.token_states import TokenIds, TokenStates, pad
 from meta_text.embedding.transformer_body import load_body
 from meta_text.embedding.vocabulary import latent_vectors, learn_tokenizer
@@ -158,6 +158,11 @@ class Embedding(nn.Module):
         """Whether most of a text's pieces mean nothing to this embedding, as in a script that it does not know."""
         pieces = [piece for window in windows for piece in window if piece not in self._special]
         return 2 * sum(piece in self._unread for piece in pieces) > len(pieces)
+
+    @property
+    def piece_signs(self) -> Tensor:
+        """What each piece adds to a sum that is positive where `is_unread`, for programs that have only token ids."""
+        return piece_signs(self.tokenizer, self._unread, self._special)
 
     @cached_property
     def _special(self) -> frozenset[int]:

@@ -1,9 +1,10 @@
-"""Modules of (token ids, mask) as ONNX files (extra `[onnx]`)."""
+"""Modules as ONNX files (extra `[onnx]`)."""
 
 import copy
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -11,10 +12,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from meta_text.embedding.embedding import Embedding
+from meta_text.embedding.four_bits import BLOCK, RowTable, unpack_linears
 from meta_text.extras import check_extra
 from meta_text.files import whole_file
 
-INPUTS = ("token_ids", "mask")  # int64 [B T] and bool [B T], right-padded
+TOKENS = ("token_ids", "mask")  # int64 [B T] and bool [B T], right-padded
 
 
 class TokenStatesOnly(nn.Module):
@@ -23,6 +25,11 @@ class TokenStatesOnly(nn.Module):
     def __init__(self, embedding: Embedding) -> None:
         super().__init__()
         self.kind, self.body = embedding.kind, copy.deepcopy(embedding.body).requires_grad_(False)
+        unpack_linears(self.body)
+        for name, table in list(self.body.named_modules()):
+            if isinstance(table, RowTable):
+                parent, _, child = name.rpartition(".")
+                setattr(self.body.get_submodule(parent), child, OnnxRows(table))
 
     def forward(self, token_ids: Int[Tensor, "B T"], mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B T E"]:
         if self.kind == "transformer":
@@ -32,27 +39,69 @@ class TokenStatesOnly(nn.Module):
         return states
 
 
-def write_graph(module: nn.Module, target: Path, outputs: Sequence[str], metadata: dict[str, str]) -> None:
-    """Write a module of (token_ids, mask) as an ONNX file for any numbers of texts and tokens, completely or not at all."""
+class OnnxRows(nn.Module):
+    """A RowTable in nodes that ONNX has: none reads int16 as half-precision numbers, and torch shifts no bytes there."""
+
+    packed: Tensor
+    scales: Tensor
+
+    def __init__(self, table: RowTable) -> None:
+        super().__init__()
+        self.register_buffer("packed", table.packed)
+        self.register_buffer("scales", table.scales.view(torch.float16))
+
+    def forward(self, ids: Int[Tensor, "*B"]) -> Float[Tensor, "*B E"]:
+        both = self.packed[ids].unflatten(-1, (-1, BLOCK // 2)).float()
+        high = (both / 16).floor()
+        numbers = torch.cat([both - 16 * high, high], dim=-1) - 8
+        return (numbers * self.scales[ids].float()[..., None]).flatten(-2)
+
+
+def token_examples(n_tokens: int = 5) -> tuple[Tensor, Tensor]:
+    """Token ids and mask of three texts: any sizes but 0 and 1, which torch.export takes for fixed."""
+    lengths = torch.tensor([[n_tokens], [n_tokens - 2], [n_tokens - 1]])
+    mask = torch.arange(n_tokens) < lengths
+    return torch.ones(3, n_tokens, dtype=torch.long), mask
+
+
+@contextmanager
+def _quiet(*names: str) -> Iterator[None]:
+    """Without the warnings of these loggers: about optional packages that are missing, and nodes that stay as they are."""
+    levels = {logging.getLogger(name): logging.getLogger(name).level for name in names}
+    for logger in levels:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in levels.items():
+            logger.setLevel(level)
+
+
+def write_graph(
+    module: nn.Module,
+    target: Path,
+    outputs: Sequence[str],
+    metadata: Mapping[str, str],
+    inputs: Mapping[str, Tensor],
+) -> None:
+    """Write a module of `*inputs` as an ONNX file, completely or not at all.
+
+    inputs: an example of each. All are of any number of texts, and those that are no floats of any number of tokens.
+    """
     check_extra("onnx", "exporting to ONNX")
-    token_ids = torch.ones(3, 5, dtype=torch.long)  # any sizes but 0 and 1, which torch.export takes for fixed
-    mask = torch.tensor([[True] * 5, [True] * 3 + [False] * 2, [True] * 4 + [False]])
-    free = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)  # it reports every optional package that is missing
-    with warnings.catch_warnings():
+    texts, tokens = {0: torch.export.Dim.DYNAMIC}, {1: torch.export.Dim.DYNAMIC}
+    free = tuple(texts if example.is_floating_point() else texts | tokens for example in inputs.values())
+    with _quiet("torch.onnx", "onnxscript"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's warnings about torch
         program = torch.onnx.export(
             module.eval().cpu(),
-            (token_ids, mask),
+            tuple(inputs.values()),
             dynamo=True,
-            input_names=list(INPUTS),
+            input_names=list(inputs),
             output_names=list(outputs),
-            dynamic_shapes=(free, free),
+            dynamic_shapes=(free,),
             verbose=False,
         )
-    logger.setLevel(level)
     assert program is not None
     program.model.metadata_props.update(metadata)
     with whole_file(target) as partial:

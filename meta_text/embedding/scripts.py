@@ -2,8 +2,12 @@
 
 import unicodedata
 from collections import Counter
+from collections.abc import Collection
 
+import torch
+from jaxtyping import Int8
 from tokenizers import Tokenizer
+from torch import Tensor
 
 from meta_text.embedding.e5_tokenizer import E5Tokenizer
 
@@ -37,6 +41,21 @@ def unread_pieces(tokenizer: Tokenizer | E5Tokenizer) -> frozenset[int]:
     unread = {index for index, letter in single.items() if known[_script(letter)] < LEAST_PIECES}
     unknown = unknown_piece(tokenizer)
     return frozenset(unread | ({unknown} if unknown is not None else set()))
+
+
+def piece_signs(
+    tokenizer: Tokenizer | E5Tokenizer, unread: Collection[int], special: Collection[int] = frozenset()
+) -> Int8[Tensor, " V"]:
+    """1 for pieces without meaning, 0 for special ones, -1 for all others: a text of a positive sum cannot be read."""
+    most = (
+        tokenizer.get_vocab_size()
+        if isinstance(tokenizer, E5Tokenizer)
+        else max(tokenizer.get_vocab().values(), default=0) + 1
+    )
+    signs = torch.full((most,), -1, dtype=torch.int8)
+    signs[list(unread)] = 1
+    signs[list(special)] = 0
+    return signs
 
 
 def unknown_piece(tokenizer: Tokenizer | E5Tokenizer) -> int | None:

@@ -76,7 +76,8 @@ class TransformerEncoder(SentenceEncoder):
         pool_prompt: bool = True,
     ) -> None:
         self.name, self.embedding = name, embedding
-        self.pooling, self.head, self.normalize, self.keep, self.prompt = pooling, head, normalize, keep, prompt
+        self.pooling, self.normalize, self.keep, self.prompt = pooling, normalize, keep, prompt
+        self.head = None if head is None else head.to(embedding.device)
         # a text's first tokens that are not pooled; its last one is never the prompt's
         self.cost = sum(map(weights_of, embedding.body.modules()))
         self.skipped = 0 if pool_prompt or pooling == "last" else prompt_tokens(embedding, prompt)
@@ -152,10 +153,11 @@ class TransformerEncoder(SentenceEncoder):
             return (states_WTE * real_WT1).sum(1) / real_WT1.sum(1).clamp(min=1)
         places_T = torch.arange(mask_WT.shape[1], device=mask_WT.device)
         at_W = mask_WT.int().argmax(1) if self.pooling == "cls" else (mask_WT * places_T).argmax(1)
-        return states_WTE[torch.arange(len(states_WTE), device=mask_WT.device), at_W]
+        texts_W = torch.arange(states_WTE.shape[0], device=mask_WT.device)  # len() is a fixed number in exported graphs
+        return states_WTE[texts_W, at_W]
 
     def _finish(self, pooled_BD: Tensor) -> Tensor:
-        vectors = pooled_BD if self.head is None else self.head.to(pooled_BD.device)(pooled_BD)
+        vectors = pooled_BD if self.head is None else self.head(pooled_BD)
         vectors = vectors[:, : self.keep]
         return F.normalize(vectors, dim=-1) if self.normalize else vectors
 

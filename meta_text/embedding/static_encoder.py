@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from meta_text.embedding.batching import CHUNK_TEXTS
 from meta_text.embedding.process import own_settings
 from meta_text.embedding.reading import Progress, Represented
-from meta_text.embedding.scripts import unread_pieces
+from meta_text.embedding.scripts import piece_signs, unread_pieces
 from meta_text.embedding.sentence_encoder import SentenceEncoder
 from meta_text.errors import ModelFileError
 
@@ -64,6 +64,11 @@ class StaticEncoder(SentenceEncoder):
             if progress is not None:
                 progress(len(parts), len(texts))
         return Represented(parts, [False] * len(parts), is_unread)
+
+    @property
+    def piece_signs(self) -> Tensor:
+        """What each piece adds to a sum that is positive where a text is unread, for programs that have only token ids."""
+        return piece_signs(self.tokenizer, self._unread)
 
     def digest(self) -> str:
         digest = hashlib.sha256(self.tokenizer.to_str().encode())
