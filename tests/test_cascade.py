@@ -11,6 +11,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from small_mixture import ASKED, LABELS, TEXTS, base_folder, two_encoders
+from test_onnx import needs_onnx
+from test_onnx_encoders import check
 
 import meta_text.model.cheap_encoders as cheap_encoders
 import meta_text.training.calibrate as fitting
@@ -217,3 +219,13 @@ def test_oracle_sure_is_the_least_at_which_few_labels_change() -> None:
     assert fitting._sure(calibration, [(shape, whole)], [(shape, alone)], [~asked]) == 0.5  # none is asked
     wrong = answers([[0.0, 9.0]] * 2000)
     assert fitting._sure(calibration, [(shape, wrong)], [(shape, alone)], [asked]) is None
+
+
+@needs_onnx
+def test_an_onnx_file_gives_the_answers_of_the_cascade(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("META_TEXT_ENGINE", "float32")
+    both = over(place, str(place / "first"), str(place / "second"))
+    assert both.adaptation_.first is not None
+    check(both, tmp_path, QUESTIONS)

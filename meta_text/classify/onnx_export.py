@@ -3,7 +3,7 @@
 import copy
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import chain, count, islice
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,8 @@ from meta_text.files import check_file
 from meta_text.learners.encoder import HyperLSTMCell, LSTMCell, TextEncoder
 from meta_text.model.adaptation import Adaptation
 from meta_text.model.build import build_encoder
-from meta_text.model.mixture import Space, centred_blocks
+from meta_text.model.cascade import places_in, share_alone
+from meta_text.model.mixture import Space, centred_blocks, is_read
 
 
 class Probabilities(nn.Module):
@@ -106,29 +107,61 @@ def export_classifier(adapted: Adaptation, target: Path) -> None:
     write_graph(Probabilities(adapted), target, ["probabilities"], metadata, inputs)
 
 
-class ProbabilitiesOverEncoders(nn.Module):
-    """Inputs of every encoder that reads the texts of a task -> calibrated class probabilities."""
+class Head(nn.Module):
+    """The vectors of a task's encoders, those without weight left out -> calibrated class probabilities."""
 
-    def __init__(self, adapted: Adaptation, encoders: EncoderBlocks, parts: Mapping[int, EncoderGraph]) -> None:
+    def __init__(self, adapted: Adaptation, places: Sequence[int]) -> None:
         super().__init__()
-        self.parts = nn.ModuleList(parts.values())
+        encoders = adapted.model.embedding
+        assert isinstance(encoders, EncoderBlocks)
         space = Space.of(encoders.widths, adapted.task)
-        self.widths = [encoders.widths[place] for place in parts]
-        self.roots = [float(space.weights[place].sqrt()) for place in parts]
+        self.widths = [encoders.widths[place] for place in places]
+        self.roots = [float(space.weights[place].sqrt()) for place in places]
         self.scale, self.centre = (
-            nn.Buffer(torch.cat([whole.split(list(space.widths))[place] for place in parts]))
+            nn.Buffer(torch.cat([whole.split(list(space.widths))[place] for place in places]))
             for whole in (space.scale, space.centre)
         )
         self.learner = copy.deepcopy(adapted.model.learner).requires_grad_(False)
         self.task = nn.ParameterDict({name: nn.Parameter(w, False) for name, w in adapted.task.items()})
         self.temperature = adapted.temperature
 
-    def forward(self, *inputs: Tensor) -> Float[Tensor, "B N"]:
-        given = iter(inputs)
-        vectors = torch.cat([part(*islice(given, len(part.inputs))) for part in self.parts], dim=-1)
-        blocks = centred_blocks(vectors * self.scale, self.centre, self.widths)
+    def forward(self, vectors: Sequence[Tensor]) -> Float[Tensor, "B N"]:
+        blocks = centred_blocks(torch.cat(list(vectors), dim=-1) * self.scale, self.centre, self.widths)
         features = torch.cat([root * block for root, block in zip(self.roots, blocks, strict=True)], dim=-1)
         return (self.learner.logits(dict(self.task), features) / self.temperature).softmax(-1)
+
+
+class ProbabilitiesOverEncoders(nn.Module):
+    """Inputs of every encoder that reads the texts of a task -> calibrated class probabilities.
+
+    Here all encoders read every text; where the cheap ones would answer alone, their answer is given (`model.cascade`).
+    """
+
+    def __init__(self, adapted: Adaptation, encoders: EncoderBlocks, parts: Mapping[int, EncoderGraph]) -> None:
+        super().__init__()
+        self.parts, self.n_inputs = nn.ModuleList(parts.values()), [len(part.inputs) for part in parts.values()]
+        self.places = list(parts)
+        self.together = Head(adapted, self.places)
+        self.alone: Head | None = None
+        if adapted.first is not None:
+            cheap, weights = places_in(adapted, adapted.first), adapted.first.task["weights"].tolist()
+            used = [place for place, weight in enumerate(weights) if weight > 0]
+            self.alone, self.cheap = Head(adapted.first, used), [cheap[place] for place in used]
+            self.readers = [place for place in cheap if not encoders.encoders[place].is_counts]
+            self.sure = adapted.calibration.sure or 1.0
+
+    def forward(self, *inputs: Tensor) -> Float[Tensor, "B N"]:
+        given = iter(inputs)
+        pairs = zip(self.places, self.parts, self.n_inputs, strict=True)
+        vectors = {place: part(*islice(given, n)) for place, part, n in pairs}
+        together: Tensor = self.together([vectors[place] for place in self.places])
+        if self.alone is None:
+            return together
+        alone = self.alone([vectors[place] for place in self.cheap])
+        is_one_read = torch.stack([is_read(vectors[place]) for place in self.readers]).any(0)
+        share_B1 = (share_alone(alone, self.sure) * is_one_read)[:, None]
+        mixed: Tensor = share_B1 * alone + (1 - share_B1) * together
+        return mixed
 
 
 def _export_over_encoders(adapted: Adaptation, encoders: EncoderBlocks, target: Path) -> None:

@@ -8,10 +8,14 @@ does nothing more to an answer: a text gets the same one whatever stands beside 
 from collections.abc import Sequence
 
 import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
 
 from meta_text.embedding.encoder_blocks import EncoderBlocks
 from meta_text.embedding.reading import Represented
 from meta_text.model.adaptation import Adaptation
+from meta_text.model.mixture import is_read
 
 RAMP = 0.1
 
@@ -31,8 +35,8 @@ def answers_of(adapted: Adaptation, texts: Sequence[str], *, whole: bool) -> tup
     columns = blocks.columns(cheap)
     read = adapted.represent(texts, cheap)
     alone = first.probabilities(first.score([part[columns] for part in read.parts]))
-    is_unread = np.array(read.is_unread)
-    share = share_alone(alone, is_unread, sure)
+    is_unread = unread_by(blocks, cheap, torch.stack(read.parts)).numpy()
+    share = _share(alone, is_unread, sure)
     rest = [i for i in range(len(texts)) if whole or share[i] < 1]
     dear = adapted.represent([texts[i] for i in rest], [i for i in range(len(blocks.encoders)) if i not in cheap])
     read = joined(read, dear, rest)
@@ -42,16 +46,25 @@ def answers_of(adapted: Adaptation, texts: Sequence[str], *, whole: bool) -> tup
     return read, alone
 
 
+def unread_by(blocks: EncoderBlocks, cheap: Sequence[int], vectors: Float[Tensor, "Q D"]) -> Bool[Tensor, " Q"]:
+    """Which texts none of the cheap encoders can read; counting n-grams is not reading."""
+    parts = vectors.split(list(blocks.widths), dim=1)
+    return ~torch.stack([is_read(parts[i]) for i in cheap if not blocks.encoders[i].is_counts]).any(0)
+
+
 def cascaded(alone: np.ndarray, together: np.ndarray, is_unread: np.ndarray, sure: float) -> np.ndarray:
     """Probabilities [Q, N]: the cheap encoders' own where these are sure, else those of all encoders."""
-    share_Q1 = share_alone(alone, is_unread, sure)[:, None]
+    share_Q1 = _share(alone, is_unread, sure)[:, None]
     return np.asarray(share_Q1 * alone + (1 - share_Q1) * together)
 
 
-def share_alone(probabilities: np.ndarray, is_unread: np.ndarray, sure: float) -> np.ndarray:
-    """How much of each answer is the cheap encoders' own; nothing for texts that none of them can read."""
-    share = np.clip((probabilities.max(1) - (sure - RAMP)) / RAMP, 0, 1)
-    return np.where(is_unread, 0.0, share)
+def _share(alone: np.ndarray, is_unread: np.ndarray, sure: float) -> np.ndarray:
+    return np.where(is_unread, 0.0, share_alone(torch.from_numpy(alone), sure).numpy())
+
+
+def share_alone(probabilities: Float[Tensor, "Q N"], sure: float) -> Float[Tensor, " Q"]:
+    """How much of each answer is the cheap encoders' own, where they can read the text."""
+    return ((probabilities.amax(1) - (sure - RAMP)) / RAMP).clamp(0, 1)
 
 
 def places_in(adapted: Adaptation, first: Adaptation) -> list[int]:
