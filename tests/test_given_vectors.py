@@ -83,7 +83,10 @@ BAD: dict[str, tuple[Any, str]] = {
     "complex": (np.ones((3, 2), dtype=complex), "ndarray of complex numbers; numbers are needed"),
     "pandas": (pd.DataFrame(ROWS), r"a DataFrame of pandas; pass its numbers: X.to_numpy\(\)"),
     "polars": (pl.DataFrame(ROWS), r"a DataFrame of polars; pass its numbers: X.to_numpy\(\)"),
-    "masked": (np.ma.masked_equal(ROWS, ROWS[1][0]), r"an array with 1 masked numbers; every number is needed: X.filled"),
+    "masked": (
+        np.ma.masked_equal(ROWS, ROWS[1][0]),
+        r"an array with 1 masked numbers; every number is needed: X.filled",
+    ),
     "sparse": (scipy.sparse.csr_array(ROWS), r"a sparse csr_array; dense vectors are needed: X.toarray\(\)"),
     "sparse torch": (torch.tensor(ROWS).to_sparse(), r"a sparse Tensor; dense vectors are needed: X.to_dense\(\)"),
 }
