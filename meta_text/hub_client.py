@@ -1,10 +1,13 @@
 """Downloads from the Hugging Face Hub, and readable messages for what it refuses."""
 
 import logging
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal, cast
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 from meta_text.errors import HubError
 
@@ -118,6 +121,39 @@ def _said(repo_id: str, doing: Doing, error: BaseException) -> str:
     # `datasets` says it itself; other clients' own words are at the end of the chain
     reason = error if isinstance(error, ConnectionError) else chain[-1]
     return f"the connection to the Hub failed for '{repo_id}' ({reason}){kept}"
+
+
+@contextmanager
+def at_once_without_address() -> Iterator[None]:
+    """Let the Hub's client give up at once where the Hub's host has no address: its retries wait half a minute for one.
+
+    What was fetched before is still found, and servers that answer are still asked again. Raises ConnectionError.
+    """
+    from huggingface_hub import constants
+
+    unknown = None if constants.HF_HUB_OFFLINE else _without_address(constants.ENDPOINT)
+    if unknown is None:
+        yield
+        return
+    constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        raise ConnectionError(unknown) from error
+    finally:
+        constants.HF_HUB_OFFLINE = False
+
+
+def _without_address(endpoint: str) -> str | None:
+    """What the resolver says of a host that it does not know; None for others, and where a proxy would look it up."""
+    address, proxies = urlsplit(endpoint), getproxies()
+    if address.scheme in proxies or "all" in proxies:
+        return None
+    try:
+        socket.getaddrinfo(address.hostname, None)
+    except OSError as error:
+        return f"{address.hostname}: {error}"
+    return None
 
 
 @contextmanager

@@ -133,12 +133,14 @@ def test_learners_that_read_token_states_are_refused(tmp_path: Path) -> None:
         asked = parse_recipe(tables)
         with pytest.raises(ConfigError, match=message):
             build_model(asked, build_embedding(asked, []))
-    tables["learner"] = {"name": "meta_lstm", "adapts": "recurrent"}
-    asked = parse_recipe(tables)
-    with pytest.raises(
-        ConfigError, match=r"learner\.adapts = 'recurrent', but the encoders first give .*; use adapts = 'head'"
-    ):
-        build_model(asked, build_embedding(asked, []))
+    for adapts in ("encoder", "recurrent"):
+        tables["learner"] = {"name": "meta_lstm", "adapts": adapts}
+        asked = parse_recipe(tables)
+        with pytest.raises(
+            ConfigError,
+            match=rf"learner\.adapts = '{adapts}', but the encoders first stay frozen .*; use adapts = 'head', or kind",
+        ):
+            build_model(asked, build_embedding(asked, []))
 
 
 @pytest.mark.parametrize("command", ["fit", "train", "compare", "demo"])

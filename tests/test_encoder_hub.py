@@ -1,19 +1,25 @@
 """Encoders by Hub name: what makes a text's vector is fetched too, and is never missing in silence."""
 
+import json
 import shutil
 import time
 from pathlib import Path
 
 import huggingface_hub
+import numpy as np
 import pytest
+import small_mixture
 import torch
 from encoder_folders import TEXTS, plain_folder, sentence_folder
 from loopback_hub import LoopbackHub
 from torch import nn
 
+from meta_text import FewShotClassifier
+from meta_text.config import EmbeddingConfig, EncoderConfig, Recipe
 from meta_text.embedding.encoders import open_encoder
 from meta_text.embedding.sentence_encoder import SentenceEncoder
-from meta_text.errors import HubError, InputError
+from meta_text.errors import HubError, InputError, ModelFileError
+from meta_text.model.build import build_embedding, build_model
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::FutureWarning"),
@@ -126,3 +132,39 @@ def test_without_a_connection_a_copy_of_unknown_pooling_is_refused(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(HubError, match=r"embedding 'tester/sentences' .*modules\.json"):
         open_encoder(name)
+
+
+def test_a_published_classifier_says_which_folder_to_bring_and_not_where_it_was(
+    hub: LoopbackHub, tmp_path: Path
+) -> None:
+    mine, base = plain_folder(tmp_path / "home" / "my-encoder"), tmp_path / "base"
+    small_mixture.base_folder(base, [str(mine)])
+    classifier = FewShotClassifier(str(base), embedding=[str(mine), "lexical"], device="cpu")
+    classifier.fit(small_mixture.TEXTS, small_mixture.LABELS).push_to_hub("tester/mine", token="hf_write")
+    files = hub.files("tester/mine")
+    assert [name for name, data in files.items() if str(tmp_path).encode() in data] == []
+    assert json.loads(files["config.json"])["recipe"]["embedding"]["encoders"] == ["(my-encoder)", "lexical"]
+    assert "my-encoder" in files["README.md"].decode()
+    with pytest.raises(
+        ModelFileError, match=r"encoder \(my-encoder\), which only .*pass a list of \(my-encoder\), lexical"
+    ):
+        FewShotClassifier.from_pretrained("tester/mine", device="cpu")
+    brought = [str(shutil.copytree(mine, tmp_path / "elsewhere")), "lexical"]
+    pulled = FewShotClassifier.from_pretrained("tester/mine", embedding=brought, device="cpu")
+    asked = small_mixture.ASKED
+    np.testing.assert_allclose(pulled.predict_proba(asked), classifier.predict_proba(asked), atol=1e-6)
+    assert classifier.meta_model.recipe.embedding.encoders == (str(mine), "lexical")  # at home, it is still found
+
+
+def test_a_model_published_without_its_embedding_says_so(hub: LoopbackHub, tmp_path: Path) -> None:
+    mine = plain_folder(tmp_path / "home" / "my-bert")
+    recipe = Recipe(embedding=EmbeddingConfig(model=str(mine), max_tokens=8), encoder=EncoderConfig(hidden=4))
+    model = build_model(recipe, build_embedding(recipe, [])).eval()
+    classifier = FewShotClassifier(model).fit(["my card", "the bank"], ["card", "bank"])
+    classifier.push_to_hub("tester/bare", token="hf_write")
+    assert [name for name, data in hub.files("tester/bare").items() if str(tmp_path).encode() in data] == []
+    with pytest.raises(ModelFileError, match=r"without its embedding \(my-bert\), .*published again with embed=True"):
+        FewShotClassifier.from_pretrained("tester/bare", device="cpu")
+    classifier.push_to_hub("tester/whole", token="hf_write", embed=True)
+    pulled = FewShotClassifier.from_pretrained("tester/whole", device="cpu")
+    np.testing.assert_array_equal(pulled.predict_proba(["my bank"]), classifier.predict_proba(["my bank"]))

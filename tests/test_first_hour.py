@@ -240,6 +240,7 @@ def test_a_known_corpus_out_of_reach_names_the_folder_that_helps(
             raise ConnectionError("Couldn't reach it") from error
 
     monkeypatch.setattr(datasets, "load_dataset", offline)
+    monkeypatch.setattr("meta_text.hub_client._without_address", lambda endpoint: None)
     monkeypatch.delenv("META_TEXT_DATA", raising=False)
     message = (
         r"corpus 'banking77' is not in META_TEXT_DATA \(not set\): the connection to the Hub failed for 'mteb/banking77' "

@@ -12,7 +12,7 @@ import scipy.sparse
 import torch
 
 from meta_text.embedding.encoders import open_encoder
-from meta_text.embedding.given_vectors import BATCH_TEXTS
+from meta_text.embedding.given_vectors import BATCH_TEXTS, row_texts
 from meta_text.embedding.sentence_encoder import SentenceEncoder
 from meta_text.errors import InputError
 
@@ -83,6 +83,10 @@ BAD: dict[str, tuple[Any, str]] = {
     "complex": (np.ones((3, 2), dtype=complex), "ndarray of complex numbers; numbers are needed"),
     "pandas": (pd.DataFrame(ROWS), r"a DataFrame of pandas; pass its numbers: X.to_numpy\(\)"),
     "polars": (pl.DataFrame(ROWS), r"a DataFrame of polars; pass its numbers: X.to_numpy\(\)"),
+    "masked": (
+        np.ma.masked_equal(ROWS, ROWS[1][0]),
+        r"an array with 1 masked numbers; every number is needed: X.filled",
+    ),
     "sparse": (scipy.sparse.csr_array(ROWS), r"a sparse csr_array; dense vectors are needed: X.toarray\(\)"),
     "sparse torch": (torch.tensor(ROWS).to_sparse(), r"a sparse Tensor; dense vectors are needed: X.to_dense\(\)"),
 }
@@ -103,6 +107,10 @@ def test_nothing_and_single_values_are_refused() -> None:
         encoder_of(3.0).encode(TEXTS)
     with pytest.raises(InputError, match=r"embedding='vectors' got .*numbers are needed"):
         open_encoder("vectors").encode("a text")
+    for nothing in (None, (row for row in ROWS), 3.0):
+        for way_in in (open_encoder("vectors").encode, row_texts):
+            with pytest.raises(InputError, match=r"embedding='vectors' got .*(numbers are|\[n, width\] is) needed"):
+                way_in(nothing)
 
 
 def test_the_width_is_fixed_by_the_first_vectors() -> None:

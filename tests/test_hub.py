@@ -1,9 +1,12 @@
 """Publishing and pulling through the unmodified client against the stand-in; what users read when it fails."""
 
 import json
+import socket
 import time
 from pathlib import Path
+from typing import Any
 
+import huggingface_hub
 import numpy as np
 import pytest
 from loopback_hub import LoopbackHub
@@ -13,6 +16,7 @@ from test_tables import run
 
 from meta_text.classify.classifier import FewShotClassifier
 from meta_text.config import EmbeddingConfig, EncoderConfig, Recipe
+from meta_text.corpus.corpus import Corpus
 from meta_text.embedding.embedding import Embedding
 from meta_text.embedding.pretrained import find_model
 from meta_text.errors import HubError, ModelFileError
@@ -258,3 +262,34 @@ def test_a_cut_connection_leaves_the_published_model_as_it_was(hub: LoopbackHub,
     with pytest.raises(HubError, match=r"the connection to the Hub failed.*nothing was published"):
         changed.push_to_hub(REPO, token="hf_write")
     assert hub.files(REPO) == before
+
+
+def test_a_hub_without_an_address_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The client's own retries would wait 23 seconds for a corpus, and 7 for a push."""
+
+    def unknown(*_: Any) -> None:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    waited: list[float] = []
+    monkeypatch.setattr(time, "sleep", waited.append)
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    monkeypatch.setattr("meta_text.hub_client.getproxies", dict)
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "https://no-such-hub.invalid")
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path)
+    monkeypatch.delenv("META_TEXT_DATA", raising=False)
+    reason = r"\(no-such-hub\.invalid: \[Errno -2\] Name or service not known\)"
+    with pytest.raises(HubError, match=rf"corpus 'banking77' .*failed for 'mteb/banking77' {reason}; check the"):
+        Corpus.open("banking77")
+    with pytest.raises(HubError, match=rf"failed for '{REPO}' {reason}; nothing was published"):
+        fitted().push_to_hub(REPO, token="hf_write")
+    assert waited == []
+    assert huggingface_hub.constants.HF_HUB_OFFLINE is False
+
+
+def test_a_server_that_is_busy_is_asked_again(hub: LoopbackHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr(time, "sleep", waited.append)
+    hub.fail("batch", 503)
+    fitted().push_to_hub(REPO, token="hf_write")
+    assert waited == [1]
+    assert "config.json" in hub.files(REPO)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import small_mixture
 import torch
 from safetensors.torch import load_file
 from test_classifier import LABELS, TEXTS, small_model
@@ -108,6 +109,22 @@ def test_settings_of_torch_change_no_answer_of_a_transformer(
         model = model_over(Embedding.transformer(folder, max_tokens=16))
         answers = FewShotClassifier(model, device="cpu").fit(TEXTS, LABELS).predict_proba(ASKED)
     np.testing.assert_array_equal(answers, expected)
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_settings_of_torch_change_no_answer_of_several_encoders(setting: str, tmp_path: Path) -> None:
+    folder = small_mixture.base_folder(tmp_path / "model", [*small_mixture.two_encoders(tmp_path), "lexical"])
+    texts, labels, asked = small_mixture.TEXTS, small_mixture.LABELS, small_mixture.ASKED
+
+    def answers() -> list:
+        classifier = FewShotClassifier.from_pretrained(folder, device="cpu").fit(texts, labels)
+        detail = classifier.predict_detail(asked)
+        return [classifier.predict_proba(asked).tolist(), detail, classifier.audit(), classifier.suggest(asked)]
+
+    expected = answers()
+    loading._loaded.cache_clear()
+    with SETTINGS[setting]():
+        assert answers() == expected
 
 
 STATES = """

@@ -4,11 +4,13 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 
 import numpy as np
 import torch
 
 from meta_text.corpus.same_text import fold
+from meta_text.embedding.process import own_settings
 from meta_text.errors import InputError
 from meta_text.model.adaptation import Adaptation, Label
 from meta_text.model.encoder_words import encoder_choice
@@ -131,14 +133,16 @@ def _wilson(share: float, count: int, z: float = 1.96) -> tuple[float, float]:
     return 0.0 if share == 0 else middle - half, 1.0 if share == 1 else middle + half
 
 
+@own_settings()
 def suggest(adaptation: Adaptation, texts: Sequence[str | None], n: int) -> list[int]:
     """Positions of the n texts most worth labelling: uncertain, and unlike one another.
 
     Greedy: the next one has the largest (1 - probability of its best class) x (1 - similarity to those chosen).
     Copies of labelled texts, copies of one another, and None are never chosen.
     """
-    if not isinstance(n, int) or n < 1:
-        raise InputError(f"n={n!r}; the number of texts to suggest must be at least 1")
+    if not isinstance(n, Integral) or n < 1:
+        raise InputError(f"n={n!r}; the number of texts to suggest must be at least 1, and whole")
+    n = int(n)
     places: dict[str, int] = {}
     for place, text in enumerate(texts):
         if text is not None:

@@ -22,7 +22,7 @@ from meta_text.corpus.table_row import Place, Row
 from meta_text.corpus.text_lines import Note
 from meta_text.errors import CorpusError, HubError
 from meta_text.extras import needs
-from meta_text.hub_client import hub_errors, without_retry_lines
+from meta_text.hub_client import at_once_without_address, hub_errors, without_retry_lines
 from meta_text.shipped import shipped_folder
 from meta_text.wording import counted, did_you_mean
 
@@ -228,7 +228,7 @@ class Corpus:
         with needs("train", "a corpus from the Hub"):
             import datasets
 
-        with hub_errors(repo_id, "pull"), without_retry_lines():
+        with hub_errors(repo_id, "pull"), without_retry_lines(), at_once_without_address():
             parts = datasets.load_dataset(repo_id, config, revision=revision)
         options.setdefault("name", repo_id.split("/")[-1])
         return cls.from_dataset(datasets.concatenate_datasets(list(parts.values())), **options)

@@ -132,8 +132,10 @@ def as_vectors(found: Any, who: str) -> Tensor:
 
 
 def _len_of(rows: Any) -> int:
-    """The number of rows; sparse matrices have a shape, but no length."""
-    return int(rows.shape[0]) if hasattr(rows, "shape") and len(rows.shape) else len(rows)
+    """The number of rows; sparse matrices have a shape, but no length. What has neither counts as one, to be refused."""
+    if hasattr(rows, "shape") and len(rows.shape):
+        return int(rows.shape[0])
+    return len(rows) if hasattr(rows, "__len__") else 1
 
 
 def _refuse_tables(found: Any, who: str) -> None:
@@ -145,6 +147,11 @@ def _refuse_tables(found: Any, who: str) -> None:
         raise InputError(
             f"{who} a sparse {type(found).__name__}; dense vectors are needed: X.{way_out}(), "
             "or fewer columns first, such as TruncatedSVD makes"
+        )
+    if np.ma.is_masked(found):
+        raise InputError(
+            f"{who} an array with {np.ma.count_masked(found)} masked numbers; every number is needed: X.filled(0), or leave "
+            "these rows out"
         )
 
 

@@ -82,6 +82,7 @@ class Adaptation:
         """The labelled texts, each once."""
         return _distinct(self.support)
 
+    @own_settings()
     def with_features(self) -> "Adaptation":
         """The same with the features of its texts and names, which an edit of the classes needs."""
         features, cut, unread = _read(self.model, list(dict.fromkeys(_texts_of(self.distinct, self.names))))
@@ -118,6 +119,7 @@ class Adaptation:
     def _packed(self, parts: Sequence[Tensor]) -> Packed:
         return self.model.in_space(self.task, _pack(parts, self.model.embedding.device))
 
+    @own_settings()
     @torch.no_grad()
     def unit_vectors(self, parts: Sequence[Tensor]) -> Float[Tensor, "Q D"]:
         """One vector of length 1 per represented text, for cosines; token states are averaged."""
@@ -152,6 +154,7 @@ class Adaptation:
         """Which represented texts are similar enough to some class, at this false-reject rate."""
         return self.likeness(parts) >= self.calibration.threshold_at(self.n_way, self.shots, rate, self.corrections)
 
+    @own_settings()
     def without(self, label: Label, text: str) -> "Adaptation":
         """The adaptation without this labelled text and its copies under any label.
 

@@ -115,10 +115,10 @@ def _check_reads_vectors(kind: type[Learner], settings: LearnerConfig, embedding
             f"learner '{settings.name}' reads token states, but the encoders {embedding.model} give one vector per text; "
             "use another learner, such as 'ridge', or leave the encoders out"
         )
-    if settings.adapts == "recurrent":
+    if settings.adapts in ("encoder", "recurrent"):
         raise ConfigError(
-            f"learner.adapts = 'recurrent', but the encoders {embedding.model} give one vector per text, which nothing "
-            "recurrent reads; use adapts = 'head', or leave the encoders out"
+            f"learner.adapts = '{settings.adapts}', but the encoders {embedding.model} stay frozen and give one vector per "
+            "text, so only the head can change; use adapts = 'head', or kind = 'transformer' under [embedding]"
         )
 
 

@@ -159,14 +159,14 @@ def _drawn(
     if usual is None:
         return middle
     count_N = membership(labels, n_way).sum(0)
-    texts = float(n_way**2 / (1 / count_N.clamp(min=1)).sum())
+    texts = float(n_way**2 / (1 / count_N.clamp(min=1).float()).sum())
     other = torch.tensor(usual, dtype=middle.dtype, device=middle.device)
     return (texts * middle + CENTRE_TEXTS * other) / (texts + CENTRE_TEXTS)
 
 
 def inverse_document_frequency(vectors: Float[Tensor, "S D"], is_counts: Tensor) -> Float[Tensor, " D"]:
     """ln((1 + n) / (1 + df)) + 1 for numbers that count something in df of these n texts, 1 for all others."""
-    among_D = (vectors != 0).sum(0)
+    among_D = (vectors != 0).sum(0).float()  # a quotient of whole numbers would take the process's default dtype
     return torch.where(is_counts, ((1 + len(vectors)) / (1 + among_D)).log() + 1, 1.0).to(vectors)
 
 

@@ -136,7 +136,17 @@ def embedding_source(folder: Path) -> tuple[str, str | None] | None:
     settings = _recipe_of(folder, stored).embedding
     if settings.kind in ("learned", "encoders") or (folder / EMBEDDING).is_dir():
         return None
+    _check_is_named(folder, settings.model)
     return settings.model, settings.revision or stored.embedding_commit
+
+
+def _check_is_named(folder: Path, embedding: str) -> None:
+    """Raises ModelFileError for an embedding that was a folder of its publisher's, and was not published with the model."""
+    if embedding.startswith("("):
+        raise ModelFileError(
+            f"{folder} was published without its embedding {embedding}, a folder that only its publisher has; "
+            "ask for it to be published again with embed=True (--embed)"
+        )
 
 
 def _recipe_of(folder: Path, stored: StoredModel) -> Recipe:
@@ -248,8 +258,9 @@ def _embedding_of(folder: Path, recipe: Recipe, stored: StoredModel) -> Embeddin
         return Embedding("learned", tokenizer, body, settings.width, settings.max_tokens, "learned", "full")
     if (folder / EMBEDDING).is_dir():
         settings = replace(settings, model=str(folder / EMBEDDING), revision=None)
-    elif settings.revision is None:
-        settings = replace(settings, revision=stored.embedding_commit)
+    elif settings.kind != "encoders":
+        _check_is_named(folder, settings.model)
+        settings = replace(settings, revision=settings.revision or stored.embedding_commit)
     try:
         return build_embedding(replace(recipe, embedding=settings), [], stored.embedding_commit)
     except (InputError, HubError) as error:

@@ -1,11 +1,13 @@
 """Saving a classifier completely or not at all, and publishing it on the Hugging Face Hub in one commit."""
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
+from meta_text.embedding.encoder_folder import short_name
 from meta_text.errors import HubError
 from meta_text.files import OWN_NAMES, replacing
-from meta_text.hub_client import advice, hub_errors
+from meta_text.hub_client import advice, at_once_without_address, hub_errors
 from meta_text.model.adaptation import Adaptation
 from meta_text.model.encoder_words import encoder_choice
 from meta_text.model.model import MetaModel
@@ -50,13 +52,17 @@ def push_classifier(
     branch: str | None = None,
     commit_message: str = "Upload a meta_text model",
 ) -> str:
-    """Publish in one commit; returns its address. Raises HubError."""
+    """Publish in one commit; returns its address. Raises HubError.
+
+    Folders of this machine are published by their last part alone: whoever loads the model is told what to bring.
+    """
     from huggingface_hub import HfApi
 
+    model = _without_paths(model)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "model"
         save_classifier(model, adapted, folder, include_support=include_support, embed=embed, repo_id=repo_id)
-        with hub_errors(repo_id, "push"):
+        with hub_errors(repo_id, "push"), at_once_without_address():
             api = HfApi(token=token)
             try:
                 full_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
@@ -72,3 +78,16 @@ def push_classifier(
                 delete_patterns=DELETED,
             )
     return str(commit.commit_url)
+
+
+def _without_paths(model: MetaModel) -> MetaModel:
+    """The same model; its recipe names an embedding, or an encoder, that is a folder here by its name in brackets."""
+    published, settings = model.with_findings(), model.recipe.embedding
+    encoders = tuple(map(_without_path, settings.encoders))
+    settings = replace(settings, model=_without_path(settings.model), encoders=encoders)
+    published.recipe = replace(model.recipe, embedding=settings)
+    return published
+
+
+def _without_path(name: str) -> str:
+    return f"({short_name(name)})" if Path(name).is_absolute() else name
