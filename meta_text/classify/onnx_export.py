@@ -111,7 +111,7 @@ class ProbabilitiesOverEncoders(nn.Module):
 
     def __init__(self, adapted: Adaptation, encoders: EncoderBlocks, parts: Mapping[int, EncoderGraph]) -> None:
         super().__init__()
-        self.parts = nn.ModuleList(parts.values())
+        self.parts, self.n_inputs = nn.ModuleList(parts.values()), [len(part.inputs) for part in parts.values()]
         space = Space.of(encoders.widths, adapted.task)
         self.widths = [encoders.widths[place] for place in parts]
         self.roots = [float(space.weights[place].sqrt()) for place in parts]
@@ -125,7 +125,8 @@ class ProbabilitiesOverEncoders(nn.Module):
 
     def forward(self, *inputs: Tensor) -> Float[Tensor, "B N"]:
         given = iter(inputs)
-        vectors = torch.cat([part(*islice(given, len(part.inputs))) for part in self.parts], dim=-1)
+        pairs = zip(self.parts, self.n_inputs, strict=True)
+        vectors = torch.cat([part(*islice(given, n)) for part, n in pairs], dim=-1)
         blocks = centred_blocks(vectors * self.scale, self.centre, self.widths)
         features = torch.cat([root * block for root, block in zip(self.roots, blocks, strict=True)], dim=-1)
         return (self.learner.logits(dict(self.task), features) / self.temperature).softmax(-1)

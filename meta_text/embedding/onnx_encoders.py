@@ -53,7 +53,8 @@ class TransformerGraph(EncoderGraph):
     def forward(self, token_ids: Int[Tensor, "B T"], mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B W"]:
         # a text without tokens is read as the padding's first one, as `tokenize` has it
         mask = mask | (~mask.any(1, keepdim=True) & (torch.arange(mask.shape[1]) == 0))
-        return self.read(self.encoder.finish(self.states(token_ids, mask), mask), token_ids, mask)
+        vectors: Tensor = self.read(self.encoder.finish(self.states(token_ids, mask), mask), token_ids, mask)
+        return vectors
 
 
 class StaticGraph(EncoderGraph):
@@ -74,7 +75,8 @@ class StaticGraph(EncoderGraph):
         rows_BT = token_ids if self.token_rows is None else self.token_rows[token_ids]
         means_BW = (self.matrix[rows_BT] * share_BT[..., None]).sum(1) / counted_BT.sum(1, keepdim=True).clamp(min=1)
         means_BW = functional.normalize(means_BW, dim=-1) if self.normalize else means_BW
-        return self.read(means_BW, token_ids, mask)
+        vectors: Tensor = self.read(means_BW, token_ids, mask)
+        return vectors
 
 
 class LexicalGraph(EncoderGraph):
