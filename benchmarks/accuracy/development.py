@@ -57,7 +57,7 @@ class Remembered(SentenceEncoder):
     def __init__(self, encoder: SentenceEncoder) -> None:
         self.encoder, self.known = encoder, dict[str, tuple[torch.Tensor, bool]]()
         self.name, self.source, self.width = encoder.name, encoder.source, encoder.width
-        self.is_counts = encoder.is_counts
+        self.is_counts, self.cost = encoder.is_counts, encoder.cost
 
     def encode(self, texts: Sequence[str], progress: Reading | None = None) -> Represented:
         new = list(dict.fromkeys(text for text in texts if text not in self.known))

@@ -23,7 +23,7 @@ from meta_text.training.shapes import Shape, shapes
 
 NAME_WEIGHTS = (0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0)  # labelled texts that a class name may count as
 SHOTS = (1, 2, 5, 10)
-MOST_CHANGED = 0.002  # of a corpus's labels, by asking the cheap encoders first
+MOST_CHANGED = 0.001  # of a corpus's labels, by asking the cheap encoders first
 SURE = tuple(percent / 100 for percent in range(99, 49, -1))  # probabilities tried, the safest first
 
 
