@@ -140,6 +140,13 @@ def test_oracle_counts_are_scaled_by_scikit_learns_inverse_document_frequency() 
     space = fit_space(vectors, labels, 2, blocks, Prior(), vectors[:0])
     np.testing.assert_allclose(space.scale[2:].numpy(), TfidfTransformer().fit(counts).idf_, rtol=1e-6)
     np.testing.assert_allclose(space.scale[:2].numpy(), 1.0)
+    scaled = np.hstack([np.ones((8, 2)), TfidfTransformer(norm=None).fit_transform(counts).toarray()])
+    expected = (scaled[:4].mean(0) + scaled[4:].mean(0)) / 2
+    expected[2:] = [
+        np.mean([scaled[rows][scaled[rows].any(1)][:, i].mean() for rows in (slice(4), slice(4, 8))])
+        for i in range(2, 8)
+    ]
+    np.testing.assert_allclose(space.centre.numpy(), expected, rtol=1e-5)
 
 
 def test_the_centre_is_the_mean_of_class_means_however_uneven() -> None:
@@ -160,6 +167,37 @@ def test_oracle_the_centre_is_drawn_to_that_of_other_corpora_by_how_exact_it_is(
         texts + mixture.CENTRE_TEXTS
     )
     np.testing.assert_allclose(space.centre.numpy(), expected, rtol=1e-6)
+
+
+def test_oracle_a_class_without_a_text_counts_as_one_text_for_the_centre() -> None:
+    vectors, blocks = torch.tensor([[1.0, 0.0], [3.0, 4.0]]), EncoderBlocks([Numbers("a", 2)])
+    space = fit_space(vectors, torch.tensor([0, 1]), 3, blocks, Prior(centres={"a": (0.0, 0.0)}), vectors[:0])
+    np.testing.assert_allclose(space.centre.numpy(), np.array([2.0, 2.0]) * 3 / (3 + mixture.CENTRE_TEXTS), rtol=1e-6)
+
+
+def test_oracle_the_prior_is_asked_for_the_mean_number_of_texts_at_least_one() -> None:
+    prior = Prior({"a": (0.0, 0.0, 2.0)})
+    blocks, vectors = EncoderBlocks([Numbers("a", 1), Numbers("b", 1)]), torch.tensor([[1.0, 2.0], [2.0, 1.0]])
+    for n_way, shots in ((2, 1.0), (3, 1.0)):  # of three classes one has no text
+        space = fit_space(vectors, torch.tensor([0, 1]), n_way, blocks, prior, vectors[:0])
+        odds = (1 + shots) ** 2  # e to the power of 2 ln(1 + K)
+        np.testing.assert_allclose(space.weights.numpy(), [odds / (odds + 1), 1 / (odds + 1)], rtol=1e-6)
+
+
+def test_of_many_texts_those_looked_at_are_spread_evenly_from_the_first_to_the_last() -> None:
+    count = 4 * mixture.MOST_TEXTS
+    labels = torch.arange(count) % 2
+    (kept,), kept_labels = mixture.at_most([torch.arange(float(count))[:, None]], labels)
+    assert len(kept) == len(kept_labels) == mixture.MOST_TEXTS
+    assert torch.equal(kept_labels, kept[:, 0].long() % 2)
+    assert kept[0] == 0 and kept[-1] == count - 1  # by class: even numbers, then odd ones
+    steps = kept[:, 0].diff()
+    assert set(steps.tolist()) <= {
+        6.0,
+        8.0,
+        10.0,
+        *steps[mixture.MOST_TEXTS // 2 - 1 : mixture.MOST_TEXTS // 2].tolist(),
+    }
 
 
 def test_oracle_the_usual_centre_makes_the_mean_of_means_as_exact_as_its_count_says() -> None:

@@ -288,7 +288,7 @@ def _with_names(
     vectors: Tensor, labels: Tensor, n_way: int, names: Tensor
 ) -> tuple[Float[Tensor, "_ D"], Int[Tensor, " _"]]:
     """Names as texts where no class has two of its own, for nothing could be left out there."""
-    if len(names) and (len(labels) == 0 or int(membership(labels, n_way).sum(0).max()) < 2):
+    if len(names) and int(membership(labels, n_way).sum(0).max()) < 2:
         return torch.cat([vectors, names]), torch.cat([labels, torch.arange(n_way, device=labels.device)])
     return vectors, labels
 
