@@ -89,3 +89,9 @@ def test_oracle_thresholds_are_least_squares_elsewhere(monkeypatch: pytest.Monke
         wanted = np.array([np.quantile(values, rate) for values in likeness])
         weights = np.linalg.solve(design.T @ design, design.T @ wanted)  # the normal equations
         np.testing.assert_allclose(found.thresholds[column], weights, atol=1e-6)
+
+
+@pytest.mark.parametrize("count", [3, 5, 7])
+def test_other_numbers_of_temperature_weights_are_refused(count: int) -> None:
+    with pytest.raises(ValueError, match=f"{count} temperature weights; 4 or 6 are needed"):
+        Calibration(temperature=(0.0,) * count)

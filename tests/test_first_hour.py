@@ -126,6 +126,7 @@ def test_accuracy_near_chance_is_called_that_from_eight_texts_on() -> None:
 
     assert said in report(4, 8, 0.5).summary()
     assert "gives 75 %" in report(6, 8, 0.75).summary()
+    assert Audit(0.9, 0.5, 1.0, 8, 0, (), 2, 0.5).near_chance  # the interval ends at chance
     assert said in report(0, 8, 0.5).summary()  # below chance, as leave-one-out is where there is nothing to learn
     assert said not in report(4, 7, 0.5).summary()
     assert said in report(6, 8, 0.5).summary()  # 41 to 93 %

@@ -90,7 +90,7 @@ def draw_figure(rows: Sequence[dict[str, Any]], target: Path) -> None:
     for k_shot, marker in zip(SHOTS, "o^s", strict=True):
         points = [(100 * m["read"], 100 * m["lost"]) for (_, k), m in found.items() if k == k_shot]
         axes.scatter(*zip(*points, strict=True), marker=marker, label=f"{k_shot} label{'s' * (k_shot > 1)} a class")
-    for (corpus, k_shot), m in found.items():
+    for (corpus, _), m in found.items():
         if m["read"] < 0.5 or abs(m["lost"]) > 0.0008:
             axes.annotate(
                 corpus,

@@ -38,7 +38,7 @@ JUDGES = {
     "meta_text/learners/plain_lstm.py": ["test_learner_oracles.py", "test_family.py"],
     "meta_text/learners/uneven.py": ["test_uneven.py", "test_learner_oracles.py"],
     "meta_text/learners/*.py": ["test_learner_oracles.py", "test_outer_gradients.py", "test_family.py"],
-    "meta_text/model/calibration.py": ["test_number_oracles.py"],
+    "meta_text/model/calibration.py": ["test_number_oracles.py", "test_calibration.py"],
     "meta_text/evaluation/metrics.py": ["test_number_oracles.py"],
     "meta_text/corpus/episode.py": ["test_episode.py", "test_episode_oracles.py"],
     "meta_text/model/adaptation.py": [

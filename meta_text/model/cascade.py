@@ -40,9 +40,8 @@ def answers_of(adapted: Adaptation, texts: Sequence[str], *, whole: bool) -> tup
     rest = [i for i in range(len(texts)) if whole or share[i] < 1]
     dear = adapted.represent([texts[i] for i in rest], [i for i in range(len(blocks.encoders)) if i not in cheap])
     read = joined(read, dear, rest)
-    mixed = [i for i in rest if share[i] < 1]
-    together = adapted.probabilities(adapted.score([read.parts[i] for i in mixed]))
-    alone[mixed] = cascaded(alone[mixed], together, is_unread[mixed], sure)
+    together = adapted.probabilities(adapted.score([read.parts[i] for i in rest]))
+    alone[rest] = cascaded(alone[rest], together, is_unread[rest], sure)
     return read, alone
 
 
