@@ -23,8 +23,6 @@ def cheap_places(embedding: Embedding | EncoderBlocks, weights: Sequence[float] 
     if not isinstance(embedding, EncoderBlocks):
         return None
     used = [place for place in range(len(embedding.encoders)) if weights is None or weights[place] > 0]
-    if len(used) < 2:
-        return None
     costs = {place: embedding.encoders[place].cost for place in used}
     known = {place: cost for place, cost in costs.items() if cost is not None}
     if len(known) < len(used):
