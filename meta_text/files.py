@@ -7,6 +7,7 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -104,6 +105,19 @@ def recover(target: str | Path) -> None:
         os.rename(new if new.exists() else old, target)
         shutil.rmtree(old, ignore_errors=True)
         return
+
+
+def did_you_mean_file(path: Path) -> str:
+    """The end of a message about a file that does not exist: one beside it that it may mean, or nothing."""
+    try:
+        beside = sorted(
+            file.name for file in path.parent.iterdir() if file.name.lower().removesuffix(".gz").endswith(KINDS)
+        )
+    except OSError:
+        return ""
+    same = [name for name in beside if name.partition(".")[0].casefold() == path.name.partition(".")[0].casefold()]
+    near = same or get_close_matches(path.name, beside, n=1, cutoff=0.7)
+    return f"; did you mean '{path.with_name(near[0])}'?" if near else ""
 
 
 def check_file(target: Path, option: str = "the output") -> None:

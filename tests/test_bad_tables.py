@@ -61,6 +61,8 @@ FILES: dict[str, tuple[str, bytes, dict[str, Any], str]] = {
         {},
         "line 1: columns 1 and 3 are both called 'text'; rename one",
     ),
+    "a title above": ("a.csv", b"My export\n" + HEAD + b"a,x\n", {}, r"line 1: no column 'text' \(found: My export\)"),
+    "a page instead of rows": ("a.csv", b"<html>\n", {}, r"line 1: no column 'text' \(found: <html>\); rename the"),
     "too many cells": (
         "a.csv",
         HEAD + b"a,b,x\n",
@@ -179,7 +181,7 @@ FILES: dict[str, tuple[str, bytes, dict[str, Any], str]] = {
         "texts",
         b"",
         {},
-        r"unknown format ''; use one of .csv, .tsv, .jsonl, .ndjson, .json, .xlsx, .parquet \(text form",
+        r"the name has no suffix, which tells the format; use one of .csv, .tsv, .jsonl, .ndjson, .json, .xlsx, .parquet \(text form",
     ),
     "broken array": (
         "a.json",

@@ -65,6 +65,10 @@ MISTAKES = {
         ["predict", "./nope", "x"],
         "no model at ./nope: there is no such folder; a folder, a Hub name such as",
     ),
+    "blank text": (
+        ["predict", "MODEL", "red wine", " "],
+        "TEXT ' ' is blank; write a text in its place, or leave it out",
+    ),
     "nowhere, one word": (["predict", "nope", "x"], "no model at nope"),
     "evaluate nowhere": (["evaluate", "./nope", "--corpus", INTENTS], "no model at ./nope"),
     "no episodes": (["evaluate", "default", "--corpus", INTENTS, "--episodes", "0"], "--episodes"),

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from meta_text.classify.input_rows import input_rows
 from meta_text.corpus.corpus import Corpus
 from meta_text.corpus.csv_rows import csv_rows
 from meta_text.corpus.read_rows import column_names, read_rows, table_rows
@@ -276,3 +277,22 @@ def test_json_arrays_and_lines(name: str, tmp_path: Path) -> None:
 def test_old_macs_end_lines_with_a_carriage_return(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(codecs.BOM_UTF8 + b"text,label\rred,wine\rflat,car\r")
     assert [row["text"] for row in read_rows(tmp_path / "a.csv")] == ["red", "flat"]
+
+
+def test_blank_rows_above_the_header_are_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("\n  \n\ntext;label\nred wine;wine\nflat tyre;car\n")
+    pandas.DataFrame({"text": ["red wine", "flat tyre"], "label": ["wine", "car"]}).to_excel(
+        tmp_path / "a.xlsx", startrow=2, index=False
+    )
+    for name in ("a.csv", "a.xlsx"):
+        assert [(row.number, row.text) for row in input_rows(str(tmp_path / name), note=print)] == [
+            (1, "red wine"),
+            (2, "flat tyre"),
+        ]
+        assert Corpus.open(tmp_path / name).class_names == ("car", "wine")
+
+
+def test_a_file_without_the_column_and_without_rows_is_no_empty_answer(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("<html>\n")
+    with pytest.raises(CorpusError, match=r"line 1: no column 'text' \(found: <html>\)"):
+        list(input_rows(str(tmp_path / "a.csv")))

@@ -19,6 +19,7 @@ from test_tables import run
 
 from meta_text import Corpus, FewShotClassifier
 from meta_text.classify.audit import Audit, _wilson
+from meta_text.corpus.read_rows import table_rows
 from meta_text.errors import CorpusError, HubError, InputError, ModelFileError
 from meta_text.files import KINDS
 from meta_text.saving.loading import find_folder
@@ -283,6 +284,26 @@ def test_fit_without_a_file_names_every_kind(
         "goood.csv does not exist; a file of labelled texts is needed: CSV, TSV, JSON, JSON lines, Excel"
         in capsys.readouterr().err
     )
+
+
+@pytest.mark.parametrize("name", ["good", "good.cvs", "gooood.csv", "GOOD.csv"])
+def test_a_file_beside_a_misspelt_name_is_proposed(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("good.csv").write_text("text,label\na,b\n")
+    assert run(monkeypatch, "fit", "default", name, "--out", "mine") == 2
+    assert capsys.readouterr().err.endswith("; did you mean 'good.csv'?\n")
+    assert run(monkeypatch, "evaluate", "default", "--corpus", name) == 2
+    assert capsys.readouterr().err.endswith("; did you mean 'good.csv'?\n")
+    with pytest.raises(CorpusError, match=r"no such file: .*; did you mean 'good.csv'\?"):
+        list(table_rows(name))
+
+
+@pytest.mark.parametrize("name", ["", " "])
+def test_an_empty_name_is_not_the_working_folder(name: str) -> None:
+    with pytest.raises(CorpusError, match=rf"the corpus has no name \('{name}'\); name a file, a folder or a known"):
+        Corpus.open(name)
 
 
 def test_tests_leave_no_folders_behind(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Labels and texts as people's arrays hand them over: read as plain Python values, or refused in words."""
 
 import json
+import re
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from sklearn.exceptions import DataConversionWarning
 from test_classifier import LABELS, MODEL, TEXTS, fitted
 
-from meta_text import FewShotClassifier, MetaTextError
+from meta_text import Corpus, FewShotClassifier, MetaTextError
 from meta_text.corpus.labels import check_labels, check_texts, label_array, merged_labels
 
 FOUR = ["red wine", "white wine", "flat tyre", "brake pads"]
@@ -73,6 +74,20 @@ def test_labels_that_differ_in_outer_white_space_are_one_class_with_a_warning() 
 def test_labels_that_differ_in_case_are_two_classes_with_a_warning() -> None:
     with pytest.warns(UserWarning, match="'car' and 'Car' differ only in case; they are 2 classes"):
         assert fit(["wine", "wine", "car", "Car"]).classes_.tolist() == ["Car", "car", "wine"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("car", "car\u200b"), ("my car", "my\u00a0car"), ("my car", "my  car"), ("caf\u00e9", "cafe\u0301")],
+)
+def test_labels_that_differ_in_what_cannot_be_seen_are_two_classes_with_a_warning(one: str, other: str) -> None:
+    message = re.escape(f"labels {one!a} and {other!a} look alike, but differ in white space, invisible characters")
+    with pytest.warns(UserWarning, match=rf"{message} .*; they are 2 classes"):
+        classifier = fit(["wine", "wine", one, other])
+    assert classifier.classes_.tolist() == sorted(["wine", one, other])
+    rows = [{"text": label, "label": label} for label in (one, other)]
+    [note] = Corpus.from_rows(rows, name="alike").notes
+    assert "look alike" in note and note.endswith("and are 2 classes")
 
 
 @given(st.lists(st.text(max_size=5) | st.integers() | st.booleans(), min_size=1, max_size=8, unique_by=repr))

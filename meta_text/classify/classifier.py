@@ -61,8 +61,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         X and y: lists, generators, and columns or arrays of NumPy, pandas, polars, pyarrow, torch and `datasets`.
         Labels are all str, all int or all bool; whole floats count as int, UTF-8 bytes as str. Copies of a text
         under one label, whatever their case, white space or Unicode form, count once. Warnings name labels that
-        differ only in outer white space (one class, named without that space), labels that differ only in case (two
-        classes), and a text under two labels.
+        differ only in outer white space (one class, named without that space), labels that differ only in case or
+        in what cannot be seen (two classes), and a text under two labels.
 
         bad_rows: "raise" refuses a blank or missing text and a missing or empty label, naming the row; "skip" drops
         such rows and warns how many. Raises InputError for texts that are not strings, for labels of other or mixed

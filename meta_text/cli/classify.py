@@ -22,7 +22,7 @@ from meta_text.cli.options import (
 )
 from meta_text.errors import InputError
 from meta_text.extras import check_extra
-from meta_text.files import KINDS_READ
+from meta_text.files import KINDS_READ, did_you_mean_file
 from meta_text.wording import counted
 
 if TYPE_CHECKING:
@@ -70,7 +70,8 @@ def fit(
     encoders = encoders_named(embedding)
     if not support_file.is_file():
         what = "is a folder" if support_file.is_dir() else "does not exist"
-        raise InputError(f"{support_file} {what}; a file of labelled texts is needed: {KINDS_READ}")
+        hint = "" if support_file.is_dir() else did_you_mean_file(support_file)
+        raise InputError(f"{support_file} {what}; a file of labelled texts is needed: {KINDS_READ}{hint}")
     corpus = Corpus.open(support_file, text=text, label=label, separator=separator, encoding=encoding)
     for line in corpus.notes:
         _tell(line)
@@ -80,7 +81,8 @@ def fit(
         classifier = FewShotClassifier(model, embedding=encoders, device=device, label_names=label_names)
     labels = [corpus.class_names[i] for i in corpus.labels]
     with bars() as bar, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "labels .* differ only in case")  # a note of the corpus, told above
+        # a note of the corpus, told above
+        warnings.filterwarnings("ignore", "labels .* (differ only in case|look alike)")
         classifier.fit(corpus.texts, labels, progress=lambda done, total: bar("encode", "encoding texts", done, total))
     if note_of_engine := classifier.meta_model.engine_note:
         err_console.print(note_of_engine, style="dim", highlight=False, markup=False)
@@ -147,6 +149,8 @@ def predict(
     if note_of_engine:
         err_console.print(note_of_engine, style="dim", highlight=False, markup=False)
     if texts:
+        if blank := [text for text in texts if not text.strip()]:
+            raise InputError(f"TEXT {blank[0]!r} is blank; write a text in its place, or leave it out")
         for one, label, probability in classifier.answers(texts, reject):
             answer = "none of these\t" if label is None else f"{label}\t{100 * probability:.0f} %"
             typer.echo(f"{answer}\t{one}")  # rich would expand the tabs

@@ -22,6 +22,7 @@ from meta_text.corpus.table_row import Place, Row
 from meta_text.corpus.text_lines import Note
 from meta_text.errors import CorpusError, HubError
 from meta_text.extras import needs
+from meta_text.files import did_you_mean_file
 from meta_text.hub_client import at_once_without_address, hub_errors, without_retry_lines
 from meta_text.shipped import shipped_folder
 from meta_text.wording import counted, did_you_mean
@@ -285,6 +286,10 @@ class Corpus:
 
         `~` is expanded. Options of files and folders: text=, label=, separator=, encoding=, note=, bad_rows=, as in `from_file`.
         """
+        if not str(name_or_path).strip():  # a path would make it the working folder
+            raise CorpusError(
+                f"the corpus has no name ({str(name_or_path)!r}); name a file, a folder or a known corpus"
+            )
         path = Path(name_or_path).expanduser()
         if path.is_dir():
             return cls.from_folder(path, **options)
@@ -296,9 +301,8 @@ class Corpus:
             return cls.from_folder(Path(root).expanduser() / name, **options)
         if name not in KNOWN_CORPORA:
             known = ", ".join(KNOWN_CORPORA)
-            raise CorpusError(
-                f"'{name}' is neither a file, a folder nor a known corpus ({known}){did_you_mean(name, KNOWN_CORPORA)}"
-            )
+            hint = did_you_mean(name, KNOWN_CORPORA) or did_you_mean_file(path)
+            raise CorpusError(f"'{name}' is neither a file, a folder nor a known corpus ({known}){hint}")
         if KNOWN_CORPORA[name].shipped:
             return cls.from_folder(shipped_folder("data") / name)
         source = KNOWN_CORPORA[name].source

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
-from meta_text.corpus.table_row import BadRow, Row, check_headings
+from meta_text.corpus.table_row import BadRow, Row, check_headings, heading_of, no_column
 from meta_text.corpus.text_lines import Note, TextFile
 from meta_text.errors import CorpusError
 
@@ -23,7 +23,7 @@ BACKSLASH = 'a quote is escaped by a backslash (\\"); write it twice ("") instea
 def csv_rows(
     file: TextFile, columns: Sequence[str] = (), separator: str | None = None, note: Note | None = None
 ) -> Iterator[Row | BadRow]:
-    """Rows below a header line; a missing cell is None, and an empty line is skipped.
+    """Rows below a header line; a missing cell is None, and empty lines, also above the header, are skipped.
 
     The separator is `separator`, or the one that a first line such as `sep=;` declares, or the usual one of the
     suffix (.tsv: tabs, else commas), unless the header suggests another: that guess is reported to `note`. `columns`
@@ -32,12 +32,17 @@ def csv_rows(
     csv.field_size_limit(LONGEST_CELL)
     lines = _Lines(file.lines())
     mark = None if separator is None else _checked_separator(separator)
+    lines.skip_blank()
     if declared := DECLARED.match(lines.peek(1)[0] if lines.peek(1) else ""):
         next(lines)
         mark = mark or declared[1]
+        lines.skip_blank()
     if mark is None:
         mark = _guessed(file, lines.peek(SAMPLE_LINES), columns, note)
     headings, padded = _header(file, lines, mark)
+    if columns and headings and heading_of(columns[0], headings) is None:
+        wanted = dict(zip(("text", "label"), columns, strict=False))
+        raise no_column(f"{file.path}, line {lines.number}", columns[0], headings, wanted)
     reader = _reader(lines, mark, padded)
     while True:
         lines.record.clear()
@@ -75,6 +80,12 @@ class _Lines:
     def peek(self, count: int) -> list[str]:
         self.again.extend(islice(self.source, max(0, count - len(self.again))))
         return list(islice(self.again, count))
+
+    def skip_blank(self) -> None:
+        """Go to the next line with anything but spaces in it."""
+        while (following := self.peek(1)) and not following[0].strip(" \r\n"):
+            next(self)
+            self.record.clear()
 
     def back_to_second(self) -> list[str]:
         """Go back to the second line of this row; returns the row's lines."""

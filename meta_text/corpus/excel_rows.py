@@ -13,7 +13,7 @@ from meta_text.extras import needs
 
 
 def excel_rows(path: Path, note: Note | None = None) -> Iterator[Row]:
-    """Rows of the first sheet below its header; numbers stay numbers, dates become text (ISO 8601)."""
+    """Rows of the first sheet below its header, its first row that is not empty; numbers stay numbers, dates become text (ISO 8601)."""
     with needs("excel", "reading .xlsx"):
         import openpyxl
         import openpyxl.utils.exceptions
@@ -26,12 +26,13 @@ def excel_rows(path: Path, note: Note | None = None) -> Iterator[Row]:
         sheet = book.worksheets[0]
         if len(book.worksheets) > 1 and note is not None:
             note(f"{path.name}: the first of {len(book.worksheets)} sheets is read, '{sheet.title}'")
-        rows = sheet.iter_rows(values_only=True)
-        headings = check_headings(_without_empty_end(next(rows, ())), f"{path}, first row of the sheet")
-        for number, cells in enumerate(rows, start=1):
+        rows = enumerate(sheet.iter_rows(values_only=True), start=1)
+        top, first = next(((at, cells) for at, cells in rows if _without_empty_end(cells)), (1, ()))
+        headings = check_headings(_without_empty_end(first), f"{path}, first row of the sheet")
+        for at, cells in rows:
             if any(cell is not None for cell in cells[len(headings) :]):
                 raise CorpusError(
-                    f"{path}, row {number} (row {number + 1} of the sheet): a cell has no heading above it; "
+                    f"{path}, row {at - top} (row {at} of the sheet): a cell has no heading above it; "
                     "name its column, or clear it"
                 )
             padded = [*cells, *[None] * len(headings)]

@@ -1,6 +1,7 @@
 """Checks of what users pass to a classifier: texts and labels, in any kind of column or array."""
 
 import math
+import unicodedata
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -182,7 +183,7 @@ def without_bad_rows(X: Any, y: Any) -> tuple[list[str], list[Any]]:
 def merged_labels(labels: Sequence[Any]) -> list[Any]:
     """The labels, those that differ only in outer white space merged, with a warning.
 
-    Labels that differ only in case stay separate, with a warning.
+    Labels that differ only in case, or in what cannot be seen, stay separate, with a warning.
     """
     spelled: dict[str, list[str]] = {}
     for label in dict.fromkeys(label for label in labels if isinstance(label, str)):
@@ -199,14 +200,27 @@ def merged_labels(labels: Sequence[Any]) -> list[Any]:
 
 
 def warn_of_case(labels: Iterable[Any]) -> None:
-    """Warn about labels that differ only in case."""
-    cased: dict[str, list[str]] = {}
+    """Warn about labels that differ only in case, or look alike."""
+    for shown, difference, count in look_alikes(labels):
+        warnings.warn(f"labels {shown} {difference}; they are {count} classes", stacklevel=4)
+
+
+def look_alikes(labels: Iterable[Any]) -> list[tuple[str, str, int]]:
+    """Labels that a person takes for one: the spellings as a message shows them, in what they differ, how many they are."""
+    alike: dict[str, list[str]] = {}
     for label in dict.fromkeys(label for label in labels if isinstance(label, str)):
-        cased.setdefault(label.strip().casefold(), []).append(label)
-    for variants in cased.values():
+        seen = "".join(mark for mark in label if unicodedata.category(mark) != "Cf")  # invisible marks
+        alike.setdefault(" ".join(unicodedata.normalize("NFC", seen).casefold().split()), []).append(label)
+    found = []
+    for variants in alike.values():
         if len(variants) > 1:
-            shown = " and ".join(map(repr, variants))
-            warnings.warn(f"labels {shown} differ only in case; they are {len(variants)} classes", stacklevel=4)
+            in_case = len({label.strip().casefold() for label in variants}) == 1
+            shown = " and ".join(map(repr if in_case else ascii, variants))
+            hidden = (
+                "look alike, but differ in white space, invisible characters or accents that are composed differently"
+            )
+            found.append((shown, "differ only in case" if in_case else hidden, len(variants)))
+    return found
 
 
 def label_array(labels: Sequence[Any]) -> np.ndarray:

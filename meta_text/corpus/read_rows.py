@@ -10,7 +10,7 @@ from meta_text.corpus.json_rows import json_file_rows, json_line_rows
 from meta_text.corpus.table_row import BadRow, Place, Row, is_blank
 from meta_text.corpus.text_lines import Note, TextFile
 from meta_text.errors import CorpusError
-from meta_text.files import KINDS, PACKED
+from meta_text.files import KINDS, PACKED, did_you_mean_file
 from meta_text.wording import are, counted
 
 
@@ -21,9 +21,8 @@ def kind_of(path: Path) -> str:
     kind = kind or next((kind for kind in PACKED if name.endswith(f"{kind}.gz")), None)
     if kind is None:
         advice = "save it as .xlsx, or " if name.endswith(".xls") else ""
-        raise CorpusError(
-            f"{path}: unknown format '{path.suffix}'; {advice}use one of {', '.join(KINDS)} (text formats also as .gz)"
-        )
+        found = f"unknown format '{path.suffix}'" if path.suffix else "the name has no suffix, which tells the format"
+        raise CorpusError(f"{path}: {found}; {advice}use one of {', '.join(KINDS)} (text formats also as .gz)")
     return kind
 
 
@@ -42,7 +41,11 @@ def table_rows(
     """
     path = Path(path).expanduser()
     if not path.is_file():
-        raise CorpusError(f"{path} is a folder; name a file in it" if path.is_dir() else f"no such file: {path}")
+        raise CorpusError(
+            f"{path} is a folder; name a file in it"
+            if path.is_dir()
+            else f"no such file: {path}{did_you_mean_file(path)}"
+        )
     kind = kind_of(path)
     if separator is not None and kind not in (".csv", ".tsv"):
         raise CorpusError(f"{path}: a separator ({separator!r}) applies only to .csv and .tsv; leave it out")

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from meta_text.corpus.labels import decoded, plain
+from meta_text.corpus.labels import decoded, look_alikes, plain
 from meta_text.corpus.table_row import Place, heading_of, no_column
 from meta_text.errors import CorpusError
 
@@ -139,20 +139,14 @@ class RowChecker:
         }
 
     def _notes(self) -> list[str]:
-        """Notes on labels that look alike: outer spaces do not make another class, case does."""
+        """Notes on labels that look alike: outer spaces do not make another class, other differences do."""
         notes = [
             f"labels {' and '.join(map(repr, sorted(spelled)))} differ only in outer spaces and are one class"
             for spelled in self.spellings.values()
             if len(spelled) > 1
         ]
-        by_case: dict[str, list[str]] = defaultdict(list)
-        for label in sorted(self.spellings):
-            by_case[label.casefold()].append(label)
-        return notes + [
-            f"labels {' and '.join(map(repr, alike))} differ only in case and are {len(alike)} classes"
-            for alike in by_case.values()
-            if len(alike) > 1
-        ]
+        alike = look_alikes(sorted(self.spellings))
+        return notes + [f"labels {shown} {difference} and are {count} classes" for shown, difference, count in alike]
 
 
 def joined(keys: Sequence[tuple[str, ...]], mark: str) -> list[str]:
