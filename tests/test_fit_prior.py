@@ -4,15 +4,18 @@ from collections.abc import Sequence
 from zlib import crc32
 
 import numpy as np
+import pytest
 import torch
+from scipy.optimize import minimize
 
 from meta_text.corpus.corpus import Corpus
+from meta_text.corpus.episode import Episode, EpisodeSampler
 from meta_text.embedding.encoder_blocks import EncoderBlocks
 from meta_text.embedding.given_vectors import CallableEncoder
 from meta_text.model.embedded_corpus import EmbeddedCorpus
-from meta_text.model.mixture import Prior, prior_terms
-from meta_text.training.fit_prior import Case, fit_prior, mean_centres, prior_of, weight_features
-from meta_text.training.shapes import shapes
+from meta_text.model.mixture import Prior, mean_weights, prior_terms
+from meta_text.training.fit_prior import MOST_WAYS, Case, cases_of, fit_prior, mean_centres, prior_of, weight_features
+from meta_text.training.shapes import Shape, shapes
 
 
 def case(corpus: str, n_way: int, shots: float, best: int, texts: int = 0, mean: Sequence[float] = (0.5, 0.5)) -> Case:
@@ -96,3 +99,86 @@ def test_shapes_are_drawn_from_each_corpus_by_itself() -> None:
     assert all(len(shape.episodes) == (5 if shape.n_way <= 5 else 4) for shape in drawn)
     assert all(episode.n_way == shape.n_way for shape in drawn for episode in shape.episodes)
     assert {shape.corpus for shape in drawn} == {"letters"}
+
+
+def one_case(k_shot: int, monkeypatch: pytest.MonkeyPatch) -> tuple[EmbeddedCorpus, Episode, Case]:
+    """A 4-way episode, and what it says."""
+    corpus, embedded = two_readers()
+    episode = EpisodeSampler(corpus, list(corpus.class_names), n_way=4, k_shot=k_shot, n_query=5, seed=3).take(0, 1)[0]
+    drawn = [Shape("letters", 4, k_shot, [episode]), Shape("letters", MOST_WAYS + 1, k_shot, [episode])]
+    monkeypatch.setattr("meta_text.training.fit_prior.shapes", lambda *_: drawn)
+    [[found]] = cases_of(embedded, corpus.class_names, Prior())  # the second shape has too many classes
+    return embedded, episode, found
+
+
+def test_oracle_what_an_episode_says_of_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    embedded, episode, found = one_case(3, monkeypatch)
+    labels, targets = list(episode.support_labels), list(episode.query_labels)
+    known, asked = (embedded.vectors(rows).numpy().astype(float) for rows in (episode.support, episode.query))
+    centre = np.mean([known[[i for i, y in enumerate(labels) if y == n]].mean(0) for n in range(4)], axis=0)
+    unit = [
+        [(v - centre)[part] / np.linalg.norm((v - centre)[part]) for part in (slice(0, 6), slice(6, 12))]
+        for v in np.concatenate([known, asked])
+    ]
+    grid = [(i / 10, 1 - i / 10) for i in range(11)]
+    lost, features = [], []
+    for weights in grid:
+        kernel = np.array([[1 + sum(w * (x @ y) for w, x, y in zip(weights, a, b)) for b in unit[:12]] for a in unit])
+        answers = kernel[12:] @ np.linalg.inv(kernel[:12] + 0.3 * np.eye(12)) @ np.eye(4)[labels]
+        lost.append(-np.mean(answers.argmax(1) == targets))
+        features.append([*weights, *np.sqrt(np.maximum(weights, 1e-6)), weights[0] * weights[1]])
+    expected = np.linalg.lstsq(np.array(features), np.array(lost) - min(lost), rcond=None)[0]
+    np.testing.assert_allclose(np.array(features) @ found.lost.numpy(), np.array(features) @ expected, atol=1e-6)
+    assert len(set(lost)) > 2  # or the weights would make no difference
+    kernels = np.array([[[a[b] @ c[b] for c in unit[:12]] for a in unit[:12]] for b in range(2)])
+    said = mean_weights(torch.tensor(kernels), torch.tensor(labels), 4, torch.ones(12, dtype=torch.bool))
+    np.testing.assert_allclose(found.mean.numpy(), said.numpy(), atol=1e-4)
+    assert (found.corpus, found.texts, found.read.tolist()) == ("letters", 12, [1.0, 1.0])
+    np.testing.assert_allclose(found.terms.numpy(), [1.0, np.log(4), np.log(4)])
+
+
+def test_nothing_is_said_where_no_text_can_be_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    *_, found = one_case(1, monkeypatch)
+    assert (found.texts, found.mean.tolist()) == (0, [0.0, 0.0])
+
+
+def drawn_cases() -> list[list[Case]]:
+    """Three corpora of 1, 2 and 3 shapes of 2 or 3 episodes; some texts that the second encoder cannot read."""
+    rng, shapes_of = np.random.default_rng(5), {"x": 1, "y": 2, "z": 3}
+    return [
+        [
+            Case(
+                corpus,
+                prior_terms(2 + 7 * i, 1.0 + i),
+                6 * i,
+                torch.tensor([1.0, 0.6 if corpus == "y" else 1.0], dtype=torch.float64),
+                torch.tensor(rng.dirichlet([1, 1])),
+                torch.tensor(rng.normal(size=5)),
+            )
+            for _ in range(2 + i % 2)
+        ]
+        for corpus, count in shapes_of.items()
+        for i in range(count)
+    ]
+
+
+def test_oracle_the_prior_is_where_the_lost_accuracy_and_its_own_size_are_least() -> None:
+    cases = drawn_cases()
+    corpora = [shape[0].corpus for shape in cases]
+
+    def objective(numbers: np.ndarray) -> float:
+        logits, log_texts, total = numbers[:6].reshape(2, 3), numbers[6], 0.0
+        for shape in cases:
+            for one in shape:
+                scores = np.exp(logits @ one.terms.numpy()) * one.read.numpy()
+                share = one.texts / (one.texts + np.exp(log_texts))
+                a, b = share * one.mean.numpy() + (1 - share) * scores / scores.sum()
+                lost = one.lost.numpy() @ [a, b, a**0.5, b**0.5, a * b]
+                total += lost / 3 / corpora.count(one.corpus) / len(shape)
+        return float(total + 3e-4 * ((logits**2).sum() + (log_texts - np.log(30)) ** 2))
+
+    found = prior_of(cases, ["a", "b"])
+    numbers = np.array([*found.logits["a"], *found.logits["b"], np.log(found.texts)])
+    best = minimize(objective, numbers, method="Nelder-Mead", options={"maxfev": 20_000, "xatol": 1e-5, "fatol": 1e-10})
+    assert objective(numbers) - best.fun < 1e-4
+    assert objective(np.array([0, 0, 0, 0, 0, 0, np.log(30)])) - best.fun > 0.05  # so there was something to find
