@@ -132,6 +132,16 @@ def test_what_the_cheap_encoders_cannot_read_all_are_asked(place: Path) -> None:
     assert dear.seen == ["my card is lost ?"]
 
 
+def test_an_encoder_of_no_weight_is_not_run(place: Path) -> None:
+    dear, cheap = opened(place)
+    adapted = over(place, dear, cheap, sure=None).adaptation_
+    assert adapted.first is None  # nothing is learned for a cascade that is never asked
+    dear.seen.clear()
+    cheap.seen.clear()
+    replace(adapted, task={**adapted.task, "weights": torch.tensor([0.0, 1.0])}).represent(["my bank"])
+    assert (dear.seen, cheap.seen) == ([], ["my bank"])
+
+
 def test_saved_and_loaded_it_answers_the_same(place: Path, tmp_path: Path) -> None:
     both = over(place, str(place / "first"), str(place / "second"))
     assert both.adaptation_.first is not None

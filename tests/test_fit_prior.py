@@ -59,8 +59,8 @@ def test_oracle_features_of_weights() -> None:
     np.testing.assert_allclose(found, expected)
 
 
-def two_readers() -> tuple[Corpus, EmbeddedCorpus]:
-    """Texts "CLASS number", whose class the first encoder reads and the second does not."""
+def two_readers(*, counts: bool = False) -> tuple[Corpus, EmbeddedCorpus]:
+    """Texts "CLASS number", whose class the first encoder reads and the second does not; or it counts something."""
     rows = [{"text": f"{name} {i}", "label": name} for name in "abcdef" for i in range(12)]
     corpus = Corpus.from_rows(rows, name="letters")
 
@@ -69,9 +69,12 @@ def two_readers() -> tuple[Corpus, EmbeddedCorpus]:
         return np.eye(6)[["abcdef".index(text[0]) for text in texts]] + 0.4 * noise
 
     def guesses(texts: Sequence[str]) -> np.ndarray:
-        return np.array([np.random.default_rng(crc32(text[::-1].encode())).normal(size=6) for text in texts])
+        noise = np.array([np.random.default_rng(crc32(text[::-1].encode())).normal(size=6) for text in texts])
+        return noise.clip(0.0) if counts else noise
 
-    encoders = EncoderBlocks([CallableEncoder(reads, "reads"), CallableEncoder(guesses, "guesses")])
+    second = CallableEncoder(guesses, "guesses")
+    second.is_counts = counts
+    encoders = EncoderBlocks([CallableEncoder(reads, "reads"), second])
     return corpus, EmbeddedCorpus(corpus, encoders)
 
 
@@ -101,9 +104,11 @@ def test_shapes_are_drawn_from_each_corpus_by_itself() -> None:
     assert {shape.corpus for shape in drawn} == {"letters"}
 
 
-def one_case(k_shot: int, monkeypatch: pytest.MonkeyPatch) -> tuple[EmbeddedCorpus, Episode, Case]:
+def one_case(
+    k_shot: int, monkeypatch: pytest.MonkeyPatch, *, counts: bool = False
+) -> tuple[EmbeddedCorpus, Episode, Case]:
     """A 4-way episode, and what it says."""
-    corpus, embedded = two_readers()
+    corpus, embedded = two_readers(counts=counts)
     episode = EpisodeSampler(corpus, list(corpus.class_names), n_way=4, k_shot=k_shot, n_query=5, seed=3).take(0, 1)[0]
     drawn = [Shape("letters", 4, k_shot, [episode]), Shape("letters", MOST_WAYS + 1, k_shot, [episode])]
     monkeypatch.setattr("meta_text.training.fit_prior.shapes", lambda *_: drawn)
@@ -111,10 +116,14 @@ def one_case(k_shot: int, monkeypatch: pytest.MonkeyPatch) -> tuple[EmbeddedCorp
     return embedded, episode, found
 
 
-def test_oracle_what_an_episode_says_of_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    embedded, episode, found = one_case(3, monkeypatch)
+@pytest.mark.parametrize("counts", [False, True])
+def test_oracle_what_an_episode_says_of_the_weights(counts: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    embedded, episode, found = one_case(3, monkeypatch, counts=counts)
     labels, targets = list(episode.support_labels), list(episode.query_labels)
     known, asked = (embedded.vectors(rows).numpy().astype(float) for rows in (episode.support, episode.query))
+    if counts:
+        frequency = np.array([1.0] * 6 + [np.log(13 / (1 + (known[:, 6 + i] > 0).sum())) + 1 for i in range(6)])
+        known, asked = known * frequency, asked * frequency
     centre = np.mean([known[[i for i, y in enumerate(labels) if y == n]].mean(0) for n in range(4)], axis=0)
     unit = [
         [(v - centre)[part] / np.linalg.norm((v - centre)[part]) for part in (slice(0, 6), slice(6, 12))]
@@ -123,7 +132,9 @@ def test_oracle_what_an_episode_says_of_the_weights(monkeypatch: pytest.MonkeyPa
     grid = [(i / 10, 1 - i / 10) for i in range(11)]
     lost, features = [], []
     for weights in grid:
-        kernel = np.array([[1 + sum(w * (x @ y) for w, x, y in zip(weights, a, b)) for b in unit[:12]] for a in unit])
+        kernel = np.array(
+            [[1 + sum(w * (x @ y) for w, x, y in zip(weights, a, b, strict=True)) for b in unit[:12]] for a in unit]
+        )
         answers = kernel[12:] @ np.linalg.inv(kernel[:12] + 0.3 * np.eye(12)) @ np.eye(4)[labels]
         lost.append(-np.mean(answers.argmax(1) == targets))
         features.append([*weights, *np.sqrt(np.maximum(weights, 1e-6)), weights[0] * weights[1]])
