@@ -23,6 +23,8 @@ class CorpusConfig:
 
     name: str | None = None  # of a shipped or known corpus, such as "intents"; give this or path
     path: str | None = None  # of a folder or file
+    text: str = "text"  # the column of texts in a folder or file
+    label: str = "label"  # the column of labels
     split: int | str = 1  # which classes train, validate and test
     texts_per_class: int | None = None  # use at most this many texts of each class, except test classes
     also: tuple[str, ...] = ()  # names or paths of further corpora; all of their classes are trained on

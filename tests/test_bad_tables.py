@@ -357,7 +357,7 @@ def test_tasks_and_labels_never_collide() -> None:
 
 
 def test_labels_that_look_alike_are_told() -> None:
-    rows = [{"text": str(i), "label": label} for i, label in enumerate(["car", " car", "Car", "bus"])]
+    rows = [{"text": f"text {i}", "label": label} for i, label in enumerate(["car", " car", "Car", "bus"])]
     corpus = Corpus.from_rows(rows, name="alike")
     assert corpus.class_names == ("Car", "bus", "car")
     assert corpus.notes == (

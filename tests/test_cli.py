@@ -65,6 +65,11 @@ MISTAKES = {
         ["predict", "./nope", "x"],
         "no model at ./nope: there is no such folder; a folder, a Hub name such as",
     ),
+    "no text": (["predict", "MODEL"], "nothing to classify; give TEXT arguments, or --input FILE"),
+    "text and file": (
+        ["predict", "MODEL", "x", "--input", "x.csv"],
+        "TEXT arguments and --input were both given; leave",
+    ),
     "blank text": (
         ["predict", "MODEL", "red wine", " "],
         "TEXT ' ' is blank; write a text in its place, or leave it out",

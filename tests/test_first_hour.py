@@ -19,6 +19,7 @@ from test_tables import run
 
 from meta_text import Corpus, FewShotClassifier
 from meta_text.classify.audit import Audit, _wilson
+from meta_text.classify.class_edits import ClassChange
 from meta_text.corpus.read_rows import table_rows
 from meta_text.errors import CorpusError, HubError, InputError, ModelFileError
 from meta_text.files import KINDS
@@ -314,3 +315,74 @@ def test_tests_leave_no_folders_behind(tmp_path: Path) -> None:
         (tmp_path / name / "token").write_text("")
     remove_homes_of_the_dead(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {*names[1:]}
+
+
+def test_what_looks_like_the_wrong_column_is_asked_about() -> None:
+    rows = [{"id": str(i), "text": f"text {i}", "label": "ab"[i % 2]} for i in range(24)]
+    [note] = Corpus.from_rows(rows, name="x", text="id").notes
+    assert note == "no text has a letter in it; is 'id' the column of texts?"
+    [note] = Corpus.from_rows(rows, name="x", label="id").notes
+    assert note == "each of the 24 labels has one text; is 'id' the column of labels?"
+    assert Corpus.from_rows(rows, name="x").notes == ()
+    assert Corpus.from_rows(rows[:19], name="x", label="id").notes == ()
+
+
+@pytest.mark.parametrize("content", ["", "text\n"])
+def test_a_file_without_rows_is_said_to_have_none(
+    content: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    FewShotClassifier(embedding="fast").fit(["red", "blue"], ["a", "b"]).save_pretrained("mine")
+    Path("new.csv").write_text(content)
+    for more in ((), ("--output", "out.csv")):
+        assert run(monkeypatch, "predict", "mine", "--input", "new.csv", *more) == 0
+        assert "new.csv has no rows, so nothing was classified" in capsys.readouterr().err
+    Path("new.csv").write_text("text\nred\n")
+    assert run(monkeypatch, "predict", "mine", "--input", "new.csv") == 0
+    assert "no rows" not in capsys.readouterr().err
+
+
+def test_the_folder_around_a_trained_model_is_met_with_the_model(tmp_path: Path) -> None:
+    (tmp_path / "intent" / "model").mkdir(parents=True)
+    with pytest.raises(
+        ModelFileError, match=r"config.json is missing; name a folder that `meta-text fit` wrote, or FOL"
+    ):
+        FewShotClassifier.from_pretrained(str(tmp_path / "intent"))
+    (tmp_path / "intent" / "model" / "config.json").write_text("{}")
+    with pytest.raises(ModelFileError, match=r"config.json is missing; did you mean .*/intent/model\?"):
+        FewShotClassifier.from_pretrained(str(tmp_path / "intent"))
+
+
+def test_audit_and_changes_print_as_sentences() -> None:
+    texts = ["red wine", "white wine", "rose wine", "flat tyre", "brake pads", "wine"]
+    classifier = FewShotClassifier(embedding="fast").fit(texts, ["wine"] * 3 + ["car"] * 3)
+    audit = classifier.audit()
+    assert str(audit).splitlines()[0] == audit.summary().splitlines()[0]
+    [doubt] = [one for one in audit.doubts if one.text == "wine"]
+    assert f"mislabelled? 'car', rather 'wine' ({100 * doubt.probability:.0f} %): wine" in str(audit).splitlines()
+    assert (
+        str(ClassChange("wine", 3, 1, 0.125)) == "'wine': 1 of 3 texts answered otherwise now, probability -12.5 points"
+    )
+
+
+def test_columns_can_be_named_wherever_a_file_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = [f"{word} number {i},{topic}" for i in range(3) for word, topic in (("tyre", "car"), ("red", "wine"))]
+    Path("mine.csv").write_text("\n".join(["message,topic", *rows, ""]))
+    ways = {
+        ("train", "intent", "--set", "corpus.path=mine.csv"): (
+            "--set",
+            "corpus.text=message",
+            "--set",
+            "corpus.label=topic",
+        ),
+        ("evaluate", "default", "--corpus", "mine.csv", "--classes", "all"): ("--text", "message", "--label", "topic"),
+    }
+    for words, columns in ways.items():
+        assert run(monkeypatch, *words) == 2
+        assert "no column 'text' (found: message, topic)" in capsys.readouterr().err
+        assert run(monkeypatch, *words, *columns) == 2
+        shown = capsys.readouterr().err
+        assert "no column" not in shown and "2 classes" in shown  # it was read, and is too small for five classes

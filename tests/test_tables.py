@@ -160,7 +160,7 @@ def test_fit_and_predict_from_the_command_line(
     assert run(monkeypatch, "predict", out, "--input", "-") == 0
     assert [json.loads(line)["label"] for line in capsys.readouterr().out.splitlines()] == ["wine", "car"]
     assert run(monkeypatch, "predict", out) == 2
-    assert "either TEXT arguments or --input" in capsys.readouterr().err
+    assert "nothing to classify; give TEXT arguments" in capsys.readouterr().err
     needed = "a file of labelled texts is needed: CSV"
     for wrong, message in [("nowhere.csv", f"does not exist; {needed}"), (str(tmp_path), f"is a folder; {needed}")]:
         assert run(monkeypatch, "fit", str(tmp_path / "model"), wrong, "--out", out) == 2

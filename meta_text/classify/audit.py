@@ -36,6 +36,9 @@ class Doubt:
     guess: Label
     probability: float  # of the guess
 
+    def __str__(self) -> str:
+        return f"mislabelled? {self.label!r}, rather {self.guess!r} ({100 * self.probability:.0f} %): {self.text}"
+
 
 @dataclass(frozen=True)
 class Audit:
@@ -66,6 +69,10 @@ class Audit:
     def summary(self) -> str:
         """The audit in a sentence or two, for people; and one on the encoders if there are any."""
         return "\n".join([self._checks(), *([f"read by {self.encoders}"] if self.encoders else [])])
+
+    def __str__(self) -> str:
+        """The summary, and the texts that are probably mislabelled."""
+        return "\n".join([self.summary(), *map(str, self.doubts)])
 
     def _checks(self) -> str:
         if self.classes == 1:

@@ -18,6 +18,7 @@ from meta_text.corpus.labels import (
 )
 from meta_text.errors import InputError
 from meta_text.model.adaptation import Adaptation, Label
+from meta_text.wording import counted
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,10 @@ class ClassChange:
     texts: int
     moved: int  # texts whose answer was this class and is another one now
     probability_drop: float  # mean decrease of this class's probability
+
+    def __str__(self) -> str:
+        texts, share = counted(self.texts, "text"), 100 * self.probability_drop
+        return f"{self.label!r}: {self.moved} of {texts} answered otherwise now, probability {-share:+.1f} points"
 
 
 class Classes(NamedTuple):

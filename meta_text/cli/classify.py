@@ -93,10 +93,7 @@ def fit(
         audit = classifier.audit()
         out_console.print(audit.summary())
         for doubt in audit.doubts[:5]:
-            line = (
-                f"mislabelled? {doubt.label!r}, rather {doubt.guess!r} ({100 * doubt.probability:.0f} %): {doubt.text}"
-            )
-            out_console.print(line)
+            out_console.print(str(doubt))
     elif (choice := encoder_choice(classifier.adaptation_)) is not None:
         out_console.print(f"read by {choice.sentence()}")
 
@@ -138,8 +135,10 @@ def predict(
     from meta_text.classify.input_rows import InputRow, count_rows
     from meta_text.classify.predict_file import check_outputs, predict_file
 
-    if bool(texts) == (input_file is not None):
-        raise InputError("either TEXT arguments or --input FILE is needed, not both")
+    if texts and input_file is not None:
+        raise InputError("TEXT arguments and --input were both given; leave one out")
+    if not texts and input_file is None:
+        raise InputError("nothing to classify; give TEXT arguments, or --input FILE")
     if texts and resume:
         raise InputError("TEXT arguments leave nothing to resume; --resume goes with --input and --output")
     if input_file is not None:
@@ -155,7 +154,7 @@ def predict(
             answer = "none of these\t" if label is None else f"{label}\t{100 * probability:.0f} %"
             typer.echo(f"{answer}\t{one}")  # rich would expand the tabs
         return
-    unread: list[InputRow] = []
+    unread, answered = list[InputRow](), 0
 
     def note(row: InputRow) -> None:
         if len(unread) < 5:
@@ -166,6 +165,8 @@ def predict(
     with bars() as bar:
 
         def show(done: int) -> None:
+            nonlocal answered
+            answered = done
             bar("classify", "classifying rows", done, total)
 
         bad = predict_file(
@@ -181,6 +182,8 @@ def predict(
             note=_tell,
             **how,
         )
+    if not answered:
+        err_console.print(f"{input_file} has no rows, so nothing was classified")
     if bad:
         numbers = ", ".join(str(row.number) for row in unread) + (", ..." if bad > len(unread) else "")
         rows = f"row{'' if bad == 1 else 's'} {numbers} ({unread[0].problem})"

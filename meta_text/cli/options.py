@@ -53,7 +53,7 @@ Model = Annotated[
     str, typer.Argument(parser=word, metavar="MODEL", help="A folder, a Hub name such as user/model, or `default`.")
 ]
 Classifier = Annotated[
-    str, typer.Argument(parser=word, metavar="FOLDER", help="A folder that `fit` or `train` wrote, or a Hub name.")
+    str, typer.Argument(parser=word, metavar="FOLDER", help="A folder that `fit` wrote, or a Hub name.")
 ]
 Sets = Annotated[
     list[str] | None,

@@ -63,6 +63,8 @@ def evaluate(
     corpus: Annotated[
         str, typer.Option(parser=word, metavar="CORPUS", help=f"A known name, a folder, or a file: {KINDS_READ}.")
     ],
+    text: Annotated[str, typer.Option(metavar="COLUMN", help="Column of texts.")] = "text",
+    label: Annotated[str, typer.Option(metavar="COLUMN", help="Column of labels.")] = "label",
     classes: Annotated[str, typer.Option(metavar="PART", help="train, validation, test, or all.")] = "test",
     split: Annotated[
         str | None,
@@ -88,6 +90,8 @@ def evaluate(
             find_folder(model),
             corpus,
             EpisodeShape(n_way, k_shot, n_query),
+            text=text,
+            label=label,
             classes=classes,
             split=split,
             episodes=episodes,

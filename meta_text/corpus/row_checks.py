@@ -14,6 +14,9 @@ NullLabel = Literal["missing", "out of scope"]
 Key = tuple[tuple[str, ...], str]  # a class: the values of its group columns, and its label
 
 
+MANY_SINGLE = 20  # labels of one text each: more likely to be numbers of rows than names of classes
+
+
 class RowChecker:
     """Collects checked rows. `group` names the columns whose values define a task."""
 
@@ -139,12 +142,19 @@ class RowChecker:
         }
 
     def _notes(self) -> list[str]:
-        """Notes on labels that look alike: outer spaces do not make another class, other differences do."""
+        """Notes on columns that look like the wrong ones, and on labels that look alike.
+
+        Outer spaces do not make another class, other differences do.
+        """
         notes = [
             f"labels {' and '.join(map(repr, sorted(spelled)))} differ only in outer spaces and are one class"
             for spelled in self.spellings.values()
             if len(spelled) > 1
         ]
+        if not any(mark.isalpha() for text in self.texts for mark in text):
+            notes.append(f"no text has a letter in it; is '{self.text}' the column of texts?")
+        if len(self.texts) == len(self.spellings) >= MANY_SINGLE:
+            notes.append(f"each of the {len(self.texts)} labels has one text; is '{self.label}' the column of labels?")
         alike = look_alikes(sorted(self.spellings))
         return notes + [f"labels {shown} {difference} and are {count} classes" for shown, difference, count in alike]
 

@@ -75,4 +75,6 @@ def no_column(place: str, column: str, headings: Collection[Any], columns: Mappi
         options = ", ".join(f"--{role}" for role in columns)
         arguments = ", ".join(f"{role}=" for role in columns)
         way_out = f"rename the column, or name it ({options} on the command line; {arguments} in Python)"
+    if "label" in columns:
+        way_out += "; in a recipe corpus.text and corpus.label name them"
     return CorpusError(f"{place}: no column '{column}' (found: {headings_listed}); {way_out}")

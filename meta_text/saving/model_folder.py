@@ -208,9 +208,13 @@ def read_config(folder: Path) -> dict[str, Any]:
     """config.json of a model folder, with its format version checked."""
     path = folder / "config.json"
     if not path.is_file():
-        raise ModelFileError(
-            f"no model at {folder}: config.json is missing; name a folder that `meta-text train --out` wrote"
+        inner = folder / "model"  # `train --out` writes the model beside its checkpoints
+        way_out = (
+            f"did you mean {inner}?"
+            if (inner / "config.json").is_file()
+            else "name a folder that `meta-text fit` wrote, or FOLDER/model of `meta-text train --out FOLDER`"
         )
+        raise ModelFileError(f"no model at {folder}: config.json is missing; {way_out}")
     config = _read_json(path)
     if not isinstance(config, dict):
         raise ModelFileError(f"{path} holds a {type(config).__name__}; an object is needed: {AGAIN}")

@@ -38,7 +38,7 @@ class Bench:
         settings = recipe.corpus
         if (settings.name is None) == (settings.path is None):
             raise ConfigError("[corpus] needs either name or path, not both")
-        corpus = Corpus.open(settings.name or settings.path or "")
+        corpus = Corpus.open(settings.name or settings.path or "", text=settings.text, label=settings.label)
         progress.message(corpus.describe())
         split = open_split(recipe, corpus)
         used = used_part(corpus, split, settings.texts_per_class, recipe.train.seed)

@@ -143,6 +143,8 @@ def evaluate_saved(
     corpus_name: str,
     shape: EpisodeShape,
     *,
+    text: str = "text",
+    label: str = "label",
     classes: str = "test",
     split: str | None = None,
     episodes: int = 600,
@@ -158,7 +160,7 @@ def evaluate_saved(
     """
     progress = progress or Progress()
     model = load_model(model_folder).on(chosen_device(device))
-    corpus = Corpus.open(corpus_name)
+    corpus = Corpus.open(corpus_name, text=text, label=label)
     progress.message(corpus.describe())
     if split is None and classes != "all":
         split = _split_as_trained(model.recipe, corpus)
