@@ -35,17 +35,18 @@ def test_walk_through_runs_in_order() -> None:
 
 
 def test_readme_commands_exist() -> None:
-    """Every `meta-text` line names a real subcommand, real options and files that are there."""
+    """Every `meta-text` line names a real subcommand, real options and recipes that come with the package."""
     group = typer.main.get_command(app)
     assert isinstance(group, typer.core.TyperGroup)
-    lines = [line for line in README.splitlines() if line.startswith(".venv/bin/meta-text ")]
-    assert lines
+    lines = [line for line in README.splitlines() if line.startswith("meta-text ")]
+    assert len(lines) >= 8
     for line in lines:
-        words = shlex.split(line[line.index("meta-text ") :], comments=True)[1:]
+        words = shlex.split(line, comments=True)[1:]
         command = group.commands[words[0]]
         known = {option for parameter in command.params for option in parameter.opts}
         assert {word for word in words if word.startswith("--")} <= known, line
-        assert all((ROOT / word).exists() for word in words if word.startswith("recipes/")), line
+        if words[0] in ("train", "compare"):
+            assert (ROOT / "recipes" / f"{words[1]}.toml").exists(), line
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "recipes").glob("*.toml")), ids=lambda path: path.stem)
