@@ -55,6 +55,6 @@ if __name__ == "__main__":
         (here / "golden_default", write_golden_default),
     ):
         if folder.exists():
-            print(f"{folder} exists and stays as it is")  # noqa: T201
+            print(f"{folder} exists and stays as it is")  # noqa: T201  # a script for people
         else:
             write(folder)

@@ -386,3 +386,34 @@ def test_columns_can_be_named_wherever_a_file_is_read(
         assert run(monkeypatch, *words, *columns) == 2
         shown = capsys.readouterr().err
         assert "no column" not in shown and "2 classes" in shown  # it was read, and is too small for five classes
+
+
+def test_a_finished_run_that_is_resumed_had_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    FewShotClassifier(embedding="fast").fit(["red", "blue"], ["a", "b"]).save_pretrained("mine")
+    Path("new.csv").write_text("text\nred\n")
+    words = ("predict", "mine", "--input", "new.csv", "--output", "out.csv")
+    with monkeypatch.context() as killed:
+        killed.setattr("meta_text.classify.answer_parts.Parts.join", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            run(monkeypatch, *words)
+    capsys.readouterr()
+    assert run(monkeypatch, *words, "--resume") == 0
+    assert "no rows" not in capsys.readouterr().err
+    assert Path("out.csv").read_text().splitlines()[1].startswith("red,a,")
+
+
+def test_a_misspelt_folder_is_met_with_the_one_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "four").mkdir(parents=True)
+    monkeypatch.setattr("meta_text.saving.loading.download", refuse)
+    with pytest.raises(HubError, match=r"there is no folder runs/fuor here; did you mean 'four'\?; as a name on"):
+        find_folder("runs/fuor")
+    with pytest.raises(HubError, match=r"there is no folder runs/other here; as a name on"):
+        find_folder("runs/other")
+
+
+def refuse(*_: object, **__: object) -> Path:
+    raise HubError("no connection")

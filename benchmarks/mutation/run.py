@@ -162,7 +162,7 @@ def _serve(path: Path, source: bytes) -> None:
             raise OSError("a mutant has no compiled copy")
         return path_stats(self, asked)
 
-    SourceFileLoader.get_data, SourceFileLoader.path_stats = mutated_data, no_stats  # type: ignore[method-assign]
+    SourceFileLoader.get_data, SourceFileLoader.path_stats = mutated_data, no_stats  # type: ignore[method-assign]  # that is how a mutant gets in
 
 
 def run(waiting: list[tuple[Mutant, str]], jobs: int, results: Path) -> None:

@@ -12,7 +12,7 @@ from meta_text.corpus.labels import (
     check_pairs,
     check_texts,
     merged_labels,
-    warn_of_case,
+    warn_of_look_alikes,
     without_bad_rows,
     words,
 )
@@ -159,7 +159,7 @@ class Classes(NamedTuple):
             raise InputError(
                 f"class {taken[0]!r} already exists; choose another label, or use add_examples to give it more texts"
             )
-        warn_of_case([*others, label])
+        warn_of_look_alikes([*others, label])
         return label
 
     def _description(self, label: Label, description: str | None) -> str:

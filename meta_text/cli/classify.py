@@ -182,8 +182,9 @@ def predict(
             note=_tell,
             **how,
         )
-    if not answered:
-        err_console.print(f"{input_file} has no rows, so nothing was classified")
+    if not answered and not resume:  # a run to resume may have answered all
+        source = "standard input" if input_file == "-" else input_file
+        err_console.print(f"{source} has no rows, so nothing was classified", highlight=False, markup=False)
     if bad:
         numbers = ", ".join(str(row.number) for row in unread) + (", ..." if bad > len(unread) else "")
         rows = f"row{'' if bad == 1 else 's'} {numbers} ({unread[0].problem})"

@@ -195,11 +195,11 @@ def merged_labels(labels: Sequence[Any]) -> list[Any]:
             f"labels {variants} differ only in outer white space; they are one class, {short!r}", stacklevel=3
         )
     result = [merged.get(label, label) if isinstance(label, str) else label for label in labels]
-    warn_of_case(result)
+    warn_of_look_alikes(result)
     return result
 
 
-def warn_of_case(labels: Iterable[Any]) -> None:
+def warn_of_look_alikes(labels: Iterable[Any]) -> None:
     """Warn about labels that differ only in case, or look alike."""
     for shown, difference, count in look_alikes(labels):
         warnings.warn(f"labels {shown} {difference}; they are {count} classes", stacklevel=4)

@@ -183,7 +183,7 @@ class Embedding(nn.Module):
     def settle(self) -> "Embedding":
         """End training: merge LoRA's updates into the weights they belong to, and freeze everything."""
         if self._has_lora and not self.is_frozen:
-            self.body.merge_adapter()  # type: ignore[operator]
+            self.body.merge_adapter()  # type: ignore[operator]  # a method of peft's, on a body with LoRA
         self.body.requires_grad_(False)
         return self
 

@@ -18,7 +18,7 @@ INTS = datasets.Sequence(datasets.Value("int64"))
 FLOATS = datasets.Sequence(datasets.Sequence(datasets.Value("float64")))
 
 
-class _EpisodeMetric(evaluate.Metric):  # type: ignore[misc]
+class _EpisodeMetric(evaluate.Metric):  # type: ignore[misc]  # evaluate has no types
     """One row per episode. Subclasses set `columns` and `description`."""
 
     description = ""

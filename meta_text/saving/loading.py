@@ -68,12 +68,12 @@ def find_folder(
             force_download=force_download,
         )
     except HubError as error:
-        hint = did_you_mean(name, [f"{path.parent.name}/{beside.name}" for beside in _folders_beside(path)])
+        hint = did_you_mean(path.name, _folders_beside(path))
         raise HubError(f"there is no folder {name} here{hint}; as a name on the Hub: {error}") from error
 
 
-def _folders_beside(path: Path) -> list[Path]:
-    return [one for one in path.parent.iterdir() if one.is_dir()] if path.parent.is_dir() else []
+def _folders_beside(path: Path) -> list[str]:
+    return [one.name for one in path.parent.iterdir() if one.is_dir()] if path.parent.is_dir() else []
 
 
 def fetch_embedding(
