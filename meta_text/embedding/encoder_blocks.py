@@ -116,6 +116,26 @@ def _part(progress: Progress | None, done: int, runs: int) -> Progress | None:
     return lambda read, total: progress((done * total + read) // runs, total)
 
 
+class Projected(SentenceEncoder):
+    """Random projections of an encoder's vectors: what a weaker encoder of another width may look like.
+
+    They keep cosines up to noise of 1 / sqrt(width) (Johnson & Lindenstrauss 1984).
+    """
+
+    def __init__(self, encoder: SentenceEncoder, width: int) -> None:
+        self.encoder, self.width = encoder, width
+        self.name, self.cost = f"{encoder.name}, projected to {width}", encoder.cost
+        drawn = torch.Generator().manual_seed(width)
+        self.matrix = torch.randn(encoder.width, width, generator=drawn, dtype=torch.float32) / width**0.5
+
+    def encode(self, texts: Sequence[str], progress: Progress | None = None) -> Represented:
+        read = self.encoder.encode(texts, progress)
+        return read._replace(parts=[part @ self.matrix for part in read.parts])
+
+    def digest(self) -> str:
+        return hashlib.sha256(f"{self.encoder.digest()} {self.width}".encode()).hexdigest()
+
+
 class BoundVectors:
     """Rows of a corpus as vectors; each text is encoded once and kept on disk, for each encoder by itself.
 
@@ -132,6 +152,7 @@ class BoundVectors:
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
         self.blocks, self.texts = blocks, texts
+        self.matrix: Tensor | None = None  # that vectors are multiplied by
         needed = [texts[row] for row in (range(len(texts)) if rows is None else rows)]
         total = len(set(needed))
         self.caches: list[TokenCache | MemoryCache] = []
@@ -147,10 +168,18 @@ class BoundVectors:
         other.caches = [self.caches[i] for i in encoders]
         return other
 
+    def projected(self, encoder: int, width: int) -> "BoundVectors":
+        """The same texts as a narrower and weaker encoder sees them: random projections of one encoder's vectors."""
+        other = self.seen_by([encoder])
+        narrow = Projected(self.blocks.encoders[encoder], width)
+        other.blocks, other.matrix = EncoderBlocks([narrow], self.blocks.device), narrow.matrix
+        return other
+
     def __call__(self, rows: Sequence[int]) -> Tensor:
         """Vectors [B D] of these rows."""
         parts = [torch.cat([stored.get(self.texts[row]) for row in rows]) for stored in self.caches]
-        return torch.cat(parts, dim=1).float().to(self.blocks.device)
+        vectors = torch.cat(parts, dim=1).float()
+        return (vectors if self.matrix is None else vectors @ self.matrix).to(self.blocks.device)
 
 
 def _cache_of(blocks: EncoderBlocks, encoder: SentenceEncoder, root: Path | None) -> TokenCache | MemoryCache:

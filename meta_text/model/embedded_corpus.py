@@ -18,6 +18,8 @@ from meta_text.embedding.token_states import TokenStates
 from meta_text.learners import EmbeddedEpisode, Learner
 from meta_text.model.mixture import Prior, fit_space, is_read
 
+WEAKER = 64  # numbers of the projections that a mixture is also trained and calibrated on
+
 
 class EmbeddedCorpus:
     """A corpus, and its class names, bound to an embedding: episodes in, stacked token states out.
@@ -76,17 +78,25 @@ class EmbeddedCorpus:
 
     @property
     def views(self) -> list["EmbeddedCorpus"]:
-        """This corpus and, where several encoders read it, the corpus as each of them alone reads it."""
+        """This corpus and, where several encoders read it, as each of them alone reads it, and as a weaker one would.
+
+        So rule and calibration learn from encoders of several widths and strengths what to do with one that a user brings.
+        """
         if not self.is_mixture:
             return [self]
+        assert isinstance(self.bound, BoundVectors)
         readers = [i for i, encoder in enumerate(self.blocks.encoders) if not encoder.is_counts]
-        return [self, *(self.seen_by([i]) for i in readers)]
+        weaker = [self._bound_to(self.bound.projected(i, WEAKER)) for i in readers]
+        return [self, *(self.seen_by([i]) for i in readers), *weaker]
 
     def seen_by(self, encoders: Sequence[int]) -> "EmbeddedCorpus":
         """The same corpus as these encoders alone see it, by their places."""
         assert isinstance(self.bound, BoundVectors)
+        return self._bound_to(self.bound.seen_by(encoders))
+
+    def _bound_to(self, bound: BoundVectors) -> "EmbeddedCorpus":
         other = copy.copy(self)
-        other.bound = other._read = self.bound.seen_by(encoders)
+        other.bound = other._read = bound
         return other
 
     def as_features(self, learner: Learner) -> "EmbeddedCorpus":
