@@ -36,12 +36,14 @@ def calibrate(
     Several encoders are asked together and each alone, because a user may take one of them.
     """
     drawn = list(shapes(embedded.corpus, class_names, episodes, SHOTS))
-    asked = [(shape, _answers(model, view, shape.episodes, label_names)) for view in embedded.views for shape in drawn]
+    views = embedded.views
+    asked = [(shape, _answers(model, view, shape.episodes, label_names)) for view in views for shape in drawn]
     thresholds = _thresholds([((shape.n_way, shape.k_shot), answers.likeness) for shape, answers in asked])
     temperature = fit_temperature(
         [answers.logits for _, answers in asked],
         [answers.targets for _, answers in asked],
         [_terms(shape, answers) for shape, answers in asked],
+        [max(1.0, len(views) - 1.0)] * len(drawn) + [1.0] * (len(asked) - len(drawn)),  # as much as all others together
     )
     calibration = Calibration(temperature, thresholds)
     places = cheap_places(embedded.blocks, None) if embedded.is_mixture else None
@@ -174,11 +176,15 @@ def _answers(model: MetaModel, embedded: EmbeddedCorpus, drawn: Sequence[Episode
     return Answers(torch.cat(logits), torch.cat(likeness).numpy(), targets, torch.cat(left_out) if left_out else None)
 
 
-def fit_temperature(logits: Sequence[Tensor], labels: Sequence[Tensor], terms: Sequence[Tensor]) -> tuple[float, ...]:
-    """The weights of `temperature_terms` with the least negative log-likelihood; every shape counts the same.
+def fit_temperature(
+    logits: Sequence[Tensor], labels: Sequence[Tensor], terms: Sequence[Tensor], counts: Sequence[float] | None = None
+) -> tuple[float, ...]:
+    """The weights of `temperature_terms` with the least negative log-likelihood.
 
-    terms: for each shape one row per query.
+    terms: for each shape one row per query. counts: how much each shape counts; all the same if not given.
     """
+    share = torch.tensor(counts or [1.0] * len(logits), dtype=torch.float64)
+    share = share / share.sum()
     weights = torch.zeros(terms[0].shape[1], dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.LBFGS([weights], max_iter=200, line_search_fn="strong_wolfe")
 
@@ -188,7 +194,9 @@ def fit_temperature(logits: Sequence[Tensor], labels: Sequence[Tensor], terms: S
             F.cross_entropy(scores.double() / (rows @ weights).exp()[:, None], targets)
             for scores, targets, rows in zip(logits, labels, terms, strict=True)
         ]
-        loss = torch.stack(losses).mean() + 1e-4 * weights.square().sum()  # few shapes do not determine all of them
+        loss = (
+            share * torch.stack(losses)
+        ).sum() + 1e-4 * weights.square().sum()  # few shapes do not determine all of them
         loss.backward()
         return loss
 
