@@ -49,6 +49,15 @@ def test_oracle_temperature_is_that_of_scipy() -> None:
     np.testing.assert_allclose(found, expected.x, atol=2e-2)
 
 
+def test_oracle_a_shape_that_counts_twice_is_a_shape_given_twice() -> None:
+    pairs, terms = [drawn(0.5 + i, n, 60, i) for i, (n, _) in enumerate(SHAPES)], terms_of_shapes()
+    logits, labels = [p[0] for p in pairs], [p[1] for p in pairs]
+    found = fitting.fit_temperature(logits, labels, terms, [2, 1, 1, 1, 1])
+    twice = fitting.fit_temperature([logits[0], *logits], [labels[0], *labels], [terms[0], *terms])
+    np.testing.assert_allclose(found, twice, atol=1e-3)
+    assert not np.allclose(found, fitting.fit_temperature(logits, labels, terms), atol=1e-2)
+
+
 def test_the_temperature_that_labels_were_drawn_at_is_found() -> None:
     pairs = [drawn(2.0, n, 4000, i) for i, (n, _) in enumerate(SHAPES)]
     weights = fitting.fit_temperature([p[0] for p in pairs], [p[1] for p in pairs], terms_of_shapes())

@@ -33,17 +33,25 @@ def calibrate(
 ) -> Calibration:
     """Fit temperature and thresholds to `episodes` episodes of held-out classes in each of several shapes.
 
-    Several encoders are asked together and each alone, because a user may take one of them.
+    Several encoders are asked in all their `views`, because a user may take one of them, or another one. Together they
+    count as much as in all other views.
     """
     drawn = list(shapes(embedded.corpus, class_names, episodes, SHOTS))
     views = embedded.views
     asked = [(shape, _answers(model, view, shape.episodes, label_names)) for view in views for shape in drawn]
-    thresholds = _thresholds([((shape.n_way, shape.k_shot), answers.likeness) for shape, answers in asked])
+    counts = [count for count in (max(1, len(views) - 1), *[1] * (len(views) - 1)) for _ in drawn]
+    thresholds = _thresholds(
+        [
+            ((shape.n_way, shape.k_shot), answers.likeness)
+            for (shape, answers), count in zip(asked, counts, strict=True)
+            for _ in range(count)
+        ]
+    )
     temperature = fit_temperature(
         [answers.logits for _, answers in asked],
         [answers.targets for _, answers in asked],
         [_terms(shape, answers) for shape, answers in asked],
-        [max(1.0, len(views) - 1.0)] * len(drawn) + [1.0] * (len(asked) - len(drawn)),  # as much as all others together
+        counts,
     )
     calibration = Calibration(temperature, thresholds)
     places = cheap_places(embedded.blocks, None) if embedded.is_mixture else None
@@ -177,14 +185,14 @@ def _answers(model: MetaModel, embedded: EmbeddedCorpus, drawn: Sequence[Episode
 
 
 def fit_temperature(
-    logits: Sequence[Tensor], labels: Sequence[Tensor], terms: Sequence[Tensor], counts: Sequence[float] | None = None
+    logits: Sequence[Tensor], labels: Sequence[Tensor], terms: Sequence[Tensor], counts: Sequence[int] | None = None
 ) -> tuple[float, ...]:
     """The weights of `temperature_terms` with the least negative log-likelihood.
 
     terms: for each shape one row per query. counts: how much each shape counts; all the same if not given.
     """
-    share = torch.tensor(counts or [1.0] * len(logits), dtype=torch.float64)
-    share = share / share.sum()
+    counted = torch.tensor(counts or [1] * len(logits), dtype=torch.float64)
+    share = counted / counted.sum()
     weights = torch.zeros(terms[0].shape[1], dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.LBFGS([weights], max_iter=200, line_search_fn="strong_wolfe")
 
@@ -194,9 +202,8 @@ def fit_temperature(
             F.cross_entropy(scores.double() / (rows @ weights).exp()[:, None], targets)
             for scores, targets, rows in zip(logits, labels, terms, strict=True)
         ]
-        loss = (
-            share * torch.stack(losses)
-        ).sum() + 1e-4 * weights.square().sum()  # few shapes do not determine all of them
+        # the last term, because few shapes do not determine all weights
+        loss = share @ torch.stack(losses) + 1e-4 * weights.square().sum()
         loss.backward()
         return loss
 
