@@ -5,6 +5,7 @@ import json
 import pickle
 import shutil
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,16 @@ from encoder_folders import plain_folder
 from safetensors.torch import load_file, save_file
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, cross_val_score
-from small_mixture import ASKED, BANK, CARD, LABELS, TEXTS, base_folder, two_encoders
+from small_mixture import ASKED, BANK, CARD, LABELS, TEXTS, base_folder, two_encoders, untrained
 
 from meta_text import FewShotClassifier
+from meta_text.corpus.corpus import Corpus
+from meta_text.corpus.episode import EpisodeSampler
 from meta_text.embedding.encoders import open_encoder
 from meta_text.errors import InputError, ModelFileError
+from meta_text.evaluation.answers import answer_with
+from meta_text.model.calibration import Calibrations
+from meta_text.model.embedded_corpus import EmbeddedCorpus
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +54,25 @@ def classifier(place: Path) -> FewShotClassifier:
 def assert_same(one: FewShotClassifier, other: FewShotClassifier) -> None:
     assert one.classes_.tolist() == other.classes_.tolist()
     np.testing.assert_allclose(one.predict_proba(ASKED), other.predict_proba(ASKED), atol=1e-6)
+
+
+def test_oracle_episodes_are_answered_as_the_classifier_answers(place: Path) -> None:
+    """Each at a temperature that depends on how hard its own texts are: so says the classifier, by another way."""
+    model = untrained([str(place / "first"), str(place / "second")])
+    by_hardness = replace(model.calibration.plain, temperature=(0.3, 0.1, -0.2, 0.0, 1.5, -3.0))
+    model = model.with_findings(calibration=Calibrations(by_hardness))
+    rows = [{"text": text, "label": label} for text, label in zip(TEXTS, LABELS, strict=True)]
+    corpus = Corpus.from_rows(rows, name="cards")
+    episodes = [EpisodeSampler(corpus, corpus.class_names, n_way=2, k_shot=3, n_query=2)[i] for i in range(3)]
+    found = answer_with(model, label_names=False)(EmbeddedCorpus(corpus, model.embedding), episodes)
+    for episode, probabilities in zip(episodes, found, strict=True):
+        labels = [episode.class_names[i] for i in episode.support_labels]
+        fitted = FewShotClassifier(model).fit([corpus.texts[row] for row in episode.support], labels)
+        expected = fitted.predict_proba([corpus.texts[row] for row in episode.query])
+        order = [fitted.classes_.tolist().index(name) for name in episode.class_names]
+        np.testing.assert_allclose(probabilities, expected[:, order], atol=2e-3)  # the cache holds half precision
+    plain = by_hardness.temperature_at(2, 3.0)
+    assert abs(plain / fitted.adaptation_.temperature - 1) > 0.2  # so that the terms matter here
 
 
 # --- saved and copied

@@ -49,9 +49,11 @@ def answer_with(model: MetaModel, *, label_names: bool) -> Predictor:
         if not newest or newest[0][0] is not embedded:
             newest[:] = [(embedded, model.standing_still(embedded))]
         first, calibration = episodes[0], model.calibration.of(label_names)
-        temperature = calibration.temperature_at(first.n_way, len(first.support) / first.n_way)
         batch = newest[0][1].batch(episodes, label_names=label_names)
-        return list(model.predict(batch, temperature).cpu().numpy())
+        hardness = [None] * len(episodes) if batch.left_out is None else batch.left_out.tolist()
+        shots = len(first.support) / first.n_way
+        temperatures = [calibration.temperature_at(first.n_way, shots, task) for task in hardness]
+        return list(model.predict(batch, temperatures).cpu().numpy())
 
     return predict
 
