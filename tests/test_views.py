@@ -1,4 +1,4 @@
-"""A mixture is trained and calibrated on several views of its encoders: together, each alone, and made weaker."""
+"""A mixture is trained on its encoders together and each alone, and calibrated on them made weaker as well."""
 
 import numpy as np
 import torch
@@ -8,21 +8,25 @@ from meta_text.embedding.encoder_blocks import Projected
 from meta_text.model.embedded_corpus import WEAKER
 
 
-def test_views_are_the_mixture_each_reader_and_each_made_weaker() -> None:
+def test_views_are_the_mixture_each_reader_and_for_calibration_each_made_weaker() -> None:
     _, embedded = two_readers()
     projected = f"projected to {WEAKER}"
-    assert [view.blocks.names for view in embedded.views] == [
-        ("reads", "guesses"), ("reads",), ("guesses",), (f"reads, {projected}",), (f"guesses, {projected}",),
-    ]  # fmt: skip
-    assert [view.vectors([0, 1]).shape for view in embedded.views] == [(2, n) for n in (12, 6, 6, WEAKER, WEAKER)]
+    assert [view.blocks.names for view in embedded.views] == [("reads", "guesses"), ("reads",), ("guesses",)]
+    assert [view.blocks.names for view in embedded.weaker_views] == [
+        (f"reads, {projected}",),
+        (f"guesses, {projected}",),
+    ]
+    assert [view.vectors([0, 1]).shape for view in embedded.views] == [(2, n) for n in (12, 6, 6)]
+    assert [view.vectors([0, 1]).shape for view in embedded.weaker_views] == [(2, WEAKER)] * 2
     _, counting = two_readers(counts=True)  # counting n-grams is no reading
-    assert [len(view.blocks.names) for view in counting.views] == [2, 1, 1]
-    assert [view.blocks.names for view in embedded.seen_by([0]).views] == [("reads",)]
+    assert [len(view.blocks.names) for view in (*counting.views, *counting.weaker_views)] == [2, 1, 1]
+    alone = embedded.seen_by([0])
+    assert [view.blocks.names for view in (*alone.views, *alone.weaker_views)] == [("reads",)]
 
 
 def test_oracle_a_weaker_view_holds_the_projections_of_the_same_texts() -> None:
     corpus, embedded = two_readers()
-    weaker = embedded.views[3]
+    weaker = embedded.weaker_views[0]
     whole, found = embedded.vectors([5, 17, 40]).numpy()[:, :6], weaker.vectors([5, 17, 40]).numpy()
     encoder = weaker.blocks.encoders[0]
     assert isinstance(encoder, Projected)
@@ -36,9 +40,11 @@ def test_oracle_a_weaker_view_holds_the_projections_of_the_same_texts() -> None:
 
 def test_projections_keep_cosines_up_to_their_noise() -> None:
     _, embedded = two_readers()
-    matrix = embedded.views[3].blocks.encoders[0].matrix.numpy()
+    matrix = embedded.weaker_views[0].blocks.encoders[0].matrix.numpy()
     rows = np.random.default_rng(1).normal(size=(300, 6))
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     error = (rows @ matrix) @ (rows @ matrix).T - rows @ rows.T
     assert 0.5 / WEAKER**0.5 < error.std() < 2 / WEAKER**0.5
-    assert np.array_equal(matrix, embedded.views[3].blocks.encoders[0].matrix.numpy())  # drawn once, the same again
+    assert np.array_equal(
+        matrix, embedded.weaker_views[0].blocks.encoders[0].matrix.numpy()
+    )  # drawn once, the same again

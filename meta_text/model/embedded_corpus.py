@@ -18,7 +18,7 @@ from meta_text.embedding.token_states import TokenStates
 from meta_text.learners import EmbeddedEpisode, Learner
 from meta_text.model.mixture import Prior, fit_space, is_read
 
-WEAKER = 64  # numbers of the projections that a mixture is also trained and calibrated on
+WEAKER = 64  # numbers of the projections that a mixture is also calibrated on
 
 
 class EmbeddedCorpus:
@@ -78,16 +78,19 @@ class EmbeddedCorpus:
 
     @property
     def views(self) -> list["EmbeddedCorpus"]:
-        """This corpus and, where several encoders read it, as each of them alone reads it, and as a weaker one would.
+        """This corpus and, where several encoders read it, as each of them alone reads it."""
+        return [self, *(self.seen_by([i]) for i in self._readers)]
 
-        So rule and calibration learn from encoders of several widths and strengths what to do with one that a user brings.
-        """
-        if not self.is_mixture:
-            return [self]
-        assert isinstance(self.bound, BoundVectors)
-        readers = [i for i, encoder in enumerate(self.blocks.encoders) if not encoder.is_counts]
-        weaker = [self._bound_to(self.bound.projected(i, WEAKER)) for i in readers]
-        return [self, *(self.seen_by([i]) for i in readers), *weaker]
+    @property
+    def weaker_views(self) -> list["EmbeddedCorpus"]:
+        """As weaker encoders of another width might read it: what a user may bring, which no calibration has seen."""
+        assert not self._readers or isinstance(self.bound, BoundVectors)
+        return [self._bound_to(self.bound.projected(i, WEAKER)) for i in self._readers]  # type: ignore[union-attr]
+
+    @property
+    def _readers(self) -> list[int]:
+        """Which encoders read a mixture; counting n-grams is not reading."""
+        return [i for i, encoder in enumerate(self.blocks.encoders) if not encoder.is_counts] if self.is_mixture else []
 
     def seen_by(self, encoders: Sequence[int]) -> "EmbeddedCorpus":
         """The same corpus as these encoders alone see it, by their places."""

@@ -33,11 +33,11 @@ def calibrate(
 ) -> Calibration:
     """Fit temperature and thresholds to `episodes` episodes of held-out classes in each of several shapes.
 
-    Several encoders are asked in all their `views`, because a user may take one of them, or another one. Together they
-    count as much as in all other views.
+    Several encoders are also asked each alone, because a user may take one of them, and made weaker, because he may
+    bring another one. Together they count as much as in all these views.
     """
     drawn = list(shapes(embedded.corpus, class_names, episodes, SHOTS))
-    views = embedded.views
+    views = [*embedded.views, *embedded.weaker_views]
     asked = [(shape, _answers(model, view, shape.episodes, label_names)) for view in views for shape in drawn]
     counts = [count for count in (max(1, len(views) - 1), *[1] * (len(views) - 1)) for _ in drawn]
     thresholds = _thresholds(
