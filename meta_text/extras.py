@@ -9,6 +9,7 @@ from meta_text.errors import ExtraError
 # extra of pyproject.toml -> the packages that it installs
 EXTRAS: dict[str, tuple[str, ...]] = {
     "train": ("accelerate", "peft", "evaluate", "datasets"),
+    "effort": ("peft",),
     "explain": ("matplotlib",),
     "onnx": ("onnx", "onnxscript", "onnxruntime"),
     "parquet": ("pyarrow",),

@@ -30,6 +30,7 @@ OWN_NAMES = (
     "config.json",
     "embedding",
     "model.safetensors",
+    "moved.safetensors",
     "optimizer.safetensors",
     "support.jsonl",
     "task.safetensors",

@@ -21,7 +21,7 @@ from meta_text import FewShotClassifier
 from meta_text.embedding.e5 import load_e5
 from meta_text.embedding.sentence_encoder import TransformerEncoder
 from meta_text.errors import ExportError
-from meta_text.model.adaptation import _adapt
+from meta_text.model.adaptation import learn_task
 from meta_text.model.mixture import SPACE
 
 
@@ -54,7 +54,7 @@ def reweighed(classifier: FewShotClassifier, weights: Sequence[float]) -> FewSho
     """The same with other weights for its encoders."""
     adapted = classifier.adaptation_
     space = {key: adapted.task[key] for key in SPACE} | {"weights": torch.tensor(weights)}
-    task = _adapt(adapted.model, adapted.support, adapted.names, adapted.features, space)
+    task = learn_task(adapted.model, adapted.support, adapted.names, adapted.features, space)
     classifier.adaptation_ = replace(adapted, task=task)
     return classifier
 

@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral
 
 import numpy as np
@@ -13,7 +13,7 @@ from meta_text.corpus.same_text import fold
 from meta_text.embedding.process import own_settings
 from meta_text.errors import InputError
 from meta_text.model.adaptation import Adaptation, Label
-from meta_text.model.encoder_words import encoder_choice
+from meta_text.model.encoder_words import effort_sentence, encoder_choice
 from meta_text.wording import counted
 
 # How many other texts a class needs before one of its own is checked. With one (data/intents, 2 to 8 classes of two
@@ -60,6 +60,7 @@ class Audit:
     classes: int = 2  # of the classifier
     chance: float = 0.0
     encoders: str = ""  # which encoders read the texts, and what they are worth, in words
+    effort: str = ""  # what came of moving one of them, if that was asked for
 
     @property
     def near_chance(self) -> bool:
@@ -67,8 +68,9 @@ class Audit:
         return self.checked >= ENOUGH and self.low <= self.chance
 
     def summary(self) -> str:
-        """The audit in a sentence or two, for people; and one on the encoders if there are any."""
-        return "\n".join([self._checks(), *([f"read by {self.encoders}"] if self.encoders else [])])
+        """The audit in a sentence or two, for people; and one each on the encoders, and on moving one of them."""
+        read = f"read by {self.encoders}" if self.encoders else ""
+        return "\n".join(line for line in (self._checks(), read, self.effort) if line)
 
     def __str__(self) -> str:
         """The summary, and the texts that are probably mislabelled."""
@@ -101,7 +103,15 @@ class Audit:
 
 
 def audit(adaptation: Adaptation) -> Audit:
-    """Hide each labelled text and its copies in turn, adapt to the rest, and classify it."""
+    """Hide each labelled text and its copies in turn, adapt to the rest, and classify it.
+
+    Encoders stay meanwhile: one that was moved has seen the label that is hidden.
+    """
+    found = _audit(adaptation.resting)
+    return replace(found, effort=effort_sentence(adaptation))
+
+
+def _audit(adaptation: Adaptation) -> Audit:
     labels, right, doubts, skipped = list(adaptation.distinct), [], [], 0
     choice = encoder_choice(adaptation)
     encoders = "" if choice is None else choice.sentence()

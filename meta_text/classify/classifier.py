@@ -18,6 +18,7 @@ from meta_text.embedding.reading import Progress
 from meta_text.errors import ConfigError, InputError
 from meta_text.model.adaptation import Adaptation, Label
 from meta_text.model.model import MetaModel
+from meta_text.model.moved_adaptation import check_effort, follow, moved
 from meta_text.saving import loading, publish
 from meta_text.saving.class_folder import load_adaptation
 from meta_text.wording import are, counted
@@ -55,7 +56,9 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         self.label_names = label_names
         self.device = device
 
-    def fit(self, X: Any, y: Any, progress: Progress | None = None, bad_rows: str = "raise") -> "FewShotClassifier":
+    def fit(
+        self, X: Any, y: Any, progress: Progress | None = None, bad_rows: str = "raise", effort: str = "normal"
+    ) -> "FewShotClassifier":
         """Learn from texts X and their labels y; progress(done, total) is called while the texts are read.
 
         X and y: lists, generators, and columns or arrays of NumPy, pandas, polars, pyarrow, torch and `datasets`.
@@ -65,10 +68,16 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         in what cannot be seen (two classes), and a text under two labels.
 
         bad_rows: "raise" refuses a blank or missing text and a missing or empty label, naming the row; "skip" drops
-        such rows and warns how many. Raises InputError for texts that are not strings, for labels of other or mixed
+        such rows and warns how many.
+
+        effort: "high" takes up to a minute more and moves the upper layers of one encoder on these texts, where that
+        helps on labels that are held out (extra `[effort]`); `audit` says what it brought. progress then starts anew.
+
+        Raises ConfigError for another effort, or if no encoder can move. Raises InputError for texts that are not strings, for labels of other or mixed
         types, for several labels per text, and for different lengths.
         """
-        self._start(Classes.labelled(self._as_texts(X), y, self.label_names, bad_rows), progress)
+        check_effort(effort)
+        self._start(Classes.labelled(self._as_texts(X), y, self.label_names, bad_rows), progress, effort=effort)
         return self
 
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -130,7 +139,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
     def rename_class(self, label: Label, new: Label, description: str | None = None) -> None:
         """Give a class another label; its texts stay, and so does its description unless a new one is given."""
         before = self._adapted()
-        self._start(Classes.of(before).renamed(label, new, description), model=before.model)
+        self._start(Classes.of(before).renamed(label, new, description), edited=before)
 
     def add_examples(self, X: Any, y: Any) -> list[ClassChange]:
         """Add labelled texts to existing classes."""
@@ -258,9 +267,16 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "adaptation_")
 
-    def _start(self, classes: Classes, progress: Progress | None = None, model: MetaModel | None = None) -> None:
-        """Learn these classes; with the model of the present ones, their texts are not read again."""
-        model = model or self.meta_model
+    def _start(
+        self,
+        classes: Classes,
+        progress: Progress | None = None,
+        *,
+        edited: Adaptation | None = None,
+        effort: str = "normal",
+    ) -> None:
+        """Learn these classes; edited: what they were before, whose model and moved encoder stay in use."""
+        model = self.meta_model if edited is None else edited.resting.model
         labels, descriptions = sorted(classes.support), classes.descriptions
         if descriptions is not None and model.reads_vectors:
             raise InputError(
@@ -274,7 +290,12 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         calibration = model.calibration.of(descriptions is not None)
         in_order = {label: classes.support[label] for label in labels}
         texts = None if descriptions is None else [descriptions[label] for label in labels]
-        self._take(Adaptation.learn(model, calibration, in_order, texts, before, progress))
+        learned = Adaptation.learn(model, calibration, in_order, texts, before and before.resting, progress)
+        if effort == "high":
+            learned = moved(learned, progress)
+        elif edited is not None and edited.move is not None:
+            learned = follow(learned, edited.move)
+        self._take(learned)
         if self.adaptation_.cut - (frozenset() if before is None else before.cut):
             warnings.warn(
                 f"{counted(self.n_cut_, 'labelled text')} {are(self.n_cut_)} longer than the model reads; "
@@ -315,5 +336,5 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
     def _change(self, classes: Classes) -> list[ClassChange]:
         """Learn these classes; returns the effect on the classes that stay."""
         before = self._adapted()
-        self._start(classes, model=before.model)
+        self._start(classes, edited=before)
         return report(before, self._adapted())

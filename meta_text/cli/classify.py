@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from meta_text.cli.console import bars, err_console, out_console
+from meta_text.cli.console import Bar, bars, err_console, out_console
 from meta_text.cli.options import (
     Classifier,
     Device,
@@ -27,6 +27,7 @@ from meta_text.wording import counted
 
 if TYPE_CHECKING:
     from meta_text.classify.classifier import FewShotClassifier
+    from meta_text.embedding.reading import Progress
 
 # torch keeps up to 1,024 kernels, one per batch shape, in each of two caches: a gigabyte over a long file
 BOUNDED_KERNELS = {"LRU_CACHE_CAPACITY": "16", "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "16"}
@@ -40,6 +41,19 @@ Encoding = Annotated[str | None, typer.Option(metavar="NAME", help="Encoding of 
 def _tell(line: str) -> None:
     """Print what was guessed about a file to stderr."""
     err_console.print(line, style="dim")
+
+
+def _reading_then_moving(bar: Bar) -> "Progress":
+    """Bars for `FewShotClassifier.fit`, whose progress starts anew when an encoder is moved."""
+    all_read = False
+
+    def progress(done: int, total: int) -> None:
+        nonlocal all_read
+        key, text = ("move", "moving an encoder") if all_read else ("encode", "encoding texts")
+        bar(key, text, done, total)
+        all_read = all_read or done == total
+
+    return progress
 
 
 def fit(
@@ -56,6 +70,12 @@ def fit(
         bool,
         typer.Option("--without-texts", help="Do not keep the labelled texts: the classifier cannot be changed later."),
     ] = False,
+    effort: Annotated[
+        str,
+        typer.Option(
+            metavar="EFFORT", help="normal; or high, which also moves an encoder where that helps, in a minute."
+        ),
+    ] = "normal",
     separator: Separator = None,
     encoding: Encoding = None,
     device: Device = None,
@@ -64,8 +84,10 @@ def fit(
     from meta_text.classify.classifier import FewShotClassifier
     from meta_text.corpus.corpus import Corpus
     from meta_text.files import check_target
-    from meta_text.model.encoder_words import encoder_choice
+    from meta_text.model.encoder_words import effort_sentence, encoder_choice
+    from meta_text.model.moved_adaptation import check_effort
 
+    check_effort(effort)
     check_target(out)
     encoders = encoders_named(embedding)
     if not support_file.is_file():
@@ -83,7 +105,7 @@ def fit(
     with bars() as bar, warnings.catch_warnings():
         # a note of the corpus, told above
         warnings.filterwarnings("ignore", "labels .* (differ only in case|look alike)")
-        classifier.fit(corpus.texts, labels, progress=lambda done, total: bar("encode", "encoding texts", done, total))
+        classifier.fit(corpus.texts, labels, progress=_reading_then_moving(bar), effort=effort)
     if note_of_engine := classifier.meta_model.engine_note:
         err_console.print(note_of_engine, style="dim", highlight=False, markup=False)
     classifier.save_pretrained(out, include_support=not without_texts)
@@ -96,6 +118,8 @@ def fit(
             out_console.print(str(doubt))
     elif (choice := encoder_choice(classifier.adaptation_)) is not None:
         out_console.print(f"read by {choice.sentence()}")
+        if moving := effort_sentence(classifier.adaptation_):
+            out_console.print(moving)
 
 
 def predict(

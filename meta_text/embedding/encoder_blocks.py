@@ -50,6 +50,10 @@ class EncoderBlocks:
         """Some of the encoders, by their places."""
         return EncoderBlocks([self.encoders[place] for place in places], self.device)
 
+    def replaced(self, place: int, encoder: SentenceEncoder) -> "EncoderBlocks":
+        """The same with another encoder at this place."""
+        return EncoderBlocks([*self.encoders[:place], encoder, *self.encoders[place + 1 :]], self.device)
+
     def columns(self, places: Sequence[int]) -> torch.Tensor:
         """Where the vectors of some encoders stand in the joined vector."""
         numbers = torch.arange(self.width).split(list(self.widths))

@@ -22,6 +22,7 @@ from meta_text.model.calibration import Calibration
 from meta_text.model.cheap_encoders import cheap_model, cheap_places
 from meta_text.model.mixture import SPACE
 from meta_text.model.model import MetaModel, Packed
+from meta_text.model.moving import Move
 
 Label = Any  # str, int or bool
 
@@ -45,6 +46,8 @@ class Adaptation:
     unread: frozenset[str] = frozenset()  # texts in a script that the embedding does not know
     corrections: tuple[float, ...] = ()  # of the thresholds for "none of these", from this task's own texts
     first: "Adaptation | None" = None  # the same learned with the cheap encoders alone (`model.cascade`)
+    move: Move | None = None  # what came of moving an encoder, if that was asked for (`model.moved_adaptation`)
+    still: "Adaptation | None" = None  # the same with encoders that stay, if one was moved
 
     @classmethod
     @own_settings()
@@ -67,7 +70,7 @@ class Adaptation:
         features = {text: known[text] for text in texts if text in known} | read
         if before is not None and known:
             cut, unread = cut | before.cut & features.keys(), unread | before.unread & features.keys()
-        task = _adapt(model, distinct, names, features)
+        task = learn_task(model, distinct, names, features)
         shots = sum(map(len, distinct.values())) / len(distinct)
         kept = None if names is None else tuple(names)
         weight = 0.0 if names is None else model.learner.log_name_weight.exp().item()
@@ -76,6 +79,11 @@ class Adaptation:
         corrections = calibration.corrections(len(distinct), shots, without, as_even)
         first = _learn_first(model, calibration, distinct, kept, task, features, shots)
         return cls(model, calibration, sorted_support, kept, task, shots, features, cut, unread, corrections, first)
+
+    @property
+    def resting(self) -> "Adaptation":
+        """This, or where an encoder was moved, the same with encoders that stay."""
+        return self.still or self
 
     @cached_property
     def distinct(self) -> Mapping[Label, tuple[str, ...]]:
@@ -131,9 +139,10 @@ class Adaptation:
     def temperature(self) -> float:
         """What logits are divided by: that of this shape of task and, with several encoders, of how hard it is."""
         left_out = self.task.get("left_out")
-        return self.calibration.temperature_at(
+        temperature = self.calibration.temperature_at(
             self.n_way, self.shots, None if left_out is None else tuple(left_out.tolist())
         )
+        return temperature * float(self.task.get("sharpness", 1.0))
 
     def probabilities(self, logits: Float[Tensor, "Q N"]) -> np.ndarray:
         """Softmax at the temperature that the model learned for this shape of task; rows sum to 1."""
@@ -167,7 +176,7 @@ class Adaptation:
             if rest or other == label or self.names is not None:
                 support[other] = rest
         space = {key: value for key, value in self.task.items() if key in SPACE}  # one text hardly moves it
-        return replace(self, support=support, task=_adapt(self.model, support, self.names, self.features, space))
+        return replace(self, support=support, task=learn_task(self.model, support, self.names, self.features, space))
 
 
 def _distinct(support: Mapping[Label, Sequence[str]]) -> dict[Label, tuple[str, ...]]:
@@ -188,7 +197,7 @@ def _read(
 
 
 @torch.no_grad()
-def _adapt(
+def learn_task(
     model: MetaModel,
     support: Mapping[Label, Sequence[str]],
     names: Sequence[str] | None,
@@ -230,7 +239,7 @@ def _learn_first(
         return None
     cheap, columns = cheap_model(model, places)
     part = {text: feature[columns] for text, feature in features.items()}
-    return Adaptation(cheap, calibration, distinct, names, _adapt(cheap, distinct, names, part), shots)
+    return Adaptation(cheap, calibration, distinct, names, learn_task(cheap, distinct, names, part), shots)
 
 
 @torch.no_grad()

@@ -55,7 +55,7 @@ class Calibration:
         return float(np.interp(rate, RATES, at_rates + np.array(corrections) if corrections else at_rates))
 
     def corrections(
-        self, n_way: int, shots: float, likeness: np.ndarray, as_even: float | None = None
+        self, n_way: int, shots: float, likeness: np.ndarray, as_even: float | None = None, seen: float | None = None
     ) -> tuple[float, ...]:
         """What to add to the thresholds at RATES for one task: nothing, or one number per rate.
 
@@ -63,9 +63,11 @@ class Calibration:
         or further apart than those the thresholds were fitted on, it differs from the value expected for an even
         task with one text per class less. Fewer than five shots are not enough to tell.
         as_even: for uneven classes, the shots of the even task that `likeness` refers to (`learners.uneven`).
+        seen: the texts per class that `likeness` was measured with, if not one less; such values count however few
+        the texts are, for what an encoder makes of a text after it was moved is nothing that other tasks could tell.
         """
         as_even = shots if as_even is None else as_even
-        own = as_even >= LEAST_SHOTS and len(likeness) > 0
+        own = (as_even >= LEAST_SHOTS or seen is not None) and len(likeness) > 0
         if not self.thresholds or (as_even == shots and not own):
             return ()
 
@@ -75,7 +77,7 @@ class Calibration:
         added = at(as_even) - at(shots)
         if own:
             weight = len(likeness) / (len(likeness) + PRIOR_TEXTS)
-            added = added + weight * (np.quantile(likeness, RATES) - at(as_even - 1))
+            added = added + weight * (np.quantile(likeness, RATES) - at(as_even - 1 if seen is None else seen))
         return tuple(added.tolist())
 
 

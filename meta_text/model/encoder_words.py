@@ -50,6 +50,14 @@ def encoder_choice(adapted: Adaptation) -> EncoderChoice | None:
     return EncoderChoice(chosen, texts, right / texts, tuple(alone[i] / texts for i in order))
 
 
+def effort_sentence(adapted: Adaptation) -> str:
+    """What came of moving an encoder; empty if that was not asked for."""
+    blocks, move = adapted.resting.model.embedding, adapted.move
+    if move is None or not isinstance(blocks, EncoderBlocks):
+        return ""
+    return move.sentence(distinct_names(blocks.names)[move.place])
+
+
 def distinct_names(names: Sequence[str]) -> list[str]:
     """Names as they are; a name that comes again gets a number, as two models' functions `encode` do."""
     return [name if name not in names[:i] else f"{name} ({names[:i].count(name) + 1})" for i, name in enumerate(names)]

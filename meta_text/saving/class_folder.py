@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,12 @@ from meta_text.files import file_sha256, save_tensors
 from meta_text.model.adaptation import Adaptation
 from meta_text.model.cheap_encoders import cheap_model, cheap_places
 from meta_text.model.model import MetaModel
+from meta_text.model.moved_adaptation import moved_model
+from meta_text.model.moving import Move
 from meta_text.saving.model_folder import AGAIN, checked, read_config, read_tensors
 from meta_text.wording import counted
 
-TASK, SUPPORT = "task.safetensors", "support.jsonl"
+TASK, SUPPORT, MOVED = "task.safetensors", "support.jsonl", "moved.safetensors"
 FIRST = "first."  # before the names of tensors that the cheap encoders learned alone
 
 
@@ -32,6 +34,19 @@ class StoredEncoder:
 
 
 @dataclass(frozen=True)
+class StoredMove:
+    """What came of moving an encoder; `sha256` is that of the file of updates, None if it stayed."""
+
+    texts: int
+    right: int
+    right_moved: int
+    place: int
+    sharpness: float = 1.0
+    corrections: tuple[float, ...] = ()
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
 class StoredClasses:
     """What config.json says about the classes; `sha256` covers all other fields."""
 
@@ -42,6 +57,7 @@ class StoredClasses:
     corrections: tuple[float, ...] = ()
     support_sha256: str | None = None
     encoders: tuple[StoredEncoder, ...] = ()
+    move: StoredMove | None = None
     sha256: str | None = None  # not in the first folders of format version 1
 
 
@@ -64,9 +80,29 @@ def write_adaptation(adapted: Adaptation, folder: Path, *, include_support: bool
         "corrections": adapted.corrections,
         "task_sha256": file_sha256(folder / TASK),
         "support_sha256": file_sha256(folder / SUPPORT) if include_support else None,
-        "encoders": [asdict(encoder) for encoder in _encoders_of(adapted.model)],
+        "encoders": [asdict(encoder) for encoder in _encoders_of(adapted.resting.model)],
+        "move": None if adapted.move is None else asdict(_write_move(adapted.move, folder)),
     }
     return {**stored, "sha256": _digest(stored)}
+
+
+def _write_move(move: Move, folder: Path) -> StoredMove:
+    if move.is_moved:
+        save_tensors(dict(move.updates), folder / MOVED)
+    known = {f.name: getattr(move, f.name) for f in fields(StoredMove) if f.name != "sha256"}
+    return StoredMove(**known, sha256=file_sha256(folder / MOVED) if move.is_moved else None)
+
+
+def _read_move(stored: StoredMove, folder: Path) -> Move:
+    known = {key: value for key, value in asdict(stored).items() if key != "sha256"}
+    if stored.sha256 is None:
+        return Move(**known)
+    tensors = read_tensors(folder / MOVED)
+    if file_sha256(folder / MOVED) != stored.sha256:
+        raise ModelFileError(
+            f"{folder / MOVED} is not the file that config.json describes; copy the whole folder again"
+        )
+    return Move(**known, updates=tensors)
 
 
 def load_adaptation(folder: Path, model: MetaModel) -> Adaptation | None:
@@ -91,7 +127,19 @@ def load_adaptation(folder: Path, model: MetaModel) -> Adaptation | None:
     bare = Adaptation(
         model, calibration, support, kept, task, stored.shots, corrections=stored.corrections, first=first
     )
+    if stored.move is not None:
+        bare = _moved(bare, _read_move(stored.move, folder))
     return bare.with_features() if any(support.values()) else bare
+
+
+def _moved(bare: Adaptation, move: Move) -> Adaptation:
+    """What was saved with an encoder that was moved; `still` is learned again, if the texts are there."""
+    if not move.is_moved:
+        return replace(bare, move=move)
+    still = None
+    if any(bare.support.values()):
+        still = Adaptation.learn(bare.model, bare.calibration, bare.support, bare.names)
+    return replace(bare, model=moved_model(bare.model, move), move=move, still=still)
 
 
 def _check(folder: Path, stored: StoredClasses, values: dict[str, Any], heads: int) -> None:

@@ -1,0 +1,243 @@
+"""Classes learned with an encoder that was moved for them, and what that is worth on labelled texts that were held out."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from meta_text.embedding.encoder_blocks import EncoderBlocks
+from meta_text.embedding.moved_encoder import Movable, can_move, with_updates
+from meta_text.embedding.process import own_settings
+from meta_text.embedding.reading import Progress
+from meta_text.embedding.sentence_encoder import TransformerEncoder
+from meta_text.errors import ConfigError
+from meta_text.extras import check_extra
+from meta_text.learners.learner import TaskState
+from meta_text.model.adaptation import Adaptation, learn_task
+from meta_text.model.mixture import SPACE, is_read
+from meta_text.model.model import MetaModel
+from meta_text.model.moving import (
+    EXTENTS,
+    FACTORS,
+    LEAST_GAIN,
+    LEAST_HELD_OUT,
+    PRIOR_TEXTS,
+    STEPS,
+    Move,
+    folds_of,
+    train,
+)
+
+EFFORTS = ("normal", "high")
+Features = Mapping[str, Tensor]
+
+
+def check_effort(effort: str) -> None:
+    """Raises ConfigError for another effort, ExtraError if the packages for a high one are not installed."""
+    if effort not in EFFORTS:
+        raise ConfigError(f"effort={effort!r}; use {' or '.join(map(repr, EFFORTS))}")
+    if effort == "high":
+        check_extra("effort", "effort='high'")
+
+
+@own_settings()
+def moved(still: Adaptation, progress: Progress | None = None) -> Adaptation:
+    """The same classes with one encoder moved for them, if that helps on texts that are held out; `move` says what was found.
+
+    Raises ConfigError if no encoder can move, ExtraError if peft is not installed. progress(steps done, of how many).
+    """
+    place, labelled = _place(still), _labelled(still)
+    folds = folds_of([column for _, column in labelled])
+    held_out = sum(map(len, folds))
+    if place is None or held_out < LEAST_HELD_OUT:
+        return replace(still, move=Move(texts=held_out, place=place or 0))
+    trial = _Trial(still, place, labelled, progress, STEPS * (1 + len(folds)))
+    stay, found = trial.judge(folds)
+    extent = max(found, key=lambda one: found[one].value)
+    best = found[extent]
+    move = Move(texts=held_out, right=stay.right, right_moved=best.right, place=place)
+    if best.value - stay.value < LEAST_GAIN:
+        return replace(still, move=move)
+    trial.train(range(len(labelled)))
+    trial.movable.shorten(extent)
+    corrections = still.calibration.corrections(still.n_way, still.shots, best.likeness, seen=best.shots)
+    updates = trial.movable.updates()
+    return follow(still, replace(move, updates=updates, sharpness=best.factor, corrections=corrections))
+
+
+@own_settings()
+def follow(still: Adaptation, move: Move) -> Adaptation:
+    """The classes of `still` with an encoder that was moved before, perhaps for fewer or other classes."""
+    if not move.is_moved:
+        return replace(still, move=move)
+    blocks, model = _blocks(still), moved_model(still.model, move)
+    texts, is_used = list(still.features), [place == move.place for place in range(len(blocks.encoders))]
+    columns = blocks.columns([move.place])
+    parts = [part[columns] for part in model.represent(texts, used=is_used).parts]
+    features = _with_columns(still.features, dict(zip(texts, parts, strict=True)), columns)
+    space = _moved_space(still, move.place, features)
+    task = learn_task(model, still.distinct, still.names, features, space)
+    task["sharpness"] = torch.tensor(move.sharpness, dtype=torch.float32)
+    return replace(
+        still,
+        model=model,
+        task=task,
+        features=features,
+        corrections=move.corrections,
+        first=None,  # where the cheap encoders are sure of an answer was learned with encoders that stay
+        move=move,
+        still=still,
+    )
+
+
+def moved_model(model: MetaModel, move: Move) -> MetaModel:
+    """The same model with the updates of a move in one of its encoders."""
+    blocks = model.embedding
+    assert isinstance(blocks, EncoderBlocks)
+    encoder = blocks.encoders[move.place]
+    assert isinstance(encoder, TransformerEncoder)
+    return model.with_encoders(blocks.replaced(move.place, with_updates(encoder, move.updates)))
+
+
+@dataclass(frozen=True)
+class _Answers:
+    """What was said of texts that were held out: by encoders that stay, or that moved in one way."""
+
+    logits: Float[Tensor, "H N"]  # at the temperature of the task
+    labels: Int[Tensor, " H"]
+    likeness: Float[np.ndarray, " H"]
+    shots: float  # of what was learned from
+
+    @classmethod
+    def joined(cls, parts: Sequence["_Answers"]) -> "_Answers":
+        """Those of all folds."""
+        logits, labels = torch.cat([part.logits for part in parts]), torch.cat([part.labels for part in parts])
+        likeness = np.concatenate([part.likeness for part in parts])
+        return cls(logits, labels, likeness, float(np.mean([part.shots for part in parts])))
+
+    @property
+    def right(self) -> int:
+        """How many texts got their own label."""
+        return int((self.logits.argmax(1) == self.labels).sum())
+
+    @property
+    def value(self) -> float:
+        """The mean log-likelihood of the labels at the best of FACTORS."""
+        return float(self._by_factor().max())
+
+    @property
+    def factor(self) -> float:
+        """The factor of the temperature that these texts speak for, as far as they are many."""
+        weight = len(self.labels) / (len(self.labels) + PRIOR_TEXTS)
+        return float(FACTORS[int(self._by_factor().argmax())] ** weight)
+
+    def _by_factor(self) -> Float[Tensor, " F"]:
+        factors_F11 = torch.tensor(FACTORS, dtype=torch.float64)[:, None, None]
+        log_p_FHN = (self.logits.double() / factors_F11).log_softmax(-1)
+        own_FH1 = log_p_FHN.gather(-1, self.labels.expand(len(FACTORS), -1)[..., None])
+        return own_FH1[..., 0].mean(-1)
+
+
+class _Trial:
+    """A task, one of its encoders that can be moved, and what comes of it."""
+
+    def __init__(
+        self, still: Adaptation, place: int, labelled: list[tuple[str, int]], progress: Progress | None, steps: int
+    ) -> None:
+        blocks = _blocks(still)
+        encoder = blocks.encoders[place]
+        assert isinstance(encoder, TransformerEncoder)
+        self.still, self.place, self.labelled = still, place, labelled
+        self.columns = blocks.columns([place])
+        self.texts = [*(text for text, _ in labelled), *(still.names or ())]
+        self.movable = Movable(encoder, self.texts)
+        self.labels = torch.tensor([column for _, column in labelled], device=self.movable.device)
+        frozen = torch.stack([still.features[text][self.columns] for text in self.texts])
+        self.frozen = frozen.to(self.movable.device)
+        self.progress, self.steps, self.done = progress, steps, itertools.count(1)
+
+    def train(self, rows: Sequence[int]) -> None:
+        """Move the encoder on the labelled texts at these places."""
+        train(self.movable, self.labels, rows, self.frozen, self._step)
+
+    def _step(self) -> None:
+        if self.progress is not None:
+            self.progress(next(self.done), self.steps)
+
+    def judge(self, folds: Sequence[Sequence[int]]) -> tuple[_Answers, dict[float, _Answers]]:
+        """The answers to all texts that are held out in turn, by encoders that stay, and with one moved to each extent."""
+        stay: list[_Answers] = []
+        moved_to: dict[float, list[_Answers]] = {extent: [] for extent in EXTENTS}
+        for held in folds:
+            rest = sorted({*range(len(self.labelled))} - {*held})
+            stay.append(self._answers(rest, held, self.still.features))
+            self.train(rest)
+            now = 1.0
+            for extent, answers in moved_to.items():
+                self.movable.shorten(extent / now)
+                now = extent
+                vectors = dict(zip(self.texts, self.movable.all_vectors().cpu(), strict=True))
+                answers.append(self._answers(rest, held, _with_columns(self.still.features, vectors, self.columns)))
+        return _Answers.joined(stay), {extent: _Answers.joined(parts) for extent, parts in moved_to.items()}
+
+    def _answers(self, rest: Sequence[int], held: Sequence[int], features: Features) -> _Answers:
+        """What classes learned from the texts `rest` say of the texts `held`."""
+        support: dict[int, list[str]] = {column: [] for column in range(self.still.n_way)}
+        for row in rest:
+            text, column = self.labelled[row]
+            support[column].append(text)
+        space = _moved_space(self.still, self.place, features)
+        task = learn_task(self.still.model, support, self.still.names, features, space)
+        shots = len(rest) / self.still.n_way
+        learned = replace(self.still, support=dict.fromkeys(support, ()), task=task, shots=shots, features=features)
+        parts = [features[self.labelled[row][0]] for row in held]
+        logits = learned.score(parts) / learned.temperature
+        return _Answers(logits, self.labels[list(held)].cpu(), learned.likeness(parts), shots)
+
+
+def _blocks(adapted: Adaptation) -> EncoderBlocks:
+    """Raises ConfigError if this model has no encoder that can move."""
+    blocks = adapted.model.embedding
+    if not isinstance(blocks, EncoderBlocks) or not any(map(can_move, blocks.encoders)):
+        raise ConfigError(
+            f"effort='high' moves the upper layers of a transformer, and '{blocks.model}' has none that can be moved; "
+            "leave effort out, or fit a model over sentence encoders, such as embedding='auto', 'e5' or a Hub name"
+        )
+    return blocks
+
+
+def _place(still: Adaptation) -> int | None:
+    """Which encoder to move: the one with the largest weight of those that can, and that can read all texts."""
+    blocks, weights = _blocks(still), still.task["weights"].tolist()
+    read = {
+        place: all(bool(is_read(vector[blocks.columns([place])])) for vector in still.features.values())
+        for place, encoder in enumerate(blocks.encoders)
+        if can_move(encoder) and weights[place] > 0
+    }
+    return max((place for place in read if read[place]), key=weights.__getitem__, default=None)
+
+
+def _labelled(still: Adaptation) -> list[tuple[str, int]]:
+    return [(text, column) for column, texts in enumerate(still.distinct.values()) for text in texts]
+
+
+def _with_columns(features: Features, vectors: Features, columns: Tensor) -> dict[str, Tensor]:
+    """Joined vectors whose numbers at `columns` are others."""
+    return {text: feature.index_copy(0, columns, vectors[text]) for text, feature in features.items()}
+
+
+def _moved_space(still: Adaptation, place: int, features: Features) -> TaskState:
+    """The space of `still`, its centre moved along with the encoder at `place`.
+
+    The weights are those from before it moved, for the labels that moved it would say that it is worth everything.
+    """
+    columns = _blocks(still).columns([place])
+    space = {key: value.clone() for key, value in still.task.items() if key in (*SPACE, "hits")}
+    texts = dict.fromkeys(text for texts in still.distinct.values() for text in texts)
+    moved_by = torch.stack([(features[text] - still.features[text])[columns] for text in texts]).mean(0)
+    space["centre"][columns] += moved_by.to(space["centre"])
+    return space

@@ -1,0 +1,295 @@
+"""fit(..., effort="high"): an encoder moves where that helps on labels that were held out, and goes where the classes go."""
+
+import importlib.util
+import json
+import pickle
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from encoder_folders import model2vec_folder, plain_folder
+from scipy.optimize import minimize_scalar
+from small_mixture import base_folder, untrained
+
+from meta_text import FewShotClassifier
+from meta_text.embedding.moved_encoder import Movable
+from meta_text.errors import ConfigError, ExtraError, ModelFileError
+from meta_text.model import moved_adaptation, moving
+from meta_text.model.calibration import RATES, Calibration, threshold_terms
+from meta_text.model.encoder_words import effort_sentence
+from meta_text.model.moving import LEAST_HELD_OUT, Move
+
+WHAT = {
+    "card": ["my card", "the card", "a card", "is it my card", "card : card"],
+    "bank": ["my bank", "the bank", "a bank", "is it my bank", "bank : bank"],
+}
+HOW = ["is lost", "is gone", "where", "b"]
+TEXTS = [f"{what} {how}" for what in (*WHAT["card"], *WHAT["bank"]) for how in HOW]
+LABELS = ["card"] * 20 + ["bank"] * 20
+ASKED = ["lost is my card", "where is the bank", "query : a", "is it gone b"]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("place")
+    plain_folder(path / "first", num_hidden_layers=4)
+    model2vec_folder(path / "second")
+    base_folder(path / "base", [str(path / "first"), str(path / "second")])
+    return path
+
+
+@pytest.fixture(autouse=True)
+def exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("META_TEXT_ENGINE", "float32")
+
+
+def fitted(place: Path, **options: object) -> FewShotClassifier:
+    return FewShotClassifier(str(place / "base"), device="cpu", **options).fit(TEXTS, LABELS, effort="high")
+
+
+@pytest.fixture(scope="module")
+def moved(place: Path) -> FewShotClassifier:
+    """One whose encoder moved, whatever that is worth."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("META_TEXT_ENGINE", "float32")
+        patch.setattr(moved_adaptation, "LEAST_GAIN", -100.0)
+        return fitted(place)
+
+
+def assert_same(one: FewShotClassifier, other: FewShotClassifier, tolerance: float = 1e-6) -> None:
+    np.testing.assert_allclose(one.predict_proba(ASKED), other.predict_proba(ASKED), atol=tolerance)
+    assert one.predict(ASKED, reject=0.05).tolist() == other.predict(ASKED, reject=0.05).tolist()
+
+
+# --- whether to move
+
+
+def test_it_stays_where_moving_does_not_help(place: Path) -> None:
+    drawn = np.random.default_rng(0).permutation(LABELS)
+    classifier = FewShotClassifier(str(place / "base"), device="cpu")
+    still = classifier.fit(TEXTS, drawn).predict_proba(ASKED)
+    assert np.array_equal(classifier.fit(TEXTS, drawn, effort="high").predict_proba(ASKED), still)
+    assert "first was not moved: of 40 labels that were held out, " in classifier.audit().summary()
+
+
+def test_it_moves_where_that_helps(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = np.random.default_rng(0).permutation(LABELS)
+    class_of = dict(zip(TEXTS, drawn, strict=True))
+    told = []
+
+    def telling(movable: Movable) -> torch.Tensor:
+        """Vectors of which half of the texts tell their class."""
+        told.append(len(movable.ids))
+        rows = torch.randn(len(TEXTS), 16, generator=torch.Generator().manual_seed(0))
+        rows[::2] = 0.1 * rows[::2]
+        rows[::2, 0] = torch.tensor([5.0 if class_of[text] == "card" else -5.0 for text in sorted_texts[::2]])
+        return rows
+
+    # the order in which a classifier has them: by class, then by text
+    sorted_texts = sorted(TEXTS, key=lambda text: (class_of[text], text))
+    monkeypatch.setattr(Movable, "all_vectors", telling)
+    classifier = FewShotClassifier(str(place / "base"), device="cpu").fit(TEXTS, drawn, effort="high")
+    move = classifier.adaptation_.move
+    assert told and move.is_moved and move.texts == 40
+    assert move.right + 4 <= move.right_moved
+    words = f"of 40 labels that were held out, {100 * move.right_moved / 40:.0f} % were right instead of "
+    assert f"first was moved: {words}{100 * move.right / 40:.0f} %" in classifier.audit().summary()
+    assert classifier.adaptation_.model.embedding.names == ("first moved", "second")
+
+
+def test_few_texts_are_not_moved_for(place: Path) -> None:
+    few = range(0, 40, 4)
+    classifier = FewShotClassifier(str(place / "base"), device="cpu")
+    classifier.fit([TEXTS[i] for i in few], [LABELS[i] for i in few], effort="high")
+    expected = f"no encoder was moved: 10 texts can be held out to judge that, {LEAST_HELD_OUT} are needed"
+    assert expected in classifier.audit().summary()
+
+
+def test_names_alone_are_not_moved_for(place: Path) -> None:
+    classifier = FewShotClassifier(
+        str(place / "base"), device="cpu", label_names={"card": "my card", "bank": "the bank"}
+    )
+    classifier.fit([], [], effort="high")
+    assert "no encoder was moved: 0 texts" in effort_sentence(classifier.adaptation_)
+
+
+def test_without_effort_nothing_is_said_of_it(place: Path) -> None:
+    classifier = FewShotClassifier(str(place / "base"), device="cpu").fit(TEXTS, LABELS)
+    assert classifier.audit().effort == ""
+    assert "moved" not in classifier.audit().summary()
+
+
+def test_held_out_texts_are_judged_by_what_never_saw_them(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[set[int], set[int]]] = []
+    answers, train = moved_adaptation._Trial._answers, moved_adaptation._Trial.train
+    trained: list[set[int]] = []
+    monkeypatch.setattr(
+        moved_adaptation._Trial, "train", lambda self, rows: (trained.append({*rows}), train(self, rows))[1]
+    )
+
+    def watched(self: object, rest: list[int], held: list[int], features: object) -> object:
+        seen.append(({*rest}, {*held}))
+        assert not trained or trained[-1] == {*rest} or len(seen) % 3 == 1
+        return answers(self, rest, held, features)
+
+    monkeypatch.setattr(moved_adaptation._Trial, "_answers", watched)
+    fitted(place)
+    assert all(not rest & held and len(rest | held) == 40 for rest, held in seen)
+    assert sorted(place for _, held in seen[::3] for place in held) == [*range(40)]
+
+
+# --- what else depends on it
+
+
+def test_oracle_the_temperature_is_the_best_on_held_out_labels_as_far_as_they_are_many() -> None:
+    rng = np.random.default_rng(1)
+    logits, labels = 4 * rng.normal(size=(60, 3)), rng.integers(3, size=60)
+    logits[np.arange(60), labels] += 4
+
+    def loss(power: float) -> float:
+        scores = logits / 2**power
+        return float(-(scores[np.arange(60), labels] - np.log(np.exp(scores).sum(1))).mean())
+
+    best = minimize_scalar(loss, bounds=(-2, 2), method="bounded")
+    answers = moved_adaptation._Answers(
+        torch.tensor(logits).float(), torch.tensor(labels), np.zeros(60, np.float32), 4.0
+    )
+    assert answers.value == pytest.approx(-best.fun, abs=2e-3)
+    assert np.log2(answers.factor) == pytest.approx(best.x * 60 / (60 + moving.PRIOR_TEXTS), abs=0.125)
+
+
+def test_oracle_thresholds_follow_texts_that_were_held_out() -> None:
+    weights = tuple((rate, 0.1, -0.3, 0.05) for rate in RATES)
+    calibration = Calibration(thresholds=weights)
+    likeness = np.linspace(0.1, 0.9, 50)
+    found = calibration.corrections(4, 3.0, likeness, seen=2.0)
+    for rate, weight, added in zip(RATES, weights, found, strict=True):
+        expected = 50 / (50 + 50) * (np.quantile(likeness, rate) - np.dot(weight, threshold_terms(4, 2.0)))
+        assert added == pytest.approx(expected)
+
+
+def test_the_weights_are_those_from_before_it_moved(moved: FewShotClassifier) -> None:
+    adapted = moved.adaptation_
+    assert torch.equal(adapted.task["weights"], adapted.still.task["weights"])
+    columns = adapted.model.embedding.columns([0])
+    shift = torch.stack([(adapted.features[text] - adapted.still.features[text])[columns] for text in TEXTS]).mean(0)
+    moved_by = (adapted.task["centre"] - adapted.still.task["centre"])[columns]
+    np.testing.assert_allclose(moved_by, shift, atol=1e-5)
+
+
+def test_leave_one_out_is_that_of_encoders_that_stay(place: Path, moved: FewShotClassifier) -> None:
+    still = FewShotClassifier(str(place / "base"), device="cpu").fit(TEXTS, LABELS)
+    assert replace(moved.audit(), effort="") == still.audit()
+
+
+def test_progress_starts_anew_and_ends(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(moved_adaptation, "LEAST_GAIN", -100.0)
+    told: list[tuple[int, int]] = []
+    classifier = FewShotClassifier(str(place / "base"), device="cpu")
+    classifier.fit(TEXTS, LABELS, effort="high", progress=lambda done, total: told.append((done, total)))
+    steps = [each for each in told if each[1] == 4 * moving.STEPS]
+    assert steps == [(i, 4 * moving.STEPS) for i in range(1, 4 * moving.STEPS + 1)]
+    assert told[: len(told) - len(steps)][-1] == (40, 40)
+
+
+# --- it stays with the classes
+
+
+@pytest.mark.parametrize("include_support", [True, False])
+def test_saved_and_loaded(moved: FewShotClassifier, include_support: bool, tmp_path: Path) -> None:
+    moved.save_pretrained(tmp_path / "mine", include_support=include_support)
+    again = FewShotClassifier.from_pretrained(tmp_path / "mine", device="cpu")
+    assert_same(again, moved)
+    assert again.adaptation_.model.embedding.names == ("first moved", "second")
+    assert again.fingerprint() == moved.fingerprint()
+    if include_support:
+        assert again.audit() == moved.audit()
+        again.add_class("new", ["b b", "a b : b"])
+        again.remove_class("new")
+        assert_same(again, moved)
+
+
+def test_pickled(moved: FewShotClassifier) -> None:
+    assert_same(pickle.loads(pickle.dumps(moved)), moved)
+
+
+def test_edits_keep_the_moved_encoder(place: Path, moved: FewShotClassifier) -> None:
+    classifier = pickle.loads(pickle.dumps(moved))
+    classifier.add_class("query", ["query", "query : query", "a query"])
+    assert classifier.adaptation_.model.embedding.names == ("first moved", "second")
+    assert classifier.adaptation_.move is not None and classifier.predict(["query : a query"]) == ["query"]
+    classifier.rename_class("query", "question")
+    classifier.remove_class("question")
+    assert_same(classifier, moved)
+    classifier.fit(TEXTS, LABELS)
+    assert classifier.adaptation_.move is None
+    assert_same(classifier, FewShotClassifier(str(place / "base"), device="cpu").fit(TEXTS, LABELS))
+
+
+def test_one_that_stayed_says_so_when_it_is_loaded(place: Path, tmp_path: Path) -> None:
+    drawn = np.random.default_rng(0).permutation(LABELS)
+    classifier = FewShotClassifier(str(place / "base"), device="cpu").fit(TEXTS, drawn, effort="high")
+    classifier.save_pretrained(tmp_path / "mine", include_support=True)
+    assert not (tmp_path / "mine" / "moved.safetensors").exists()
+    assert FewShotClassifier.from_pretrained(tmp_path / "mine", device="cpu").audit() == classifier.audit()
+
+
+def test_updates_that_are_not_those_saved_are_refused(moved: FewShotClassifier, tmp_path: Path) -> None:
+    moved.save_pretrained(tmp_path / "mine")
+    path = tmp_path / "mine" / "moved.safetensors"
+    spoiled = bytearray(path.read_bytes())
+    spoiled[-1] ^= 1
+    path.write_bytes(bytes(spoiled))
+    with pytest.raises(ModelFileError, match=r"moved.safetensors is not the file that config.json describes; copy"):
+        FewShotClassifier.from_pretrained(tmp_path / "mine", device="cpu")
+    path.unlink()
+    with pytest.raises(ModelFileError, match=r"moved.safetensors cannot be read"):
+        FewShotClassifier.from_pretrained(tmp_path / "mine", device="cpu")
+
+
+def test_what_was_found_cannot_be_edited_in_the_file(moved: FewShotClassifier, tmp_path: Path) -> None:
+    moved.save_pretrained(tmp_path / "mine")
+    path = tmp_path / "mine" / "config.json"
+    config = json.loads(path.read_text())
+    config["classifier"]["move"]["right_moved"] = 40
+    path.write_text(json.dumps(config))
+    with pytest.raises(ModelFileError, match="are not those that were saved"):
+        FewShotClassifier.from_pretrained(tmp_path / "mine", device="cpu")
+
+
+# --- refused
+
+
+def test_another_effort_is_refused(place: Path) -> None:
+    with pytest.raises(ConfigError, match="effort='much'; use 'normal' or 'high'"):
+        FewShotClassifier(str(place / "base"), device="cpu").fit(TEXTS, LABELS, effort="much")
+
+
+def test_nothing_that_can_move_is_refused(place: Path, tmp_path: Path) -> None:
+    shutil.copytree(place / "base", tmp_path / "base")
+    classifier = FewShotClassifier(str(tmp_path / "base"), embedding=str(place / "second"), device="cpu")
+    with pytest.raises(
+        ConfigError, match="effort='high' moves the upper layers of a transformer, and 'second' has none"
+    ):
+        classifier.fit(TEXTS, LABELS, effort="high")
+
+
+def test_without_peft_it_says_what_to_install(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "peft" else find(name, *rest))
+    with pytest.raises(
+        ExtraError, match=r"effort='high' needs peft, which is not installed; run pip install 'meta_text\[effort\]'"
+    ):
+        FewShotClassifier(str(place / "base"), device="cpu").fit(TEXTS, LABELS, effort="high")
+
+
+def test_a_moved_encoder_is_that_of_one_task_alone(place: Path, moved: FewShotClassifier) -> None:
+    """Classifiers that share a model do not share what one of them moved."""
+    other = FewShotClassifier(str(place / "base"), device="cpu").fit(TEXTS, LABELS)
+    assert other.adaptation_.model.embedding.names == ("first", "second")
+    assert Move() == Move() and not Move().is_moved
+    assert np.abs(other.predict_proba(ASKED) - moved.predict_proba(ASKED)).max() > 1e-3
+    assert untrained([str(place / "first")]).embedding.names == ("first",)
