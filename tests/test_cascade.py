@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import softmax
 from small_mixture import ASKED, LABELS, TEXTS, base_folder, two_encoders
 from test_onnx import needs_onnx
 from test_onnx_encoders import check
@@ -22,7 +23,7 @@ from meta_text.embedding.encoders import open_encoder
 from meta_text.embedding.reading import Progress, Represented
 from meta_text.embedding.sentence_encoder import SentenceEncoder
 from meta_text.model.calibration import Calibration
-from meta_text.model.cascade import RAMP, cascaded
+from meta_text.model.cascade import RAMP, cascaded, share_of
 from meta_text.model.cheap_encoders import cheap_places
 from meta_text.training.shapes import Shape
 
@@ -88,16 +89,17 @@ QUESTIONS = [*ASKED, *TEXTS, "bank card", "my bank", "it"]
 def test_oracle_answers_are_those_of_two_classifiers_mixed_by_hand(place: Path) -> None:
     dear, cheap = opened(place)
     assert dear.cost > cheap.cost == 0
-    both, alone, together = (
-        over(place, dear, cheap),
-        over(place, cheap, sure=None).predict_proba(QUESTIONS),
-        over(place, dear, cheap, sure=None).predict_proba(QUESTIONS),
-    )
+    both, alone = over(place, dear, cheap), over(place, cheap, sure=None).adaptation_
+    together = over(place, dear, cheap, sure=None).predict_proba(QUESTIONS)
+    sharpness = float(both.adaptation_.task["sharpness"])  # of all encoders, and so of the cheap ones
+    assert abs(sharpness - 1) > 0.05  # else it would not matter
+    scores = alone.score(alone.represent(QUESTIONS).parts).double().numpy() / alone.taught_temperature
     expected = []
-    for own, whole in zip(alone, together, strict=True):
-        share = min(1.0, max(0.0, (max(own) - 0.6) / 0.1))
+    for row, whole in zip(scores, together, strict=True):
+        share = min(1.0, max(0.0, (max(softmax(row)) - 0.6) / 0.1))
+        own = softmax(row / sharpness)
         expected.append([share * a + (1 - share) * b for a, b in zip(own, whole, strict=True)])
-    shares = np.array([max(own) for own in alone])
+    shares = softmax(scores, axis=1).max(1)
     assert (shares >= SURE).any() and (shares < SURE - RAMP).any()  # else nothing was tested
     np.testing.assert_allclose(both.predict_proba(QUESTIONS), expected, atol=1e-6)
 
@@ -160,12 +162,14 @@ def test_a_text_gets_the_same_answer_whatever_stands_beside_it(place: Path, text
 
 def test_oracle_answers_change_as_little_as_what_they_come_from() -> None:
     own = np.stack([np.linspace(0.5, 1, 2001), np.linspace(0.5, 0, 2001)], axis=1)
-    mixed = cascaded(own, np.tile([0.2, 0.8], (2001, 1)), np.zeros(2001, bool), SURE)
+    together = np.tile([0.2, 0.8], (2001, 1))
+    mixed = cascaded(own, together, share_of(own, np.zeros(2001, bool), SURE))
     steps = np.abs(np.diff(mixed[:, 0]))
     assert steps.max() < 0.5 / RAMP * 0.00025 + 0.00025 + 1e-9  # the slope of the ramp, and the change itself
     np.testing.assert_allclose(mixed[0], [0.2, 0.8])
     np.testing.assert_allclose(mixed[-1], [1, 0])
-    np.testing.assert_allclose(cascaded(own[-1:], np.array([[0.2, 0.8]]), np.array([True]), SURE), [[0.2, 0.8]])
+    unread = share_of(own[-1:], np.array([True]), SURE)
+    np.testing.assert_allclose(cascaded(own[-1:], together[-1:], unread), [[0.2, 0.8]])
 
 
 CHEAP, MIDDLE, DEAR = Priced(10), Priced(11), Priced(21)

@@ -14,7 +14,8 @@ from meta_text.embedding.encoders import open_encoder
 from meta_text.embedding.moved_encoder import MOST_TOKENS, RANK, Movable, can_move, with_updates
 from meta_text.embedding.sentence_encoder import TransformerEncoder
 from meta_text.model import moving
-from meta_text.model.moving import FOLDS, folds_of, left_out_loss, train
+from meta_text.model.held_out import FOLDS, folds_of
+from meta_text.model.moving import left_out_loss, train
 
 
 @pytest.fixture(autouse=True)

@@ -21,8 +21,9 @@ from meta_text import FewShotClassifier
 from meta_text.embedding.e5 import load_e5
 from meta_text.embedding.sentence_encoder import TransformerEncoder
 from meta_text.errors import ExportError
-from meta_text.model.adaptation import learn_task
+from meta_text.model import moved_adaptation
 from meta_text.model.mixture import SPACE
+from meta_text.model.task import learn_task
 
 
 @pytest.fixture(autouse=True)
@@ -68,6 +69,18 @@ def test_one_transformer(learner: str, tmp_path: Path) -> None:
     found, labels = ask(tmp_path / "mine.onnx", ASKED)  # by the metadata of files of one encoder
     assert labels == classifier.classes_.tolist()
     np.testing.assert_allclose(found, classifier.predict_proba(ASKED), atol=1e-5)
+
+
+@needs_onnx
+def test_one_that_was_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(moved_adaptation, "LEAST_GAIN", -100.0)
+    monkeypatch.setattr(moved_adaptation, "LEAST_HELD_OUT", 5)
+    classifier = fitted(tmp_path, two_encoders(tmp_path))
+    before = classifier.predict_proba(ASKED)
+    classifier.fit(TEXTS, LABELS, effort="high")
+    said = check(classifier, tmp_path)
+    assert [each["name"] for each in said["encoders"]] == ["first moved", "second"]
+    assert np.abs(classifier.predict_proba(ASKED) - before).max() > 1e-3
 
 
 @needs_onnx

@@ -9,10 +9,11 @@ import numpy as np
 from torch import Tensor
 
 from meta_text.corpus.labels import texts_or_none
-from meta_text.model.adaptation import Adaptation, Label
+from meta_text.model.adaptation import Adaptation
 from meta_text.model.calibration import check_rate
 from meta_text.model.cascade import answers_of
 from meta_text.model.encoder_words import encoder_choice
+from meta_text.model.task import Label
 from meta_text.wording import are, counted
 
 Vectors = Sequence[Tensor]  # of represented texts
@@ -67,6 +68,20 @@ def read(adapted: Adaptation, texts: Sequence[str], *, whole: bool) -> tuple[Vec
     if any(is_unread):
         warnings.warn(unread_warning(sum(is_unread), len(texts), adapted), stacklevel=5)
     return parts, probabilities
+
+
+def warn_of_labelled(adapted: Adaptation, before: Adaptation | None) -> None:
+    """One warning each if labelled texts that were not learned `before` are too long or in an unknown script."""
+    known_cut, known_unread = (frozenset(), frozenset()) if before is None else (before.cut, before.unread)
+    if adapted.cut - known_cut:
+        warnings.warn(
+            f"{counted(adapted.n_cut, 'labelled text')} {are(adapted.n_cut)} longer than the model reads; "
+            "what is beyond was cut",
+            stacklevel=4,
+        )
+    if adapted.unread - known_unread:
+        count, total = len(adapted.unread), sum(map(len, adapted.distinct.values()))
+        warnings.warn(unread_warning(count, max(total, count), adapted), stacklevel=4)
 
 
 def unread_warning(count: int, total: int, adapted: Adaptation) -> str:

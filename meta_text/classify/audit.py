@@ -12,8 +12,9 @@ import torch
 from meta_text.corpus.same_text import fold
 from meta_text.embedding.process import own_settings
 from meta_text.errors import InputError
-from meta_text.model.adaptation import Adaptation, Label
+from meta_text.model.adaptation import Adaptation
 from meta_text.model.encoder_words import effort_sentence, encoder_choice
+from meta_text.model.task import Label
 from meta_text.wording import counted
 
 # How many other texts a class needs before one of its own is checked. With one (data/intents, 2 to 8 classes of two

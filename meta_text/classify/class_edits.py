@@ -17,7 +17,8 @@ from meta_text.corpus.labels import (
     words,
 )
 from meta_text.errors import InputError
-from meta_text.model.adaptation import Adaptation, Label
+from meta_text.model.adaptation import Adaptation
+from meta_text.model.task import Label
 from meta_text.wording import counted
 
 
@@ -82,6 +83,12 @@ class Classes(NamedTuple):
     @staticmethod
     def descriptions_of(adapted: Adaptation) -> dict[Label, str] | None:
         return None if adapted.names is None else dict(zip(adapted.support, adapted.names, strict=True))
+
+    @classmethod
+    def label_names_of(cls, adapted: Adaptation) -> bool | dict[Label, str]:
+        """What `label_names` was: True where every description is made from its label."""
+        descriptions = cls.descriptions_of(adapted) or {}
+        return all(text == words(label) for label, text in descriptions.items()) or descriptions
 
     def known(self, label: Label) -> Label:
         """The class with this label, ignoring outer white space."""

@@ -10,20 +10,18 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from meta_text.classify import audit as auditing
-from meta_text.classify.answers import answer, details, unread_warning
+from meta_text.classify.answers import answer, details, warn_of_labelled
 from meta_text.classify.class_edits import ClassChange, Classes, report
-from meta_text.corpus.labels import label_array, object_array, texts_or_none, under_two_labels, words
+from meta_text.corpus.labels import label_array, object_array, texts_or_none, under_two_labels
 from meta_text.embedding.given_vectors import row_texts
 from meta_text.embedding.reading import Progress
 from meta_text.errors import ConfigError, InputError
-from meta_text.model.adaptation import Adaptation, Label
+from meta_text.model.adaptation import Adaptation
 from meta_text.model.model import MetaModel
 from meta_text.model.moved_adaptation import check_effort, follow, moved
+from meta_text.model.task import Label
 from meta_text.saving import loading, publish
 from meta_text.saving.class_folder import load_adaptation
-from meta_text.wording import are, counted
-
-PUSH_OPTIONS = ("token", "private", "branch", "commit_message")
 
 
 class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
@@ -164,13 +162,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         include_support=True also writes the labelled texts, which may be private: without them the loaded
         classifier answers, but cannot be changed. embed=True also writes the embedding's weights.
         """
-        for unused in ("config", "model_card_kwargs", "is_main_process"):  # passed along by tools of the Hub
-            options.pop(unused, None)
-        unknown = sorted(options.keys() - {*(PUSH_OPTIONS if push_to_hub else ())})
-        if unknown:
-            raise TypeError(
-                f"save_pretrained has no option {unknown[0]!r}; {', '.join(PUSH_OPTIONS)} go with push_to_hub"
-            )
+        options = publish.push_options(options, push_to_hub)
         adapted = self.adaptation_ if self.__sklearn_is_fitted__() else None
         publish.save_classifier(
             self.meta_model, adapted, save_directory, include_support=include_support, embed=embed, repo_id=repo_id
@@ -244,10 +236,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         adapted = load_adaptation(folder, classifier.meta_model)
         if adapted is not None:
             classifier._take(adapted)
-            descriptions = Classes.descriptions_of(adapted)
-            if descriptions is not None and not names_given:
-                derived = all(text == words(label) for label, text in descriptions.items())
-                classifier.label_names = True if derived else descriptions
+            if adapted.names is not None and not names_given:
+                classifier.label_names = Classes.label_names_of(adapted)
         return classifier
 
     @property
@@ -296,16 +286,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         elif edited is not None and edited.move is not None:
             learned = follow(learned, edited.move)
         self._take(learned)
-        if self.adaptation_.cut - (frozenset() if before is None else before.cut):
-            warnings.warn(
-                f"{counted(self.n_cut_, 'labelled text')} {are(self.n_cut_)} longer than the model reads; "
-                "what is beyond was cut",
-                stacklevel=3,
-            )
-        unread = self.adaptation_.unread
-        if unread - (frozenset() if before is None else before.unread):
-            total = sum(map(len, self.adaptation_.distinct.values()))
-            warnings.warn(unread_warning(len(unread), max(total, len(unread)), self.adaptation_), stacklevel=3)
+        warn_of_labelled(self.adaptation_, before)
 
     def _take(self, adapted: Adaptation) -> None:
         self.adaptation_ = adapted

@@ -108,7 +108,7 @@ def export_classifier(adapted: Adaptation, target: Path) -> None:
 
 
 class Head(nn.Module):
-    """The vectors of a task's encoders, those without weight left out -> calibrated class probabilities."""
+    """The vectors of a task's encoders, those without weight left out -> logits; both temperatures of these."""
 
     def __init__(self, adapted: Adaptation, places: Sequence[int]) -> None:
         super().__init__()
@@ -123,12 +123,13 @@ class Head(nn.Module):
         )
         self.learner = copy.deepcopy(adapted.model.learner).requires_grad_(False)
         self.task = nn.ParameterDict({name: nn.Parameter(w, False) for name, w in adapted.task.items()})
-        self.temperature = adapted.temperature
+        self.temperature, self.taught_temperature = adapted.temperature, adapted.taught_temperature
 
     def forward(self, vectors: Sequence[Tensor]) -> Float[Tensor, "B N"]:
         blocks = centred_blocks(torch.cat(list(vectors), dim=-1) * self.scale, self.centre, self.widths)
         features = torch.cat([root * block for root, block in zip(self.roots, blocks, strict=True)], dim=-1)
-        return (self.learner.logits(dict(self.task), features) / self.temperature).softmax(-1)
+        logits: Tensor = self.learner.logits(dict(self.task), features)
+        return logits
 
 
 class ProbabilitiesOverEncoders(nn.Module):
@@ -154,12 +155,14 @@ class ProbabilitiesOverEncoders(nn.Module):
         given = iter(inputs)
         pairs = zip(self.places, self.parts, self.n_inputs, strict=True)
         vectors = {place: part(*islice(given, n)) for place, part, n in pairs}
-        together: Tensor = self.together([vectors[place] for place in self.places])
+        logits: Tensor = self.together([vectors[place] for place in self.places])
+        together = (logits / self.together.temperature).softmax(-1)
         if self.alone is None:
             return together
-        alone = self.alone([vectors[place] for place in self.cheap])
+        logits = self.alone([vectors[place] for place in self.cheap])
+        alone, as_taught = ((logits / t).softmax(-1) for t in (self.alone.temperature, self.alone.taught_temperature))
         is_one_read = torch.stack([is_read(vectors[place]) for place in self.readers]).any(0)
-        share_B1 = (share_alone(alone, self.sure) * is_one_read)[:, None]
+        share_B1 = (share_alone(as_taught, self.sure) * is_one_read)[:, None]
         mixed: Tensor = share_B1 * alone + (1 - share_B1) * together
         return mixed
 

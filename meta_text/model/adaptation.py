@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import compress
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,16 +14,16 @@ from torch import Tensor
 from meta_text.corpus.same_text import fold, one_of_each
 from meta_text.embedding.process import own_settings
 from meta_text.embedding.reading import Progress, Represented
-from meta_text.embedding.token_states import TokenStates, masked_mean, pad
+from meta_text.embedding.token_states import masked_mean
 from meta_text.learners.learner import TaskState, likeness, membership
 from meta_text.learners.uneven import even_shots, inverse_count, spread
 from meta_text.model.calibration import Calibration
 from meta_text.model.cheap_encoders import cheap_model, cheap_places
+from meta_text.model.held_out import HeldOut, folds_of, held_out, labelled_texts
 from meta_text.model.mixture import SPACE
 from meta_text.model.model import MetaModel, Packed
 from meta_text.model.moving import Move
-
-Label = Any  # str, int or bool
+from meta_text.model.task import Features, Label, learn_task, pack
 
 
 @dataclass(frozen=True)
@@ -72,6 +71,8 @@ class Adaptation:
             cut, unread = cut | before.cut & features.keys(), unread | before.unread & features.keys()
         task = learn_task(model, distinct, names, features)
         shots = sum(map(len, distinct.values())) / len(distinct)
+        if "weights" in task:
+            task["sharpness"] = _sharpness(task, model, calibration, distinct, names, features)
         kept = None if names is None else tuple(names)
         weight = 0.0 if names is None else model.learner.log_name_weight.exp().item()
         as_even = even_shots([len(texts) for texts in distinct.values()], weight)
@@ -125,7 +126,7 @@ class Adaptation:
         return self.model.represent(texts, used=used)
 
     def _packed(self, parts: Sequence[Tensor]) -> Packed:
-        return self.model.in_space(self.task, _pack(parts, self.model.embedding.device))
+        return self.model.in_space(self.task, pack(parts, self.model.embedding.device))
 
     @own_settings()
     @torch.no_grad()
@@ -137,16 +138,19 @@ class Adaptation:
 
     @property
     def temperature(self) -> float:
-        """What logits are divided by: that of this shape of task and, with several encoders, of how hard it is."""
-        left_out = self.task.get("left_out")
-        temperature = self.calibration.temperature_at(
-            self.n_way, self.shots, None if left_out is None else tuple(left_out.tolist())
-        )
-        return temperature * float(self.task.get("sharpness", 1.0))
+        """What logits are divided by: as other tasks taught, times what this task's own texts say (`model.held_out`)."""
+        return self.taught_temperature * float(self.task.get("sharpness", 1.0))
 
-    def probabilities(self, logits: Float[Tensor, "Q N"]) -> np.ndarray:
-        """Softmax at the temperature that the model learned for this shape of task; rows sum to 1."""
-        scaled = logits.double().numpy() / self.temperature
+    @property
+    def taught_temperature(self) -> float:
+        """That of this shape of task and, with several encoders, of how hard it is."""
+        left_out = self.task.get("left_out")
+        hardness = None if left_out is None else tuple(left_out.tolist())
+        return self.calibration.temperature_at(self.n_way, self.shots, hardness)
+
+    def probabilities(self, logits: Float[Tensor, "Q N"], *, as_taught: bool = False) -> np.ndarray:
+        """Softmax at the task's temperature, or at that which other tasks taught; rows sum to 1."""
+        scaled = logits.double().numpy() / (self.taught_temperature if as_taught else self.temperature)
         powers = np.exp(scaled - scaled.max(1, keepdims=True))
         return np.asarray(powers / powers.sum(1, keepdims=True))
 
@@ -175,7 +179,8 @@ class Adaptation:
             rest = tuple(one for one in texts if fold(one) != itself)
             if rest or other == label or self.names is not None:
                 support[other] = rest
-        space = {key: value for key, value in self.task.items() if key in SPACE}  # one text hardly moves it
+        # one text hardly moves them
+        space = {key: value for key, value in self.task.items() if key in (*SPACE, "sharpness")}
         return replace(self, support=support, task=learn_task(self.model, support, self.names, self.features, space))
 
 
@@ -196,30 +201,19 @@ def _read(
     return dict(zip(texts, parts, strict=True)), cut, unread
 
 
-@torch.no_grad()
-def learn_task(
+def _sharpness(
+    task: TaskState,
     model: MetaModel,
-    support: Mapping[Label, Sequence[str]],
+    calibration: Calibration,
+    distinct: Mapping[Label, Sequence[str]],
     names: Sequence[str] | None,
-    features: Mapping[str, Tensor],
-    space: TaskState | None = None,
-) -> TaskState:
-    device = model.embedding.device
-    parts = [features[text] for texts in support.values() for text in texts]
-    labels = [i for i, texts in enumerate(support.values()) for _ in texts]
-    name_parts = None if names is None else _pack([features[name] for name in names], device)
-    packed = _pack(parts, device) if parts else _none_of(name_parts)
-    label_indices, n_way = torch.tensor(labels, dtype=torch.long, device=device), len(support)
-    if space is None:
-        space = model.fit_space(packed, label_indices, n_way, name_parts)
-    packed = model.in_space(space, packed)
-    name_parts = None if name_parts is None else model.in_space(space, name_parts)
-    x_SD = model.learner.features(packed)
-    prototypes = model.learner.prototypes(x_SD, label_indices, n_way, name_parts)
-    task = {**space, **model.learner.adapt(packed, label_indices, n_way, name_parts), "prototypes": prototypes}
-    if len(set(map(len, support.values()))) > 1:
-        task["excess"] = model.learner.length_excess(x_SD, label_indices, n_way, named=names is not None)
-    return task
+    features: Features,
+) -> Float[Tensor, ""]:
+    """The factor of the temperature, by texts that are held out in turn; 1 where no class has two."""
+    space = {key: task[key] for key in SPACE}
+    folds = folds_of([column for _, column in labelled_texts(distinct)])
+    found = [held_out(model, calibration, distinct, names, features, space, held) for held in folds]
+    return torch.tensor(HeldOut.joined(found).factor if found else 1.0, dtype=torch.float32)
 
 
 def _learn_first(
@@ -239,7 +233,8 @@ def _learn_first(
         return None
     cheap, columns = cheap_model(model, places)
     part = {text: feature[columns] for text, feature in features.items()}
-    return Adaptation(cheap, calibration, distinct, names, learn_task(cheap, distinct, names, part), shots)
+    alone = {**learn_task(cheap, distinct, names, part), "sharpness": task["sharpness"].clone()}
+    return Adaptation(cheap, calibration, distinct, names, alone, shots)
 
 
 @torch.no_grad()
@@ -261,7 +256,7 @@ def _likeness_without_itself(
     if max(counts) < 2:
         return np.zeros(0, np.float32)
     device = prototypes.device
-    x_SD = model.learner.features(model.in_space(task, _pack([features[text] for text, _ in labelled], device)))
+    x_SD = model.learner.features(model.in_space(task, pack([features[text] for text, _ in labelled], device)))
     labels = torch.tensor([i for _, i in labelled], device=device)
     near_SN = likeness(x_SD, prototypes) + task.get("excess", 0.0)
 
@@ -285,16 +280,3 @@ def _copies(labelled: Sequence[tuple[str, int]], counts: Sequence[int]) -> tuple
         places[fold(text)].append(place)
     pairs = [(i, j) for same in places.values() for i in same for j in same if counts[labelled[j][1]] > 1]
     return [i for i, _ in pairs], [j for _, j in pairs]
-
-
-def _pack(parts: Sequence[Tensor], device: torch.device) -> Packed:
-    """Features [D] into [B D], or token states [T E] into a padded batch."""
-    if parts[0].ndim == 1:
-        return torch.stack(list(parts)).to(device)
-    return TokenStates(*pad(parts, device))
-
-
-def _none_of(texts: Packed | None) -> Packed:
-    if texts is None:
-        raise ValueError("no labelled text and no class name; at least one of them is needed for each class")
-    return texts[:0] if isinstance(texts, Tensor) else TokenStates(*(part[:0] for part in texts))

@@ -1,7 +1,7 @@
 """Answers for texts, the cheap encoders asked first: a dear one reads only texts whose answer it could change.
 
-Where the cheap encoders' calibrated probability p of their own answer is at least `Calibration.sure`, they answer alone;
-below sure - RAMP, all encoders together do. In between the two answers are mixed, so that what rounding does to p
+Where the cheap encoders' probability p of their own answer, as other tasks taught to calibrate it, is at least
+`Calibration.sure`, they answer alone; below sure - RAMP, all encoders together do. In between the two answers are mixed, so that what rounding does to p
 does nothing more to an answer: a text gets the same one whatever stands beside it.
 """
 
@@ -34,14 +34,15 @@ def answers_of(adapted: Adaptation, texts: Sequence[str], *, whole: bool) -> tup
     assert isinstance(blocks, EncoderBlocks)
     columns = blocks.columns(cheap)
     read = adapted.represent(texts, cheap)
-    alone = first.probabilities(first.score([part[columns] for part in read.parts]))
+    scores = first.score([part[columns] for part in read.parts])
+    alone = first.probabilities(scores)
     is_unread = unread_by(blocks, cheap, torch.stack(read.parts)).numpy()
-    share = _share(alone, is_unread, sure)
+    share = share_of(first.probabilities(scores, as_taught=True), is_unread, sure)
     rest = [i for i in range(len(texts)) if whole or share[i] < 1]
     dear = adapted.represent([texts[i] for i in rest], [i for i in range(len(blocks.encoders)) if i not in cheap])
     read = joined(read, dear, rest)
     together = adapted.probabilities(adapted.score([read.parts[i] for i in rest]))
-    alone[rest] = cascaded(alone[rest], together, is_unread[rest], sure)
+    alone[rest] = cascaded(alone[rest], together, share[rest])
     return read, alone
 
 
@@ -51,13 +52,13 @@ def unread_by(blocks: EncoderBlocks, cheap: Sequence[int], vectors: Float[Tensor
     return ~torch.stack([is_read(parts[i]) for i in cheap if not blocks.encoders[i].is_counts]).any(0)
 
 
-def cascaded(alone: np.ndarray, together: np.ndarray, is_unread: np.ndarray, sure: float) -> np.ndarray:
-    """Probabilities [Q, N]: the cheap encoders' own where these are sure, else those of all encoders."""
-    share_Q1 = _share(alone, is_unread, sure)[:, None]
-    return np.asarray(share_Q1 * alone + (1 - share_Q1) * together)
+def cascaded(alone: np.ndarray, together: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """Probabilities [Q, N]: the cheap encoders' own for their share of each answer, and those of all encoders."""
+    return np.asarray(share[:, None] * alone + (1 - share)[:, None] * together)
 
 
-def _share(alone: np.ndarray, is_unread: np.ndarray, sure: float) -> np.ndarray:
+def share_of(alone: np.ndarray, is_unread: np.ndarray, sure: float) -> np.ndarray:
+    """The cheap encoders' share [Q] of each answer by their probabilities as taught, none where they cannot read."""
     return np.where(is_unread, 0.0, share_alone(torch.from_numpy(alone), sure).numpy())
 
 

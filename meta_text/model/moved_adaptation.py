@@ -1,12 +1,10 @@
 """Classes learned with an encoder that was moved for them, and what that is worth on labelled texts that were held out."""
 
 import itertools
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
-import numpy as np
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor
 
 from meta_text.embedding.encoder_blocks import EncoderBlocks
@@ -17,23 +15,21 @@ from meta_text.embedding.sentence_encoder import TransformerEncoder
 from meta_text.errors import ConfigError
 from meta_text.extras import check_extra
 from meta_text.learners.learner import TaskState
-from meta_text.model.adaptation import Adaptation, learn_task
+from meta_text.model.adaptation import Adaptation
+from meta_text.model.held_out import HeldOut, folds_of, held_out, labelled_texts
 from meta_text.model.mixture import SPACE, is_read
 from meta_text.model.model import MetaModel
 from meta_text.model.moving import (
     EXTENTS,
-    FACTORS,
     LEAST_GAIN,
     LEAST_HELD_OUT,
-    PRIOR_TEXTS,
     STEPS,
     Move,
-    folds_of,
     train,
 )
+from meta_text.model.task import Features, learn_task
 
 EFFORTS = ("normal", "high")
-Features = Mapping[str, Tensor]
 
 
 def check_effort(effort: str) -> None:
@@ -50,7 +46,7 @@ def moved(still: Adaptation, progress: Progress | None = None) -> Adaptation:
 
     Raises ConfigError if no encoder can move, ExtraError if peft is not installed. progress(steps done, of how many).
     """
-    place, labelled = _place(still), _labelled(still)
+    place, labelled = _place(still), labelled_texts(still.distinct)
     folds = folds_of([column for _, column in labelled])
     held_out = sum(map(len, folds))
     if place is None or held_out < LEAST_HELD_OUT:
@@ -103,45 +99,6 @@ def moved_model(model: MetaModel, move: Move) -> MetaModel:
     return model.with_encoders(blocks.replaced(move.place, with_updates(encoder, move.updates)))
 
 
-@dataclass(frozen=True)
-class _Answers:
-    """What was said of texts that were held out: by encoders that stay, or that moved in one way."""
-
-    logits: Float[Tensor, "H N"]  # at the temperature of the task
-    labels: Int[Tensor, " H"]
-    likeness: Float[np.ndarray, " H"]
-    shots: float  # of what was learned from
-
-    @classmethod
-    def joined(cls, parts: Sequence["_Answers"]) -> "_Answers":
-        """Those of all folds."""
-        logits, labels = torch.cat([part.logits for part in parts]), torch.cat([part.labels for part in parts])
-        likeness = np.concatenate([part.likeness for part in parts])
-        return cls(logits, labels, likeness, float(np.mean([part.shots for part in parts])))
-
-    @property
-    def right(self) -> int:
-        """How many texts got their own label."""
-        return int((self.logits.argmax(1) == self.labels).sum())
-
-    @property
-    def value(self) -> float:
-        """The mean log-likelihood of the labels at the best of FACTORS."""
-        return float(self._by_factor().max())
-
-    @property
-    def factor(self) -> float:
-        """The factor of the temperature that these texts speak for, as far as they are many."""
-        weight = len(self.labels) / (len(self.labels) + PRIOR_TEXTS)
-        return float(FACTORS[int(self._by_factor().argmax())] ** weight)
-
-    def _by_factor(self) -> Float[Tensor, " F"]:
-        factors_F11 = torch.tensor(FACTORS, dtype=torch.float64)[:, None, None]
-        log_p_FHN = (self.logits.double() / factors_F11).log_softmax(-1)
-        own_FH1 = log_p_FHN.gather(-1, self.labels.expand(len(FACTORS), -1)[..., None])
-        return own_FH1[..., 0].mean(-1)
-
-
 class _Trial:
     """A task, one of its encoders that can be moved, and what comes of it."""
 
@@ -168,35 +125,24 @@ class _Trial:
         if self.progress is not None:
             self.progress(next(self.done), self.steps)
 
-    def judge(self, folds: Sequence[Sequence[int]]) -> tuple[_Answers, dict[float, _Answers]]:
+    def judge(self, folds: Sequence[Sequence[int]]) -> tuple[HeldOut, dict[float, HeldOut]]:
         """The answers to all texts that are held out in turn, by encoders that stay, and with one moved to each extent."""
-        stay: list[_Answers] = []
-        moved_to: dict[float, list[_Answers]] = {extent: [] for extent in EXTENTS}
+        stay: list[HeldOut] = []
+        moved_to: dict[float, list[HeldOut]] = {extent: [] for extent in EXTENTS}
         for held in folds:
-            rest = sorted({*range(len(self.labelled))} - {*held})
-            stay.append(self._answers(rest, held, self.still.features))
-            self.train(rest)
+            stay.append(self._answers(held, self.still.features))
+            self.train(sorted({*range(len(self.labelled))} - {*held}))
             now = 1.0
             for extent, answers in moved_to.items():
                 self.movable.shorten(extent / now)
                 now = extent
                 vectors = dict(zip(self.texts, self.movable.all_vectors().cpu(), strict=True))
-                answers.append(self._answers(rest, held, _with_columns(self.still.features, vectors, self.columns)))
-        return _Answers.joined(stay), {extent: _Answers.joined(parts) for extent, parts in moved_to.items()}
+                answers.append(self._answers(held, _with_columns(self.still.features, vectors, self.columns)))
+        return HeldOut.joined(stay), {extent: HeldOut.joined(parts) for extent, parts in moved_to.items()}
 
-    def _answers(self, rest: Sequence[int], held: Sequence[int], features: Features) -> _Answers:
-        """What classes learned from the texts `rest` say of the texts `held`."""
-        support: dict[int, list[str]] = {column: [] for column in range(self.still.n_way)}
-        for row in rest:
-            text, column = self.labelled[row]
-            support[column].append(text)
-        space = _moved_space(self.still, self.place, features)
-        task = learn_task(self.still.model, support, self.still.names, features, space)
-        shots = len(rest) / self.still.n_way
-        learned = replace(self.still, support=dict.fromkeys(support, ()), task=task, shots=shots, features=features)
-        parts = [features[self.labelled[row][0]] for row in held]
-        logits = learned.score(parts) / learned.temperature
-        return _Answers(logits, self.labels[list(held)].cpu(), learned.likeness(parts), shots)
+    def _answers(self, held: Sequence[int], features: Features) -> HeldOut:
+        still, space = self.still, _moved_space(self.still, self.place, features)
+        return held_out(still.model, still.calibration, still.distinct, still.names, features, space, held)
 
 
 def _blocks(adapted: Adaptation) -> EncoderBlocks:
@@ -219,10 +165,6 @@ def _place(still: Adaptation) -> int | None:
         if can_move(encoder) and weights[place] > 0
     }
     return max((place for place in read if read[place]), key=weights.__getitem__, default=None)
-
-
-def _labelled(still: Adaptation) -> list[tuple[str, int]]:
-    return [(text, column) for column, texts in enumerate(still.distinct.values()) for text in texts]
 
 
 def _with_columns(features: Features, vectors: Features, columns: Tensor) -> dict[str, Tensor]:

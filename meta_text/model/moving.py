@@ -4,11 +4,9 @@ The labels that moved an encoder cannot say what that is worth. So it is moved o
 rest, three times; it stays where it is unless that shows a gain.
 """
 
-import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -23,11 +21,8 @@ RATE = 1e-3  # Adam's
 SHARPNESS = 10.0  # of cosines, as logits
 GAP = 3.0  # how much keeping similarities counts beside telling classes apart
 STEP_TOKENS = 1024  # that a step reads at most, unless two texts of each of two classes are longer
-FOLDS = 3
 LEAST_HELD_OUT = 12  # texts: with fewer, nothing can be judged
 LEAST_GAIN = 0.02  # nats per held-out text, below which an encoder stays
-FACTORS = tuple(2 ** (power / 4) for power in range(-8, 9))  # of the temperature
-PRIOR_TEXTS = 30  # how many held-out texts the temperature that other tasks taught counts as
 
 
 EXTENTS = (1.0, 0.5)  # how far an encoder may move, of what was trained: the furthest first
@@ -64,17 +59,6 @@ class Move:
         before, after = (f"{100 * count / self.texts:.0f} %" for count in (self.right, self.right_moved))
         judged = f"of {self.texts} labels that were held out, {after} were right instead of {before}"
         return f"{encoder} was moved: {judged}" if self.is_moved else f"{encoder} was not moved: {judged}"
-
-
-def folds_of(columns: Sequence[int]) -> list[list[int]]:
-    """Places of the texts of each fold, every class spread over all; a class's only text is in none."""
-    drawn, folds = np.random.default_rng(0), [[] for _ in range(FOLDS)]  # type: tuple[np.random.Generator, list[list[int]]]
-    count = itertools.count()
-    for column in range(max(columns, default=-1) + 1):
-        places = [place for place, own in enumerate(columns) if own == column]
-        for place in drawn.permutation(places) if len(places) > 1 else ():
-            folds[next(count) % FOLDS].append(int(place))
-    return [sorted(fold) for fold in folds if fold]
 
 
 def train(

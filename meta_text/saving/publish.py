@@ -3,6 +3,7 @@
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from meta_text.embedding.encoder_folder import short_name
 from meta_text.errors import HubError
@@ -15,8 +16,19 @@ from meta_text.saving.card import write_card
 from meta_text.saving.class_folder import write_adaptation
 from meta_text.saving.model_folder import write_embedding, write_model
 
+PUSH_OPTIONS = ("token", "private", "branch", "commit_message")
+PASSED_ALONG = ("config", "model_card_kwargs", "is_main_process")
 # what an earlier upload may have left: only names that we write, because the owner may keep other files there
 DELETED = [*OWN_NAMES, "embedding/*.json", "embedding/*.safetensors", ".eval_results/*way-*shot*.yaml"]
+
+
+def push_options(given: dict[str, Any], pushes: bool) -> dict[str, Any]:
+    """Options of `save_pretrained` that go to the Hub, without what its tools pass along; TypeError for any other."""
+    options = {name: value for name, value in given.items() if name not in PASSED_ALONG}
+    unknown = sorted(options.keys() - {*(PUSH_OPTIONS if pushes else ())})
+    if unknown:
+        raise TypeError(f"save_pretrained has no option {unknown[0]!r}; {', '.join(PUSH_OPTIONS)} go with push_to_hub")
+    return options
 
 
 def save_classifier(

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from meta_text.corpus.episode import Episode, batches
 from meta_text.model.calibration import RATES, Calibration, Calibrations, temperature_terms, threshold_terms
-from meta_text.model.cascade import cascaded
+from meta_text.model.cascade import cascaded, share_of
 from meta_text.model.cheap_encoders import cheap_places
 from meta_text.model.embedded_corpus import EmbeddedCorpus
 from meta_text.model.model import MetaModel
@@ -93,7 +93,8 @@ def _sure(
         shares = []
         for answers in pairs.values():
             moved = [
-                cascaded(part, whole, passed, sure).argmax(1) != whole.argmax(1) for whole, part, passed in answers
+                cascaded(part, whole, share_of(part, passed, sure)).argmax(1) != whole.argmax(1)
+                for whole, part, passed in answers
             ]
             shares.append(np.concatenate(moved).mean())
         return float(max(shares))
