@@ -7,10 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from sklearn.metrics import roc_auc_score
+from torch import Tensor
 
 from meta_text.corpus.episode import Episode, batches
 from meta_text.evaluation.metrics import EpisodeAccuracy, EpisodeF1, ExpectedCalibrationError, mean_interval
+from meta_text.learners import EmbeddedEpisode
+from meta_text.model.calibration import Calibration
 from meta_text.model.embedded_corpus import EmbeddedCorpus
+from meta_text.model.held_out import factor_of, folds_of
 from meta_text.model.model import MetaModel
 from meta_text.model.results import Interval
 
@@ -50,12 +54,32 @@ def answer_with(model: MetaModel, *, label_names: bool) -> Predictor:
             newest[:] = [(embedded, model.standing_still(embedded))]
         first, calibration = episodes[0], model.calibration.of(label_names)
         batch = newest[0][1].batch(episodes, label_names=label_names)
-        hardness = [None] * len(episodes) if batch.left_out is None else batch.left_out.tolist()
-        shots = len(first.support) / first.n_way
-        temperatures = [calibration.temperature_at(first.n_way, shots, task) for task in hardness]
+        temperatures = [calibration.temperature_at(first.n_way, len(first.support) / first.n_way)] * len(episodes)
+        if batch.left_out is not None:
+            temperatures = _own_temperatures(model, calibration, batch)
         return list(model.predict(batch, temperatures).cpu().numpy())
 
     return predict
+
+
+@torch.no_grad()
+def _own_temperatures(model: MetaModel, calibration: Calibration, batch: EmbeddedEpisode) -> list[float]:
+    """The temperature of each task, as a classifier finds it: by how hard it is, and by its texts held out in turn."""
+    assert batch.left_out is not None and isinstance(batch.support, Tensor)
+    hardness, columns = batch.left_out.tolist(), batch.support_labels[0].tolist()
+    shots, at = len(columns) / batch.n_way, calibration.temperature_at
+    said: list[list[Tensor]] = [[] for _ in hardness]
+    labels: list[int] = []
+    for held in folds_of(columns):
+        rest = sorted({*range(len(columns))} - {*held})
+        labels += [columns[place] for place in held]
+        part = batch._replace(
+            support=batch.support[:, rest], support_labels=batch.support_labels[:, rest], query=batch.support[:, held]
+        )
+        for own, logits, task in zip(said, model.logits(part).cpu(), hardness, strict=True):
+            own.append(logits / at(batch.n_way, len(rest) / batch.n_way, task))
+    factors = [factor_of(torch.cat(own), torch.tensor(labels)) if own else 1.0 for own in said]
+    return [at(batch.n_way, shots, task) * factor for task, factor in zip(hardness, factors, strict=True)]
 
 
 @torch.no_grad()

@@ -16,7 +16,7 @@ from meta_text.model.task import Features, Label, learn_task, pack
 
 FOLDS = 3
 FACTORS = tuple(2 ** (power / 4) for power in range(-12, 13))  # of the temperature
-PRIOR_TEXTS = 20  # how many held-out texts the temperature that other tasks taught counts as
+PRIOR_TEXTS = 30  # how many held-out texts the temperature that other tasks taught counts as
 
 
 @dataclass(frozen=True)
@@ -43,22 +43,28 @@ class HeldOut:
     @property
     def value(self) -> float:
         """The mean log-likelihood of the labels at the best of FACTORS."""
-        return float(self._by_factor().max())
+        return float(_by_factor(self.logits, self.labels).max())
 
     @property
     def factor(self) -> float:
-        """What these texts say that the temperature is to be multiplied by, as far as they are many.
+        """What these texts say that the temperature is to be multiplied by."""
+        return factor_of(self.logits, self.labels)
 
-        Temperature scaling (Guo et al., ICML 2017) on labels that were held out, shrunk to 1 on a logarithmic scale.
-        """
-        weight = len(self.labels) / (len(self.labels) + PRIOR_TEXTS)
-        return float(FACTORS[int(self._by_factor().argmax())] ** weight)
 
-    def _by_factor(self) -> Float[Tensor, " F"]:
-        factors_F11 = torch.tensor(FACTORS, dtype=torch.float64)[:, None, None]
-        log_p_FHN = (self.logits.double() / factors_F11).log_softmax(-1)
-        own_FH1 = log_p_FHN.gather(-1, self.labels.expand(len(FACTORS), -1)[..., None])
-        return own_FH1[..., 0].mean(-1)
+def factor_of(logits: Float[Tensor, "H N"], labels: Int[Tensor, " H"]) -> float:
+    """What held-out labels say that the temperature of these logits is to be multiplied by, as far as they are many.
+
+    Temperature scaling (Guo et al., ICML 2017), shrunk to 1 on a logarithmic scale.
+    """
+    weight = len(labels) / (len(labels) + PRIOR_TEXTS)
+    return float(FACTORS[int(_by_factor(logits, labels).argmax())] ** weight)
+
+
+def _by_factor(logits: Float[Tensor, "H N"], labels: Int[Tensor, " H"]) -> Float[Tensor, " F"]:
+    """The mean log-likelihood of the labels with the temperature times each of FACTORS."""
+    factors_F11 = torch.tensor(FACTORS, dtype=torch.float64)[:, None, None]
+    log_p_FHN = (logits.double() / factors_F11).log_softmax(-1)
+    return log_p_FHN.gather(-1, labels.expand(len(FACTORS), -1)[..., None])[..., 0].mean(-1)
 
 
 def labelled_texts(distinct: Mapping[Label, Sequence[str]]) -> list[tuple[str, int]]:
