@@ -11,20 +11,16 @@ import numpy as np
 import pytest
 import torch
 from encoder_folders import model2vec_folder, plain_folder
-from scipy.optimize import minimize_scalar
 from small_mixture import base_folder, untrained
 
 from meta_text import FewShotClassifier
 from meta_text.embedding.moved_encoder import Movable
 from meta_text.errors import ConfigError, ExtraError, ModelFileError
-from meta_text.model import held_out as holding
 from meta_text.model import moved_adaptation, moving
 from meta_text.model.calibration import RATES, Calibration, threshold_terms
 from meta_text.model.encoder_words import effort_sentence
-from meta_text.model.held_out import HeldOut, folds_of, held_out
-from meta_text.model.mixture import SPACE
+from meta_text.model.held_out import HeldOut
 from meta_text.model.moving import LEAST_HELD_OUT, Move
-from meta_text.model.task import learn_task
 
 WHAT = {
     "card": ["my card", "the card", "a card", "is it my card", "card : card"],
@@ -147,42 +143,7 @@ def test_held_out_texts_are_judged_by_what_never_saw_them(place: Path, monkeypat
     assert sorted(place for held in judged for place in held) == sorted([*range(40)] * len(moving.EXTENTS))
 
 
-def test_oracle_the_answers_to_held_out_texts_are_those_of_a_fit_without_them(place: Path) -> None:
-    adapted = FewShotClassifier(str(place / "base"), device="cpu").fit(TEXTS, LABELS).adaptation_
-    space = {key: adapted.task[key] for key in SPACE}
-    held = folds_of([0] * 20 + [1] * 20)[1]
-    found = held_out(adapted.model, adapted.calibration, adapted.distinct, None, adapted.features, space, held)
-    labelled = [(text, label) for label, texts in adapted.distinct.items() for text in texts]
-    rest = {
-        label: tuple(t for i, (t, own) in enumerate(labelled) if own == label and i not in held)
-        for label in ("bank", "card")
-    }
-    learned = replace(adapted, support=rest, task=learn_task(adapted.model, rest, None, adapted.features, space))
-    parts = [adapted.features[labelled[i][0]] for i in held]
-    np.testing.assert_allclose(
-        found.logits, learned.score(parts) / adapted.calibration.temperature_at(2, found.shots), atol=1e-5
-    )
-    np.testing.assert_allclose(found.likeness, learned.likeness(parts), atol=1e-6)
-    assert [list(rest)[i] for i in found.labels] == [labelled[i][1] for i in held]
-    assert found.shots == pytest.approx((40 - len(held)) / 2)
-
-
 # --- what else depends on it
-
-
-def test_oracle_the_temperature_is_the_best_on_held_out_labels_as_far_as_they_are_many() -> None:
-    rng = np.random.default_rng(1)
-    logits, labels = 4 * rng.normal(size=(60, 3)), rng.integers(3, size=60)
-    logits[np.arange(60), labels] += 4
-
-    def loss(power: float) -> float:
-        scores = logits / 2**power
-        return float(-(scores[np.arange(60), labels] - np.log(np.exp(scores).sum(1))).mean())
-
-    best = minimize_scalar(loss, bounds=(-2, 2), method="bounded")
-    answers = HeldOut(torch.tensor(logits).float(), torch.tensor(labels), np.zeros(60, np.float32), 4.0)
-    assert answers.value == pytest.approx(-best.fun, abs=2e-3)
-    assert np.log2(answers.factor) == pytest.approx(best.x * 60 / (60 + holding.PRIOR_TEXTS), abs=0.125)
 
 
 def test_oracle_thresholds_follow_texts_that_were_held_out() -> None:

@@ -14,7 +14,6 @@ from meta_text.embedding.encoders import open_encoder
 from meta_text.embedding.moved_encoder import MOST_TOKENS, RANK, Movable, can_move, with_updates
 from meta_text.embedding.sentence_encoder import TransformerEncoder
 from meta_text.model import moving
-from meta_text.model.held_out import FOLDS, folds_of
 from meta_text.model.moving import left_out_loss, train
 
 
@@ -191,16 +190,3 @@ def test_large_tasks_are_learned_in_parts_that_keep_others_of_each_class(
     for rows in seen:
         assert all(count == 2 for count in np.unique(labels[rows], return_counts=True)[1])
     assert {int(label) for rows in seen for label in labels[rows]} == {*range(15)}
-
-
-def test_folds_hold_out_every_text_that_leaves_another_of_its_class() -> None:
-    columns = [0] * 7 + [1] * 3 + [2] + [3] * 2
-    folds = folds_of(columns)
-    assert len(folds) == FOLDS
-    assert sorted(place for fold in folds for place in fold) == [i for i in range(13) if i != 10]
-    for fold in folds:
-        assert 3 <= len(fold) <= 5
-        for label in (0, 1, 3):
-            assert sum(columns[place] == label for place in fold) < columns.count(label)
-    assert folds_of([0, 1, 2]) == []
-    assert folds_of([]) == []

@@ -33,7 +33,8 @@ def answer(adapted: Adaptation, X: Any, rate: float | None, *, whole: bool = Fal
     """Classify every text. A blank or missing text gets equal probabilities and is never known, with a warning.
 
     whole: every encoder reads every text, as it does with a rate.
-    The prior over classes is uniform: the number of labelled texts of a class says nothing about how often it occurs.
+    Unless `class_prior` says otherwise, classes are expected alike: how many labelled texts one has says nothing about
+    how often it occurs.
     """
     if rate is not None:
         check_rate(rate)

@@ -1,6 +1,5 @@
 """FewShotClassifier: a scikit-learn classifier that learns from a handful of labelled texts."""
 
-import hashlib
 import warnings
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from meta_text.classify import audit as auditing
 from meta_text.classify.answers import answer, details, warn_of_labelled
 from meta_text.classify.class_edits import ClassChange, Classes, report
+from meta_text.classify.class_prior import after_edit, prior_of, shares_of
 from meta_text.corpus.labels import label_array, object_array, texts_or_none, under_two_labels
 from meta_text.embedding.given_vectors import row_texts
 from meta_text.embedding.reading import Progress
@@ -19,7 +19,7 @@ from meta_text.errors import ConfigError, InputError
 from meta_text.model.adaptation import Adaptation
 from meta_text.model.model import MetaModel
 from meta_text.model.moved_adaptation import check_effort, follow, moved
-from meta_text.model.task import Label
+from meta_text.model.task import Label, fingerprint
 from meta_text.saving import loading, publish
 from meta_text.saving.class_folder import load_adaptation
 
@@ -33,6 +33,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         "vectors" (X is an array [n, width]), or a list of these, which every task weighs (see `open_encoders`).
     label_names: True to use labels as texts too; or {label: description}, also for classes without any
         text; or a `datasets.ClassLabel`. A name counts less the more labelled texts there are. False or None: no names.
+    class_prior: how often each class is asked: "balanced", "support" (as among the labelled texts) or {label: share}.
     device: "cpu", "cuda", ...; None takes CUDA if there is one.
 
     Labels are returned as given. Those of a `ClassLabel` are integers; its `int2str` gives their names.
@@ -47,11 +48,13 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         *,
         embedding: Any = None,
         label_names: Any = False,
+        class_prior: Any = "balanced",
         device: str | None = None,
     ) -> None:
         self.model = model
         self.embedding = embedding
         self.label_names = label_names
+        self.class_prior = class_prior
         self.device = device
 
     def fit(
@@ -67,11 +70,10 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
 
         bad_rows: "raise" refuses a blank or missing text and a missing or empty label, naming the row; "skip" drops
         such rows and warns how many.
-
         effort: "high" takes up to a minute more and moves the upper layers of one encoder on these texts, where that
         helps on labels that are held out (extra `[effort]`); `audit` says what it brought. progress then starts anew.
 
-        Raises ConfigError for another effort, or if no encoder can move. Raises InputError for texts that are not strings, for labels of other or mixed
+        Raises ConfigError for another effort, or if no encoder can move; InputError for texts that are not strings, for labels of other or mixed
         types, for several labels per text, and for different lengths.
         """
         check_effort(effort)
@@ -185,11 +187,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
 
     def fingerprint(self) -> str:
         """SHA-256 over labels and task: equal for the same classes learned in the same way."""
-        adapted = self._adapted()
-        digest = hashlib.sha256(repr(self.classes_.tolist()).encode())
-        for name, tensor in sorted(adapted.task.items()):
-            digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()
+        return fingerprint(self._adapted().task, self.classes_.tolist())
 
     def export_onnx(self, target: str | Path) -> None:
         """Write embedding, encoder and head as one ONNX file (extra `[onnx]`): token ids in, probabilities out.
@@ -219,7 +217,6 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         """A classifier from a folder, or from one snapshot of a Hub repository; fitted if it was saved fitted.
 
         embedding: an encoder that only its owner can make, for a classifier that was saved with it.
-
         cache_dir, token and local_files_only also apply to the embedding that the model needs. model_kwargs:
         label_names, as for the constructor; without it a fitted classifier keeps those it was fitted with. Raises
         ModelFileError for a broken or newer folder, HubError when the Hub refuses or cannot be reached.
@@ -236,6 +233,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         adapted = load_adaptation(folder, classifier.meta_model)
         if adapted is not None:
             classifier._take(adapted)
+            classifier.class_prior = prior_of(adapted)
             if adapted.names is not None and not names_given:
                 classifier.label_names = Classes.label_names_of(adapted)
         return classifier
@@ -273,20 +271,22 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
                 "label names are texts, but embedding='vectors' reads rows of numbers; leave label_names out, or pass "
                 "texts and another embedding"
             )
-        twice = under_two_labels(classes.support)
-        if twice is not None:
+        if (twice := under_two_labels(classes.support)) is not None:
             warnings.warn(twice, stacklevel=3)
         before = self.adaptation_ if self.__sklearn_is_fitted__() else None
         calibration = model.calibration.of(descriptions is not None)
         in_order = {label: classes.support[label] for label in labels}
         texts = None if descriptions is None else [descriptions[label] for label in labels]
         learned = Adaptation.learn(model, calibration, in_order, texts, before and before.resting, progress)
+        if edited is not None:
+            self.class_prior = after_edit(self.class_prior, edited.support, learned.support)
+        learned = learned.expecting(shares_of(self.class_prior, learned.distinct))
         if effort == "high":
             learned = moved(learned, progress)
         elif edited is not None and edited.move is not None:
             learned = follow(learned, edited.move)
         self._take(learned)
-        warn_of_labelled(self.adaptation_, before)
+        warn_of_labelled(learned, before)
 
     def _take(self, adapted: Adaptation) -> None:
         self.adaptation_ = adapted
@@ -310,9 +310,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
     def _labels(self, columns: np.ndarray, known: np.ndarray | None) -> list[Label]:
         """Labels as plain Python values, None for a text that is not known."""
         labels = self.classes_.tolist()
-        if known is None:
-            return [labels[i] for i in columns]
-        return [labels[i] if is_known else None for i, is_known in zip(columns, known, strict=True)]
+        pairs = zip(columns, [True] * len(columns) if known is None else known, strict=True)
+        return [labels[i] if is_known else None for i, is_known in pairs]
 
     def _change(self, classes: Classes) -> list[ClassChange]:
         """Learn these classes; returns the effect on the classes that stay."""

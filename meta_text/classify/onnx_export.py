@@ -43,12 +43,18 @@ class Probabilities(nn.Module):
         self.task = nn.ParameterDict(
             {name: nn.Parameter(w, False) for name, w in adapted.task.items() if not name.startswith("encoder.")}
         )
-        self.temperature = adapted.calibration.temperature_at(adapted.n_way, adapted.shots)
+        self.temperature, self.log_prior = adapted.temperature, _log_prior(adapted)
 
     def forward(self, *tokens: Tensor) -> Float[Tensor, "B N"]:
         token_ids, mask = tokens
         texts = TokenStates(self.states(token_ids, mask), mask)
-        return (self.learner.logits(dict(self.task), texts) / self.temperature).softmax(-1)
+        return (self.learner.logits(dict(self.task), texts) / self.temperature + self.log_prior).softmax(-1)
+
+
+def _log_prior(adapted: Adaptation) -> nn.Buffer:
+    """What is added to the logits of each class."""
+    shares = [1.0] * adapted.n_way if adapted.prior is None else adapted.prior
+    return nn.Buffer(torch.tensor(shares, dtype=torch.float32).log())
 
 
 def run_lstm(cell: LSTMCell, projected_BTG: Tensor, mask_BT: Tensor, reverse: bool = False) -> Tensor:
@@ -108,7 +114,7 @@ def export_classifier(adapted: Adaptation, target: Path) -> None:
 
 
 class Head(nn.Module):
-    """The vectors of a task's encoders, those without weight left out -> logits; both temperatures of these."""
+    """The vectors of a task's encoders, those without weight left out -> logits; what makes probabilities of these."""
 
     def __init__(self, adapted: Adaptation, places: Sequence[int]) -> None:
         super().__init__()
@@ -124,12 +130,17 @@ class Head(nn.Module):
         self.learner = copy.deepcopy(adapted.model.learner).requires_grad_(False)
         self.task = nn.ParameterDict({name: nn.Parameter(w, False) for name, w in adapted.task.items()})
         self.temperature, self.taught_temperature = adapted.temperature, adapted.taught_temperature
+        self.log_prior = _log_prior(adapted)
 
     def forward(self, vectors: Sequence[Tensor]) -> Float[Tensor, "B N"]:
         blocks = centred_blocks(torch.cat(list(vectors), dim=-1) * self.scale, self.centre, self.widths)
         features = torch.cat([root * block for root, block in zip(self.roots, blocks, strict=True)], dim=-1)
         logits: Tensor = self.learner.logits(dict(self.task), features)
         return logits
+
+    def probabilities(self, logits: Float[Tensor, "B N"]) -> Float[Tensor, "B N"]:
+        """At the task's temperature, each class as often as it is expected."""
+        return (logits / self.temperature + self.log_prior).softmax(-1)
 
 
 class ProbabilitiesOverEncoders(nn.Module):
@@ -156,11 +167,11 @@ class ProbabilitiesOverEncoders(nn.Module):
         pairs = zip(self.places, self.parts, self.n_inputs, strict=True)
         vectors = {place: part(*islice(given, n)) for place, part, n in pairs}
         logits: Tensor = self.together([vectors[place] for place in self.places])
-        together = (logits / self.together.temperature).softmax(-1)
+        together = self.together.probabilities(logits)
         if self.alone is None:
             return together
         logits = self.alone([vectors[place] for place in self.cheap])
-        alone, as_taught = ((logits / t).softmax(-1) for t in (self.alone.temperature, self.alone.taught_temperature))
+        alone, as_taught = self.alone.probabilities(logits), (logits / self.alone.taught_temperature).softmax(-1)
         is_one_read = torch.stack([is_read(vectors[place]) for place in self.readers]).any(0)
         share_B1 = (share_alone(as_taught, self.sure) * is_one_read)[:, None]
         mixed: Tensor = share_B1 * alone + (1 - share_B1) * together

@@ -45,6 +45,7 @@ class Adaptation:
     unread: frozenset[str] = frozenset()  # texts in a script that the embedding does not know
     corrections: tuple[float, ...] = ()  # of the thresholds for "none of these", from this task's own texts
     first: "Adaptation | None" = None  # the same learned with the cheap encoders alone (`model.cascade`)
+    prior: tuple[float, ...] | None = None  # how often each class is expected; None: all alike
     move: Move | None = None  # what came of moving an encoder, if that was asked for (`model.moved_adaptation`)
     still: "Adaptation | None" = None  # the same with encoders that stay, if one was moved
 
@@ -80,6 +81,11 @@ class Adaptation:
         corrections = calibration.corrections(len(distinct), shots, without, as_even)
         first = _learn_first(model, calibration, distinct, kept, task, features, shots)
         return cls(model, calibration, sorted_support, kept, task, shots, features, cut, unread, corrections, first)
+
+    def expecting(self, prior: tuple[float, ...] | None) -> "Adaptation":
+        """The same where each class is expected this often."""
+        first = None if self.first is None else self.first.expecting(prior)
+        return replace(self, prior=prior, first=first)
 
     @property
     def resting(self) -> "Adaptation":
@@ -149,8 +155,13 @@ class Adaptation:
         return self.calibration.temperature_at(self.n_way, self.shots, hardness)
 
     def probabilities(self, logits: Float[Tensor, "Q N"], *, as_taught: bool = False) -> np.ndarray:
-        """Softmax at the task's temperature, or at that which other tasks taught; rows sum to 1."""
+        """Softmax at the task's temperature, weighted by `prior`; or as other tasks taught, classes alike. Rows sum to 1.
+
+        Answers that are calibrated for classes which are all alike follow another prior so (Saerens et al., 2002).
+        """
         scaled = logits.double().numpy() / (self.taught_temperature if as_taught else self.temperature)
+        if self.prior is not None and not as_taught:
+            scaled = scaled + np.log(self.prior)
         powers = np.exp(scaled - scaled.max(1, keepdims=True))
         return np.asarray(powers / powers.sum(1, keepdims=True))
 
@@ -211,7 +222,7 @@ def _sharpness(
 ) -> Float[Tensor, ""]:
     """The factor of the temperature, by texts that are held out in turn; 1 where no class has two."""
     space = {key: task[key] for key in SPACE}
-    folds = folds_of([column for _, column in labelled_texts(distinct)])
+    folds = folds_of(labelled_texts(distinct))
     found = [held_out(model, calibration, distinct, names, features, space, held) for held in folds]
     return torch.tensor(HeldOut.joined(found).factor if found else 1.0, dtype=torch.float32)
 

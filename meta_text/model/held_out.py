@@ -1,8 +1,8 @@
 """Answers to labelled texts that were held out in turn: how certain a task's answers may be, and what else they are worth."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import count
 
 import numpy as np
 import torch
@@ -72,14 +72,27 @@ def labelled_texts(distinct: Mapping[Label, Sequence[str]]) -> list[tuple[str, i
     return [(text, column) for column, texts in enumerate(distinct.values()) for text in texts]
 
 
-def folds_of(columns: Sequence[int]) -> list[list[int]]:
-    """Places of the texts of each fold, every class spread over all; a class's only text is in none."""
-    drawn, folds, place_in = np.random.default_rng(0), [list[int]() for _ in range(FOLDS)], count()
-    for column in range(max(columns, default=-1) + 1):
-        places = [place for place, own in enumerate(columns) if own == column]
-        for place in drawn.permutation(places) if len(places) > 1 else ():
-            folds[next(place_in) % FOLDS].append(int(place))
+def folds_of(labelled: Sequence[tuple[str, int]]) -> list[list[int]]:
+    """Places of the texts of each fold, every class spread over all; a class's only text is in none.
+
+    Which texts are held out together depends on the texts alone, not on the names or the order of their classes.
+    """
+    order = sorted(range(len(labelled)), key=lambda place: _digest(labelled[place][0]))
+    return dealt([column for _, column in labelled], order, [int(_digest(text)[:8], 16) for text, _ in labelled])
+
+
+def dealt(columns: Sequence[int], order: Sequence[int], starts: Sequence[int]) -> list[list[int]]:
+    """The places of each class, in this order, dealt to FOLDS in turn, from where its first place starts."""
+    folds = [list[int]() for _ in range(FOLDS)]
+    for column in dict.fromkeys(columns):
+        places = [place for place in order if columns[place] == column]
+        for i, place in enumerate(places if len(places) > 1 else ()):
+            folds[(starts[places[0]] + i) % FOLDS].append(place)
     return [sorted(fold) for fold in folds if fold]
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 @torch.no_grad()

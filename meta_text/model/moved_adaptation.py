@@ -47,7 +47,7 @@ def moved(still: Adaptation, progress: Progress | None = None) -> Adaptation:
     Raises ConfigError if no encoder can move, ExtraError if peft is not installed. progress(steps done, of how many).
     """
     place, labelled = _place(still), labelled_texts(still.distinct)
-    folds = folds_of([column for _, column in labelled])
+    folds = folds_of(labelled)
     held_out = sum(map(len, folds))
     if place is None or held_out < LEAST_HELD_OUT:
         return replace(still, move=Move(texts=held_out, place=place or 0))

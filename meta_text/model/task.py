@@ -1,5 +1,6 @@
 """Learning one task from represented texts."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -39,6 +40,14 @@ def learn_task(
     if len(set(map(len, support.values()))) > 1:
         task["excess"] = model.learner.length_excess(x_SD, label_indices, n_way, named=names is not None)
     return task
+
+
+def fingerprint(task: TaskState, labels: Sequence[Label]) -> str:
+    """SHA-256 over a task and its labels."""
+    digest = hashlib.sha256(repr(list(labels)).encode())
+    for name, tensor in sorted(task.items()):
+        digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def pack(parts: Sequence[Tensor], device: torch.device) -> Packed:

@@ -57,6 +57,7 @@ class StoredClasses:
     corrections: tuple[float, ...] = ()
     support_sha256: str | None = None
     encoders: tuple[StoredEncoder, ...] = ()
+    prior: tuple[float, ...] | None = None
     move: StoredMove | None = None
     sha256: str | None = None  # not in the first folders of format version 1
 
@@ -81,6 +82,7 @@ def write_adaptation(adapted: Adaptation, folder: Path, *, include_support: bool
         "task_sha256": file_sha256(folder / TASK),
         "support_sha256": file_sha256(folder / SUPPORT) if include_support else None,
         "encoders": [asdict(encoder) for encoder in _encoders_of(adapted.resting.model)],
+        "prior": adapted.prior,
         "move": None if adapted.move is None else asdict(_write_move(adapted.move, folder)),
     }
     return {**stored, "sha256": _digest(stored)}
@@ -127,6 +129,7 @@ def load_adaptation(folder: Path, model: MetaModel) -> Adaptation | None:
     bare = Adaptation(
         model, calibration, support, kept, task, stored.shots, corrections=stored.corrections, first=first
     )
+    bare = bare.expecting(stored.prior)
     if stored.move is not None:
         bare = _moved(bare, _read_move(stored.move, folder))
     return bare.with_features() if any(support.values()) else bare
@@ -138,7 +141,7 @@ def _moved(bare: Adaptation, move: Move) -> Adaptation:
         return replace(bare, move=move)
     still = None
     if any(bare.support.values()):
-        still = Adaptation.learn(bare.model, bare.calibration, bare.support, bare.names)
+        still = Adaptation.learn(bare.model, bare.calibration, bare.support, bare.names).expecting(bare.prior)
     return replace(bare, model=moved_model(bare.model, move), move=move, still=still)
 
 
