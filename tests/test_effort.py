@@ -12,6 +12,7 @@ import pytest
 import torch
 from encoder_folders import model2vec_folder, plain_folder
 from small_mixture import base_folder, untrained
+from test_tables import run
 
 from meta_text import FewShotClassifier
 from meta_text.embedding.moved_encoder import Movable
@@ -106,6 +107,20 @@ def test_few_texts_are_not_moved_for(place: Path) -> None:
     classifier.fit([TEXTS[i] for i in few], [LABELS[i] for i in few], effort="high")
     expected = f"no encoder was moved: 10 texts can be held out to judge that, {LEAST_HELD_OUT} are needed"
     assert expected in classifier.audit().summary()
+
+
+def test_folds_end_when_enough_texts_were_held_out(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [len(moved_adaptation._enough([[0] * n] * 3)) for n in (10, 50, 74, 75, 149, 150, 400)] == [
+        3,
+        3,
+        3,
+        2,
+        2,
+        1,
+        1,
+    ]
+    monkeypatch.setattr(moved_adaptation, "ENOUGH_HELD_OUT", 20)
+    assert 20 <= fitted(place).adaptation_.move.texts < 40
 
 
 def test_names_alone_are_not_moved_for(place: Path) -> None:
@@ -243,6 +258,26 @@ def test_what_was_found_cannot_be_edited_in_the_file(moved: FewShotClassifier, t
     path.write_text(json.dumps(config))
     with pytest.raises(ModelFileError, match="are not those that were saved"):
         FewShotClassifier.from_pretrained(tmp_path / "mine", device="cpu")
+
+
+# --- the command line
+
+
+def test_the_command_moves_and_says_so(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(moved_adaptation, "LEAST_GAIN", -100.0)
+    rows = [{"text": text, "label": label} for text, label in zip(TEXTS, LABELS, strict=True)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    given = ["fit", str(place / "base"), str(tmp_path / "rows.jsonl"), "--out", str(tmp_path / "mine")]
+    assert run(monkeypatch, *given, "--effort", "high", "--class-prior", "support") == 0
+    assert "first was moved: of 40 labels that were held out, " in capsys.readouterr().out
+    loaded = FewShotClassifier.from_pretrained(tmp_path / "mine", device="cpu")
+    assert loaded.adaptation_.move.is_moved and loaded.class_prior == {"bank": 0.5, "card": 0.5}
+    assert run(monkeypatch, *given, "--effort", "max") == 2
+    assert "effort='max'; use 'normal' or 'high'" in capsys.readouterr().err
+    assert run(monkeypatch, *given, "--class-prior", "even") == 2
+    assert "class_prior='even'; use 'balanced', 'support' or {label: share}" in capsys.readouterr().err
 
 
 # --- refused

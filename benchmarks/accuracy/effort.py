@@ -20,6 +20,7 @@ import numpy as np
 from development import CORPORA, draw, scores, texts_and_labels
 
 from meta_text import FewShotClassifier
+from meta_text.classify.answers import answer
 
 SHOTS = (8, 16, 50)
 MOST_TEXTS, MOST_ASKED = 1300, 300  # labelled; asked
@@ -40,8 +41,9 @@ def measure(name: str, k_shot: int, seed: int) -> dict[str, Any] | None:
         classifier, started = FewShotClassifier(), time.perf_counter()
         classifier.fit(given, labels[known], effort=effort)
         seconds = time.perf_counter() - started
-        refused = fmean(label is None for label in classifier.predict(queries, reject=0.05))
-        row[effort] = [*scores(classifier.predict_proba(queries), labels[asked]), refused, seconds]
+        found = answer(classifier.adaptation_, queries, 0.05)
+        assert found.known is not None
+        row[effort] = [*scores(found.probabilities, labels[asked]), 1 - float(found.known.mean()), seconds]
         move = classifier.adaptation_.move
     assert move is not None
     return {**row, "moved": move.is_moved, "place": move.place, "held_out": [move.texts, move.right, move.right_moved]}

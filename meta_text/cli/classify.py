@@ -70,6 +70,10 @@ def fit(
         bool,
         typer.Option("--without-texts", help="Do not keep the labelled texts: the classifier cannot be changed later."),
     ] = False,
+    class_prior: Annotated[
+        str,
+        typer.Option(metavar="PRIOR", help="balanced; or support, to expect classes as often as they are labelled."),
+    ] = "balanced",
     effort: Annotated[
         str,
         typer.Option(
@@ -102,6 +106,7 @@ def fit(
     else:  # classes that the model may hold were learned with others
         classifier = FewShotClassifier(model, embedding=encoders, device=device, label_names=label_names)
     labels = [corpus.class_names[i] for i in corpus.labels]
+    classifier.class_prior = class_prior
     with bars() as bar, warnings.catch_warnings():
         # a note of the corpus, told above
         warnings.filterwarnings("ignore", "labels .* (differ only in case|look alike)")

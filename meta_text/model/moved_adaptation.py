@@ -20,6 +20,7 @@ from meta_text.model.held_out import HeldOut, folds_of, held_out, labelled_texts
 from meta_text.model.mixture import SPACE, is_read
 from meta_text.model.model import MetaModel
 from meta_text.model.moving import (
+    ENOUGH_HELD_OUT,
     EXTENTS,
     LEAST_GAIN,
     LEAST_HELD_OUT,
@@ -47,7 +48,7 @@ def moved(still: Adaptation, progress: Progress | None = None) -> Adaptation:
     Raises ConfigError if no encoder can move, ExtraError if peft is not installed. progress(steps done, of how many).
     """
     place, labelled = _place(still), labelled_texts(still.distinct)
-    folds = folds_of(labelled)
+    folds = _enough(folds_of(labelled))
     held_out = sum(map(len, folds))
     if place is None or held_out < LEAST_HELD_OUT:
         return replace(still, move=Move(texts=held_out, place=place or 0))
@@ -143,6 +144,12 @@ class _Trial:
     def _answers(self, held: Sequence[int], features: Features) -> HeldOut:
         still, space = self.still, _moved_space(self.still, self.place, features)
         return held_out(still.model, still.calibration, still.distinct, still.names, features, space, held)
+
+
+def _enough(folds: list[list[int]]) -> list[list[int]]:
+    """As many folds as it takes to hold out ENOUGH_HELD_OUT texts."""
+    before = itertools.accumulate(map(len, folds), initial=0)
+    return [fold for fold, texts in zip(folds, before, strict=False) if texts < ENOUGH_HELD_OUT]
 
 
 def _blocks(adapted: Adaptation) -> EncoderBlocks:
