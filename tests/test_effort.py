@@ -56,7 +56,7 @@ def moved(place: Path) -> FewShotClassifier:
     """One whose encoder moved, whatever that is worth."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("META_TEXT_ENGINE", "float32")
-        patch.setattr(moved_adaptation, "LEAST_GAIN", -100.0)
+        patch.setattr(HeldOut, "gain_over", lambda *_: (1.0, 0.0))
         return fitted(place)
 
 
@@ -186,7 +186,7 @@ def test_leave_one_out_is_that_of_encoders_that_stay(place: Path, moved: FewShot
 
 
 def test_progress_starts_anew_and_ends(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(moved_adaptation, "LEAST_GAIN", -100.0)
+    monkeypatch.setattr(HeldOut, "gain_over", lambda *_: (1.0, 0.0))
     told: list[tuple[int, int]] = []
     classifier = FewShotClassifier(str(place / "base"), device="cpu")
     classifier.fit(TEXTS, LABELS, effort="high", progress=lambda done, total: told.append((done, total)))
@@ -266,7 +266,7 @@ def test_what_was_found_cannot_be_edited_in_the_file(moved: FewShotClassifier, t
 def test_the_command_moves_and_says_so(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(moved_adaptation, "LEAST_GAIN", -100.0)
+    monkeypatch.setattr(HeldOut, "gain_over", lambda *_: (1.0, 0.0))
     rows = [{"text": text, "label": label} for text, label in zip(TEXTS, LABELS, strict=True)]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     given = ["fit", str(place / "base"), str(tmp_path / "rows.jsonl"), "--out", str(tmp_path / "mine")]

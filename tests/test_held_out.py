@@ -83,6 +83,20 @@ def test_oracle_the_factor_is_the_best_on_held_out_labels_as_far_as_they_are_man
     assert answers.right == sum(logits.argmax(1) == labels)
 
 
+def test_oracle_the_gain_is_that_of_each_label_at_its_best_temperature() -> None:
+    rng = np.random.default_rng(2)
+    labels = rng.integers(3, size=50)
+    said = [rng.normal(size=(50, 3)) + strength * np.eye(3)[labels] for strength in (1.0, 2.0)]
+    each = []
+    for logits in said:
+        scaled = [logits / factor for factor in FACTORS]
+        likelihoods = [s[np.arange(50), labels] - np.log(np.exp(s).sum(1)) for s in scaled]
+        each.append(max(likelihoods, key=np.mean))
+    gain = each[1] - each[0]
+    one, other = (HeldOut(torch.tensor(s).float(), torch.tensor(labels), np.zeros(50, np.float32), 4.0) for s in said)
+    assert other.gain_over(one) == pytest.approx((gain.mean(), gain.std(ddof=1) / 50**0.5), rel=1e-4)
+
+
 def test_the_classifier_answers_at_that_temperature(base: str) -> None:
     classifier = FewShotClassifier(base, device="cpu").fit(TEXTS, LABELS)
     adapted = classifier.adaptation_

@@ -22,6 +22,7 @@ from meta_text.embedding.e5 import load_e5
 from meta_text.embedding.sentence_encoder import TransformerEncoder
 from meta_text.errors import ExportError
 from meta_text.model import moved_adaptation
+from meta_text.model.held_out import HeldOut
 from meta_text.model.mixture import SPACE
 from meta_text.model.task import learn_task
 
@@ -73,7 +74,7 @@ def test_one_transformer(learner: str, tmp_path: Path) -> None:
 
 @needs_onnx
 def test_one_that_was_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(moved_adaptation, "LEAST_GAIN", -100.0)
+    monkeypatch.setattr(HeldOut, "gain_over", lambda *_: (1.0, 0.0))
     monkeypatch.setattr(moved_adaptation, "LEAST_HELD_OUT", 5)
     classifier = fitted(tmp_path, two_encoders(tmp_path))
     before = classifier.predict_proba(ASKED)

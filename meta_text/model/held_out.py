@@ -43,7 +43,17 @@ class HeldOut:
     @property
     def value(self) -> float:
         """The mean log-likelihood of the labels at the best of FACTORS."""
-        return float(_by_factor(self.logits, self.labels).max())
+        return float(self._log_likelihoods().mean())
+
+    def gain_over(self, other: "HeldOut") -> tuple[float, float]:
+        """By how much more likely the same labels are than `other` has them, in nats per text, and its standard error."""
+        gain_H = self._log_likelihoods() - other._log_likelihoods()
+        return float(gain_H.mean()), float(gain_H.std() / len(gain_H) ** 0.5)
+
+    def _log_likelihoods(self) -> Float[Tensor, " H"]:
+        """Of each label, at the best of FACTORS."""
+        by_factor_FH = _by_factor(self.logits, self.labels)
+        return by_factor_FH[by_factor_FH.mean(-1).argmax()]
 
     @property
     def factor(self) -> float:
@@ -57,14 +67,14 @@ def factor_of(logits: Float[Tensor, "H N"], labels: Int[Tensor, " H"]) -> float:
     Temperature scaling (Guo et al., ICML 2017), shrunk to 1 on a logarithmic scale.
     """
     weight = len(labels) / (len(labels) + PRIOR_TEXTS)
-    return float(FACTORS[int(_by_factor(logits, labels).argmax())] ** weight)
+    return float(FACTORS[int(_by_factor(logits, labels).mean(-1).argmax())] ** weight)
 
 
-def _by_factor(logits: Float[Tensor, "H N"], labels: Int[Tensor, " H"]) -> Float[Tensor, " F"]:
-    """The mean log-likelihood of the labels with the temperature times each of FACTORS."""
+def _by_factor(logits: Float[Tensor, "H N"], labels: Int[Tensor, " H"]) -> Float[Tensor, "F H"]:
+    """The log-likelihood of each label with the temperature times each of FACTORS."""
     factors_F11 = torch.tensor(FACTORS, dtype=torch.float64)[:, None, None]
     log_p_FHN = (logits.double() / factors_F11).log_softmax(-1)
-    return log_p_FHN.gather(-1, labels.expand(len(FACTORS), -1)[..., None])[..., 0].mean(-1)
+    return log_p_FHN.gather(-1, labels.expand(len(FACTORS), -1)[..., None])[..., 0]
 
 
 def labelled_texts(distinct: Mapping[Label, Sequence[str]]) -> list[tuple[str, int]]:

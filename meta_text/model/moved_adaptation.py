@@ -57,7 +57,8 @@ def moved(still: Adaptation, progress: Progress | None = None) -> Adaptation:
     extent = max(found, key=lambda one: found[one].value)
     best = found[extent]
     move = Move(texts=held_out, right=stay.right, right_moved=best.right, place=place)
-    if best.value - stay.value < LEAST_GAIN:
+    gain, error = best.gain_over(stay)
+    if gain < max(LEAST_GAIN, error):
         return replace(still, move=move)
     trial.train(range(len(labelled)))
     trial.movable.shorten(extent)

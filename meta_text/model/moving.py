@@ -23,7 +23,7 @@ GAP = 3.0  # how much keeping similarities counts beside telling classes apart
 STEP_TOKENS = 1024  # that a step reads at most, unless two texts of each of two classes are longer
 LEAST_HELD_OUT = 12  # texts: with fewer, nothing can be judged
 ENOUGH_HELD_OUT = 150  # texts: more folds would tell little more, and take as long again each
-LEAST_GAIN = 0.01  # nats per held-out text, below which an encoder stays (.005 to .04 do alike on development corpora)
+LEAST_GAIN = 0.01  # nats per held-out text; with less, or less than its own standard error, an encoder stays
 
 
 EXTENTS = (1.0, 0.5)  # how far an encoder may move, of what was trained: the furthest first
