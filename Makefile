@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 
 FRESH := build/wheel
 
-.PHONY: demo test lint wheel mutation results accuracy default_model bench clean
+.PHONY: demo test lint wheel mutation results accuracy effort default_model bench clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -59,6 +59,10 @@ accuracy: $(VENV)/installed
 	rm -f runs/development.jsonl
 	$(BIN)/python benchmarks/accuracy/development.py meta_text/default_model --before tests/golden_default
 	$(BIN)/python benchmarks/accuracy/development_table.py runs/development.jsonl --figure recipes/figures/development.png
+
+# fit(..., effort="high") against the same default without it: about an hour for each draw on one core; needs META_TEXT_DATA.
+effort: $(VENV)/installed
+	$(BIN)/python benchmarks/accuracy/effort.py
 
 # The model that the package ships, made again; needs META_TEXT_DATA.
 default_model: $(VENV)/installed

@@ -73,7 +73,8 @@ def test_it_stays_where_moving_does_not_help(place: Path) -> None:
     classifier = FewShotClassifier(str(place / "base"), device="cpu")
     still = classifier.fit(TEXTS, drawn).predict_proba(ASKED)
     assert np.array_equal(classifier.fit(TEXTS, drawn, effort="high").predict_proba(ASKED), still)
-    assert "first was not moved: of 40 labels that were held out, " in classifier.audit().summary()
+    expected = "first was not moved: 40 labels that were held out became no more probable, beyond chance; "
+    assert expected in classifier.audit().summary()
 
 
 def test_it_moves_where_that_helps(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,8 +97,9 @@ def test_it_moves_where_that_helps(place: Path, monkeypatch: pytest.MonkeyPatch)
     move = classifier.adaptation_.move
     assert told and move.is_moved and move.texts == 40
     assert move.right + 4 <= move.right_moved
-    words = f"of 40 labels that were held out, {100 * move.right_moved / 40:.0f} % were right instead of "
-    assert f"first was moved: {words}{100 * move.right / 40:.0f} %" in classifier.audit().summary()
+    words = f"{100 * move.right_moved / 40:.0f} % of them were right instead of {100 * move.right / 40:.0f} %"
+    expected = f"first was moved: 40 labels that were held out became more probable; {words}"
+    assert expected in classifier.audit().summary()
     assert classifier.adaptation_.model.embedding.names == ("first moved", "second")
 
 
@@ -271,7 +273,7 @@ def test_the_command_moves_and_says_so(
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     given = ["fit", str(place / "base"), str(tmp_path / "rows.jsonl"), "--out", str(tmp_path / "mine")]
     assert run(monkeypatch, *given, "--effort", "high", "--class-prior", "support") == 0
-    assert "first was moved: of 40 labels that were held out, " in capsys.readouterr().out
+    assert "first was moved: 40 labels that were held out became more probable; " in capsys.readouterr().out
     loaded = FewShotClassifier.from_pretrained(tmp_path / "mine", device="cpu")
     assert loaded.adaptation_.move.is_moved and loaded.class_prior == {"bank": 0.5, "card": 0.5}
     assert run(monkeypatch, *given, "--effort", "max") == 2

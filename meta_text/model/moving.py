@@ -58,8 +58,13 @@ class Move:
                 f"{LEAST_HELD_OUT} are needed"
             )
         before, after = (f"{100 * count / self.texts:.0f} %" for count in (self.right, self.right_moved))
-        judged = f"of {self.texts} labels that were held out, {after} were right instead of {before}"
-        return f"{encoder} was moved: {judged}" if self.is_moved else f"{encoder} was not moved: {judged}"
+        moved, became = (
+            ("moved", "more probable") if self.is_moved else ("not moved", "no more probable, beyond chance")
+        )
+        return (
+            f"{encoder} was {moved}: {self.texts} labels that were held out became {became}; "
+            f"{after} of them were right instead of {before}"
+        )
 
 
 def train(
