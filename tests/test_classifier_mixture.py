@@ -3,6 +3,7 @@
 import copy
 import json
 import pickle
+import random
 import shutil
 import warnings
 from dataclasses import replace
@@ -68,6 +69,17 @@ def in_order(episode: Episode, corpus: Corpus) -> Episode:
     return Episode(names, support, labels, episode.query, tuple(new[label] for label in episode.query_labels))
 
 
+def mixed(episode: Episode, seed: int) -> Episode:
+    """Its support with the classes in another order in every episode, each class's texts in theirs."""
+    labels = [*episode.support_labels]
+    random.Random(seed).shuffle(labels)
+    rows = {
+        label: [row for row, own in zip(episode.support, episode.support_labels, strict=True) if own == label]
+        for label in set(labels)
+    }
+    return replace(episode, support=tuple(rows[label].pop(0) for label in labels), support_labels=tuple(labels))
+
+
 def test_oracle_episodes_are_answered_as_the_classifier_answers(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each at a temperature that depends on its own texts, how hard they are and what they say when they are held out."""
     model = untrained([str(place / "first"), str(place / "second")])
@@ -83,7 +95,7 @@ def test_oracle_episodes_are_answered_as_the_classifier_answers(place: Path, mon
     rows = [{"text": text, "label": label} for text, label in zip(TEXTS, LABELS, strict=True)]
     corpus = Corpus.from_rows(rows, name="cards")
     drawn = [EpisodeSampler(corpus, corpus.class_names, n_way=2, k_shot=3, n_query=2)[i] for i in range(3)]
-    episodes = [in_order(episode, corpus) for episode in drawn]
+    episodes = [mixed(in_order(episode, corpus), seed) for seed, episode in enumerate(drawn)]
     found = answer_with(model, label_names=False)(EmbeddedCorpus(corpus, model.embedding), episodes)
     for episode, probabilities in zip(episodes, found, strict=True):
         labels = [episode.class_names[i] for i in episode.support_labels]

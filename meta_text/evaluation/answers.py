@@ -66,7 +66,10 @@ def answer_with(model: MetaModel, *, label_names: bool) -> Predictor:
 def _own_temperatures(model: MetaModel, calibration: Calibration, batch: EmbeddedEpisode) -> list[float]:
     """The temperature of each task, as a classifier finds it: by how hard it is, and by its texts held out in turn."""
     assert batch.left_out is not None and isinstance(batch.support, Tensor)
-    hardness, columns = batch.left_out.tolist(), batch.support_labels[0].tolist()
+    # support sets are shuffled: in the order of their classes, the same places are those of the same classes everywhere
+    support_labels, order = batch.support_labels.sort(stable=True)
+    by_class = batch.support.take_along_dim(order[..., None], dim=1)
+    hardness, columns = batch.left_out.tolist(), support_labels[0].tolist()
     shots, at = len(columns) / batch.n_way, calibration.temperature_at
     said: list[list[Tensor]] = [[] for _ in hardness]
     labels: list[int] = []
@@ -74,7 +77,7 @@ def _own_temperatures(model: MetaModel, calibration: Calibration, batch: Embedde
         rest = sorted({*range(len(columns))} - {*held})
         labels += [columns[place] for place in held]
         part = batch._replace(
-            support=batch.support[:, rest], support_labels=batch.support_labels[:, rest], query=batch.support[:, held]
+            support=by_class[:, rest], support_labels=support_labels[:, rest], query=by_class[:, held]
         )
         for own, logits, task in zip(said, model.logits(part).cpu(), hardness, strict=True):
             own.append(logits / at(batch.n_way, len(rest) / batch.n_way, task))
