@@ -243,7 +243,7 @@ def test_answers_from_features_are_those_from_token_states(tmp_path: Path) -> No
     torch.nn.init.normal_(model.learner.encoder.out, std=0.1)
     episodes = bench.test_episodes()[0]
     for names in (False, True):
-        from_tokens = model.predict(bench.embedded.batch(episodes, label_names=names), [1.0] * len(episodes))
+        from_tokens = model.predict(bench.embedded.batch(episodes, label_names=names), 1.0)
         from_features = answer_with(model, label_names=names)(bench.embedded, episodes)
         np.testing.assert_allclose(np.stack(from_features), from_tokens.numpy(), atol=1e-5)
 

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from sklearn.metrics import roc_auc_score
-from torch import Tensor
 
 from meta_text.corpus.episode import Episode, batches
+from meta_text.embedding.encoder_blocks import EncoderBlocks
 from meta_text.evaluation.metrics import EpisodeAccuracy, EpisodeF1, ExpectedCalibrationError, mean_interval
-from meta_text.learners import EmbeddedEpisode
+from meta_text.model.adaptation import Adaptation
 from meta_text.model.calibration import Calibration
 from meta_text.model.embedded_corpus import EmbeddedCorpus
-from meta_text.model.held_out import dealt, factor_of
 from meta_text.model.model import MetaModel
 from meta_text.model.results import Interval
 
@@ -50,39 +49,32 @@ def answer_with(model: MetaModel, *, label_names: bool) -> Predictor:
     newest: list[tuple[EmbeddedCorpus, EmbeddedCorpus]] = []  # the corpus of the last call, and the same as features
 
     def predict(embedded: EmbeddedCorpus, episodes: Sequence[Episode]) -> list[np.ndarray]:
+        calibration = model.calibration.of(label_names)
+        if isinstance(model.embedding, EncoderBlocks):
+            return [_as_classified(model, calibration, embedded, episode, label_names) for episode in episodes]
         if not newest or newest[0][0] is not embedded:
             newest[:] = [(embedded, model.standing_still(embedded))]
-        first, calibration = episodes[0], model.calibration.of(label_names)
+        first = episodes[0]
         batch = newest[0][1].batch(episodes, label_names=label_names)
-        temperatures = [calibration.temperature_at(first.n_way, len(first.support) / first.n_way)] * len(episodes)
-        if batch.left_out is not None:
-            temperatures = _own_temperatures(model, calibration, batch)
-        return list(model.predict(batch, temperatures).cpu().numpy())
+        temperature = calibration.temperature_at(first.n_way, len(first.support) / first.n_way)
+        return list(model.predict(batch, temperature).cpu().numpy())
 
     return predict
 
 
-@torch.no_grad()
-def _own_temperatures(model: MetaModel, calibration: Calibration, batch: EmbeddedEpisode) -> list[float]:
-    """The temperature of each task, as a classifier finds it: by how hard it is, and by its texts held out in turn."""
-    assert batch.left_out is not None and isinstance(batch.support, Tensor)
-    # support sets are shuffled: in the order of their classes, the same places are those of the same classes everywhere
-    support_labels, order = batch.support_labels.sort(stable=True)
-    by_class = batch.support.take_along_dim(order[..., None], dim=1)
-    hardness, columns = batch.left_out.tolist(), support_labels[0].tolist()
-    shots, at = len(columns) / batch.n_way, calibration.temperature_at
-    said: list[list[Tensor]] = [[] for _ in hardness]
-    labels: list[int] = []
-    for held in dealt(columns, range(len(columns)), columns):  # the same places in every task
-        rest = sorted({*range(len(columns))} - {*held})
-        labels += [columns[place] for place in held]
-        part = batch._replace(
-            support=by_class[:, rest], support_labels=support_labels[:, rest], query=by_class[:, held]
-        )
-        for own, logits, task in zip(said, model.logits(part).cpu(), hardness, strict=True):
-            own.append(logits / at(batch.n_way, len(rest) / batch.n_way, task))
-    factors = [factor_of(torch.cat(own), torch.tensor(labels)) if own else 1.0 for own in said]
-    return [at(batch.n_way, shots, task) * factor for task, factor in zip(hardness, factors, strict=True)]
+def _as_classified(
+    model: MetaModel, calibration: Calibration, embedded: EmbeddedCorpus, episode: Episode, label_names: bool
+) -> np.ndarray:
+    """Probabilities [Q N] as a classifier gives them that was fitted on the support: each task has a space of its own."""
+    support = {name: tuple[str, ...]() for name in episode.class_names}
+    for row, label in zip(episode.support, episode.support_labels, strict=True):
+        support[episode.class_names[label]] += (embedded.corpus.texts[row],)
+    rows = [*episode.support, *(embedded.name_rows(episode) if label_names else ())]
+    texts = [embedded.text_of(row) for row in rows]
+    features = dict(zip(texts, embedded.vectors(rows), strict=True))
+    names = texts[len(episode.support) :] if label_names else None
+    adapted = Adaptation.of_represented(model, calibration, support, names, features)
+    return adapted.probabilities(adapted.score(list(embedded.vectors(episode.query))))
 
 
 @torch.no_grad()

@@ -103,6 +103,11 @@ class Learner(nn.Module, ABC):
         alike_QN = likeness(self.features(query), prototypes)
         return (alike_QN if excess is None else alike_QN + excess).amax(-1)
 
+    @property
+    def name_weight(self) -> float:
+        """How many texts a class name counts as."""
+        return float(self.log_name_weight.exp())
+
     def over(self, encoder: TextEncoder) -> "Learner":
         """A copy of this learner over another encoder of the same shape."""
         return copy.deepcopy(self, {id(self.encoder): encoder})

@@ -19,11 +19,12 @@ from meta_text.learners.learner import TaskState, likeness, membership
 from meta_text.learners.uneven import even_shots, inverse_count, spread
 from meta_text.model.calibration import Calibration
 from meta_text.model.cheap_encoders import cheap_model, cheap_places
-from meta_text.model.held_out import HeldOut, folds_of, held_out, labelled_texts
+from meta_text.model.finish import Finish
+from meta_text.model.held_out import at_finish, judged
 from meta_text.model.mixture import SPACE
 from meta_text.model.model import MetaModel, Packed
 from meta_text.model.moving import Move
-from meta_text.model.task import Features, Label, learn_task, pack
+from meta_text.model.task import Label, learn_task, pack
 
 
 @dataclass(frozen=True)
@@ -70,17 +71,32 @@ class Adaptation:
         features = {text: known[text] for text in texts if text in known} | read
         if before is not None and known:
             cut, unread = cut | before.cut & features.keys(), unread | before.unread & features.keys()
+        return cls.of_represented(model, calibration, sorted_support, names, features, cut, unread)
+
+    @classmethod
+    def of_represented(
+        cls,
+        model: MetaModel,
+        calibration: Calibration,
+        support: Mapping[Label, tuple[str, ...]],
+        names: Sequence[str] | None,
+        features: Mapping[str, Tensor],
+        cut: frozenset[str] = frozenset(),
+        unread: frozenset[str] = frozenset(),
+    ) -> "Adaptation":
+        """Adapt to these classes, whose texts and names were represented before."""
+        distinct = _distinct(support)
         task = learn_task(model, distinct, names, features)
         shots = sum(map(len, distinct.values())) / len(distinct)
         if "weights" in task:
-            task["sharpness"] = _sharpness(task, model, calibration, distinct, names, features)
+            task = judged(task, model, calibration, distinct, names, features)
         kept = None if names is None else tuple(names)
-        weight = 0.0 if names is None else model.learner.log_name_weight.exp().item()
+        weight = 0.0 if names is None else model.learner.name_weight
         as_even = even_shots([len(texts) for texts in distinct.values()], weight)
         without = _likeness_without_itself(model, distinct, task, weight, as_even, features)
         corrections = calibration.corrections(len(distinct), shots, without, as_even)
         first = _learn_first(model, calibration, distinct, kept, task, features, shots)
-        return cls(model, calibration, sorted_support, kept, task, shots, features, cut, unread, corrections, first)
+        return cls(model, calibration, support, kept, task, shots, features, cut, unread, corrections, first)
 
     def expecting(self, prior: tuple[float, ...] | None) -> "Adaptation":
         """The same where each class is expected this often."""
@@ -190,7 +206,7 @@ class Adaptation:
             rest = tuple(one for one in texts if fold(one) != itself)
             if rest or other == label or self.names is not None:
                 support[other] = rest
-        # one text hardly moves them
+        # One text hardly moves them. The head stops where the rule does: convergence takes seconds where it is worth most
         space = {key: value for key, value in self.task.items() if key in (*SPACE, "sharpness")}
         return replace(self, support=support, task=learn_task(self.model, support, self.names, self.features, space))
 
@@ -212,21 +228,6 @@ def _read(
     return dict(zip(texts, parts, strict=True)), cut, unread
 
 
-def _sharpness(
-    task: TaskState,
-    model: MetaModel,
-    calibration: Calibration,
-    distinct: Mapping[Label, Sequence[str]],
-    names: Sequence[str] | None,
-    features: Features,
-) -> Float[Tensor, ""]:
-    """The factor of the temperature, by texts that are held out in turn; 1 where no class has two."""
-    space = {key: task[key] for key in SPACE}
-    folds = folds_of(labelled_texts(distinct))
-    found = [held_out(model, calibration, distinct, names, features, space, held) for held in folds]
-    return torch.tensor(HeldOut.joined(found).factor if found else 1.0, dtype=torch.float32)
-
-
 def _learn_first(
     model: MetaModel,
     calibration: Calibration,
@@ -245,6 +246,7 @@ def _learn_first(
     cheap, columns = cheap_model(model, places)
     part = {text: feature[columns] for text, feature in features.items()}
     alone = {**learn_task(cheap, distinct, names, part), "sharpness": task["sharpness"].clone()}
+    alone = at_finish(alone, Finish.of(task), cheap, calibration, distinct, names, part)
     return Adaptation(cheap, calibration, distinct, names, alone, shots)
 
 

@@ -113,11 +113,11 @@ class EmbeddedCorpus:
         """While the embedding does not change: encode the texts and names of these episodes once."""
         if isinstance(self.bound, BoundVectors):
             return nullcontext()
-        return self.bound.holding(row for e in episodes for row in (*e.support, *e.query, *self._name_rows(e)))
+        return self.bound.holding(row for e in episodes for row in (*e.support, *e.query, *self.name_rows(e)))
 
     def batch(self, episodes: Sequence[Episode], *, label_names: bool) -> EmbeddedEpisode:
         """Equal-shaped episodes as one EmbeddedEpisode with a leading axis over tasks."""
-        rows = [[*e.support, *e.query, *(self._name_rows(e) if label_names else ())] for e in episodes]
+        rows = [[*e.support, *e.query, *(self.name_rows(e) if label_names else ())] for e in episodes]
         flat = [row for task in rows for row in task]
         unique = list(dict.fromkeys(flat))
         place = {row: i for i, row in enumerate(unique)}
@@ -170,12 +170,20 @@ class EmbeddedCorpus:
     def weights(self, episode: Episode, *, label_names: bool) -> Float[Tensor, " B"]:
         """Each encoder's weight in the task of an episode."""
         labels = torch.tensor(episode.support_labels, device=self.device)
-        vectors = self.vectors([*episode.support, *(self._name_rows(episode) if label_names else ())])
+        vectors = self.vectors([*episode.support, *(self.name_rows(episode) if label_names else ())])
         support, names = vectors[: len(labels)], vectors[len(labels) :]
         return fit_space(support, labels, episode.n_way, self.blocks, self.prior, names).weights.cpu()
 
-    def _name_rows(self, episode: Episode) -> list[int]:
+    def name_rows(self, episode: Episode) -> list[int]:
+        """The rows of the names of an episode's classes, which come after all texts."""
         return [len(self.corpus.texts) + self.corpus.class_index(name) for name in episode.class_names]
+
+    def text_of(self, row: int) -> str:
+        """The text, or name of a class, that a row stands for."""
+        n_texts = len(self.corpus.texts)
+        return (
+            self.corpus.texts[row] if row < n_texts else self.corpus.label_text(self.corpus.class_names[row - n_texts])
+        )
 
 
 class Features:

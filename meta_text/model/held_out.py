@@ -1,6 +1,7 @@
 """Answers to labelled texts that were held out in turn: how certain a task's answers may be, and what else they are worth."""
 
 import hashlib
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,10 +12,21 @@ from torch import Tensor
 
 from meta_text.learners.learner import TaskState
 from meta_text.model.calibration import Calibration
+from meta_text.model.finish import CONVERGED, RULE_ALONE, Finish, can_finish, finished
+from meta_text.model.mixture import SPACE
 from meta_text.model.model import MetaModel
 from meta_text.model.task import Features, Label, learn_task, pack
 
 FOLDS = 3
+LEAST_TEXTS, ENOUGH_TEXTS = (
+    30,
+    400,
+)  # that are held out, before it is asked whether to go on to convergence; that suffice
+SHARES = (0.25, 0.5, 0.75, 1.0)  # of logistic regression that are tried
+SHARPER = tuple(
+    2 ** (power / 4) for power in range(-4, 17)
+)  # what its logits may be multiplied by: shrinking makes them flat
+NEARLY_ONE = (0.7, 0.85, 1.0, 1.2, 1.4)  # what a sum of logits may, each of which is at its own best
 FACTORS = tuple(2 ** (power / 4) for power in range(-12, 13))  # of the temperature
 PRIOR_TEXTS = 30  # how many held-out texts the temperature that other tasks taught counts as
 
@@ -57,24 +69,21 @@ class HeldOut:
 
     @property
     def factor(self) -> float:
-        """What these texts say that the temperature is to be multiplied by."""
-        return factor_of(self.logits, self.labels)
+        """What these texts say that the temperature is to be multiplied by, as far as they are many.
+
+        Temperature scaling (Guo et al., ICML 2017), shrunk to 1 on a logarithmic scale.
+        """
+        weight = len(self.labels) / (len(self.labels) + PRIOR_TEXTS)
+        return float(FACTORS[int(_by_factor(self.logits, self.labels).mean(-1).argmax())] ** weight)
 
 
-def factor_of(logits: Float[Tensor, "H N"], labels: Int[Tensor, " H"]) -> float:
-    """What held-out labels say that the temperature of these logits is to be multiplied by, as far as they are many.
-
-    Temperature scaling (Guo et al., ICML 2017), shrunk to 1 on a logarithmic scale.
-    """
-    weight = len(labels) / (len(labels) + PRIOR_TEXTS)
-    return float(FACTORS[int(_by_factor(logits, labels).mean(-1).argmax())] ** weight)
-
-
-def _by_factor(logits: Float[Tensor, "H N"], labels: Int[Tensor, " H"]) -> Float[Tensor, "F H"]:
-    """The log-likelihood of each label with the temperature times each of FACTORS."""
-    factors_F11 = torch.tensor(FACTORS, dtype=torch.float64)[:, None, None]
+def _by_factor(
+    logits: Float[Tensor, "H N"], labels: Int[Tensor, " H"], factors: Sequence[float] = FACTORS
+) -> Float[Tensor, "F H"]:
+    """The log-likelihood of each label with the temperature times each factor."""
+    factors_F11 = torch.tensor(factors, dtype=torch.float64)[:, None, None]
     log_p_FHN = (logits.double() / factors_F11).log_softmax(-1)
-    return log_p_FHN.gather(-1, labels.expand(len(FACTORS), -1)[..., None])[..., 0]
+    return log_p_FHN.gather(-1, labels.expand(len(factors), -1)[..., None])[..., 0]
 
 
 def labelled_texts(distinct: Mapping[Label, Sequence[str]]) -> list[tuple[str, int]]:
@@ -87,22 +96,49 @@ def folds_of(labelled: Sequence[tuple[str, int]]) -> list[list[int]]:
 
     Which texts are held out together depends on the texts alone, not on the names or the order of their classes.
     """
-    order = sorted(range(len(labelled)), key=lambda place: _digest(labelled[place][0]))
-    return dealt([column for _, column in labelled], order, [int(_digest(text)[:8], 16) for text, _ in labelled])
-
-
-def dealt(columns: Sequence[int], order: Sequence[int], starts: Sequence[int]) -> list[list[int]]:
-    """The places of each class, in this order, dealt to FOLDS in turn, from where its first place starts."""
+    digests = [_digest(text) for text, _ in labelled]
+    order = sorted(range(len(labelled)), key=digests.__getitem__)
     folds = [list[int]() for _ in range(FOLDS)]
-    for column in dict.fromkeys(columns):
-        places = [place for place in order if columns[place] == column]
+    for column in {column for _, column in labelled}:
+        places = [place for place in order if labelled[place][1] == column]
+        start = int(digests[places[0]][:8], 16)
         for i, place in enumerate(places if len(places) > 1 else ()):
-            folds[(starts[places[0]] + i) % FOLDS].append(place)
+            folds[(start + i) % FOLDS].append(place)
     return [sorted(fold) for fold in folds if fold]
 
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def finish_of(rule: HeldOut, converged: HeldOut) -> Finish:
+    """How much logistic regression makes held-out labels more probable: the best of SHARES, drawn towards 0.
+
+    The rule stays alone where the gain is within its standard error, for that is what chance would bring. Every class
+    counts the same, and each side is at the best of its temperatures.
+    """
+    labels, texts = rule.labels, len(rule.labels)
+    weight_H = 1 / torch.bincount(labels)[labels].double()
+    weight_H = weight_H / weight_H.mean()
+
+    def best(logits: Tensor, factors: Sequence[float]) -> tuple[float, Tensor]:
+        """The factor of these logits that suits the labels best, and the weighed log-likelihoods there."""
+        by_factor_FH = weight_H * _by_factor(logits, labels, [1 / factor for factor in factors])
+        place = int(by_factor_FH.mean(-1).argmax())
+        return factors[place], by_factor_FH[place]
+
+    of_rule, rule_H = best(rule.logits, FACTORS)
+    factor, _ = best(converged.logits, SHARPER)
+    found = {}
+    for share in SHARES:
+        logits = (1 - share) * of_rule * rule.logits + share * factor * converged.logits
+        gain_H = best(logits, NEARLY_ONE)[1] - rule_H
+        found[share] = float(gain_H.mean()), float(gain_H.std() / texts**0.5)
+    share = max(found, key=lambda one: found[one][0])
+    gain, error = found[share]
+    if gain <= error:
+        return RULE_ALONE
+    return Finish(share * texts / (texts + PRIOR_TEXTS), factor, gain)
 
 
 @torch.no_grad()
@@ -114,10 +150,12 @@ def held_out(
     features: Features,
     space: TaskState,
     held: Sequence[int],
+    finish: Finish = RULE_ALONE,
 ) -> HeldOut:
     """What classes say of the labelled texts at the places `held` if they are learned from all others.
 
     space: of the whole task. Its encoders are not weighed again, which a third of the texts would hardly change.
+    finish: how far the head goes.
     """
     labelled, hidden = labelled_texts(distinct), {*held}
     support: dict[int, list[str]] = {column: [] for column in range(len(distinct))}
@@ -128,6 +166,54 @@ def held_out(
     shots = (len(labelled) - len(held)) / len(distinct)
     asked = model.in_space(task, pack([features[labelled[place][0]] for place in held], model.embedding.device))
     temperature = calibration.temperature_at(len(distinct), shots, tuple(task["left_out"].tolist()))
+    task = finished(task, finish, model, support, names, features, temperature)
     logits = model.learner.logits(task, asked).float().cpu() / temperature
     likeness = model.learner.likeness(task["prototypes"], asked, task.get("excess")).float().cpu().numpy()
     return HeldOut(logits, torch.tensor([labelled[place][1] for place in held]), likeness, shots)
+
+
+@torch.no_grad()
+def judged(
+    task: TaskState,
+    model: MetaModel,
+    calibration: Calibration,
+    distinct: Mapping[Label, Sequence[str]],
+    names: Sequence[str] | None,
+    features: Features,
+) -> TaskState:
+    """The task with how certain its answers may be (`sharpness`), and its head taken as far as is best (`finish`)."""
+    space, folds = {key: task[key] for key in SPACE}, folds_of(labelled_texts(distinct))
+
+    def answers(held: Sequence[int], finish: Finish = RULE_ALONE) -> HeldOut:
+        return held_out(model, calibration, distinct, names, features, space, held, finish)
+
+    by_rule = [answers(held) for held in folds]
+    sharpness = HeldOut.joined(by_rule).factor if by_rule else 1.0
+    task = {**task, "sharpness": torch.tensor(sharpness, dtype=torch.float32)}
+    if sum(map(len, folds)) < LEAST_TEXTS or not can_finish(model, task, len(distinct)):
+        return task
+    few = enough(folds, ENOUGH_TEXTS)
+    converged = [answers(held, CONVERGED) for held in few]
+    finish = finish_of(HeldOut.joined(by_rule[: len(few)]), HeldOut.joined(converged))
+    return at_finish(task, finish, model, calibration, distinct, names, features)
+
+
+def at_finish(
+    task: TaskState,
+    finish: Finish,
+    model: MetaModel,
+    calibration: Calibration,
+    distinct: Mapping[Label, Sequence[str]],
+    names: Sequence[str] | None,
+    features: Features,
+) -> TaskState:
+    """`finished` at the task's own temperature, `sharpness` included."""
+    shots = sum(map(len, distinct.values())) / len(distinct)
+    taught = calibration.temperature_at(len(distinct), shots, tuple(task["left_out"].tolist()))
+    return finished(task, finish, model, distinct, names, features, taught * float(task["sharpness"]))
+
+
+def enough(folds: list[list[int]], texts: int) -> list[list[int]]:
+    """As many folds as it takes to hold out so many texts."""
+    before = itertools.accumulate(map(len, folds), initial=0)
+    return [fold for fold, held in zip(folds, before, strict=False) if held < texts]

@@ -191,10 +191,9 @@ class MetaModel(nn.Module):
 
         return over_tasks(answer, self._read(batch))
 
-    def predict(self, batch: EmbeddedEpisode, temperatures: Sequence[float]) -> Float[Tensor, "M Q N"]:
-        """Class probabilities for the queries of M tasks, each after adapting to its support, at its own temperature."""
-        logits = self.logits(batch)
-        return (logits / torch.tensor(temperatures).to(logits)[:, None, None]).softmax(-1)
+    def predict(self, batch: EmbeddedEpisode, temperature: float) -> Float[Tensor, "M Q N"]:
+        """Class probabilities for the queries of M tasks, each after adapting to its support."""
+        return (self.logits(batch) / temperature).softmax(-1)
 
 
 def _trimmed(texts: TokenStates) -> TokenStates:

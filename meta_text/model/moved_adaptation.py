@@ -16,7 +16,8 @@ from meta_text.errors import ConfigError
 from meta_text.extras import check_extra
 from meta_text.learners.learner import TaskState
 from meta_text.model.adaptation import Adaptation
-from meta_text.model.held_out import HeldOut, folds_of, held_out, labelled_texts
+from meta_text.model.finish import Finish
+from meta_text.model.held_out import HeldOut, at_finish, enough, folds_of, held_out, labelled_texts
 from meta_text.model.mixture import SPACE, is_read
 from meta_text.model.model import MetaModel
 from meta_text.model.moving import (
@@ -48,7 +49,7 @@ def moved(still: Adaptation, progress: Progress | None = None) -> Adaptation:
     Raises ConfigError if no encoder can move, ExtraError if peft is not installed. progress(steps done, of how many).
     """
     place, labelled = _place(still), labelled_texts(still.distinct)
-    folds = _enough(folds_of(labelled))
+    folds = enough(folds_of(labelled), ENOUGH_HELD_OUT)
     held_out = sum(map(len, folds))
     if place is None or held_out < LEAST_HELD_OUT:
         return replace(still, move=Move(texts=held_out, place=place or 0))
@@ -80,6 +81,8 @@ def follow(still: Adaptation, move: Move) -> Adaptation:
     space = _moved_space(still, move.place, features)
     task = learn_task(model, still.distinct, still.names, features, space)
     task["sharpness"] = torch.tensor(move.sharpness, dtype=torch.float32)
+    finish, calibration = Finish.of(still.task), still.calibration
+    task = at_finish(task, finish, model, calibration, still.distinct, still.names, features)
     return replace(
         still,
         model=model,
@@ -144,13 +147,8 @@ class _Trial:
 
     def _answers(self, held: Sequence[int], features: Features) -> HeldOut:
         still, space = self.still, _moved_space(self.still, self.place, features)
-        return held_out(still.model, still.calibration, still.distinct, still.names, features, space, held)
-
-
-def _enough(folds: list[list[int]]) -> list[list[int]]:
-    """As many folds as it takes to hold out ENOUGH_HELD_OUT texts."""
-    before = itertools.accumulate(map(len, folds), initial=0)
-    return [fold for fold, texts in zip(folds, before, strict=False) if texts < ENOUGH_HELD_OUT]
+        finish = Finish.of(still.task)
+        return held_out(still.model, still.calibration, still.distinct, still.names, features, space, held, finish)
 
 
 def _blocks(adapted: Adaptation) -> EncoderBlocks:

@@ -2,17 +2,56 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
 from meta_text.embedding.token_states import TokenStates, pad
-from meta_text.learners.learner import TaskState
+from meta_text.learners.learner import Learner, TaskState
 from meta_text.model.model import MetaModel, Packed
 
 Label = Any  # str, int or bool
 Features = Mapping[str, Tensor]  # each text represented
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """The texts of a task in its space, with their labels and, if used, one name per class."""
+
+    space: TaskState
+    texts: Packed
+    labels: Int[Tensor, " S"]
+    n_way: int
+    names: Packed | None
+
+    @classmethod
+    def of(
+        cls,
+        model: MetaModel,
+        support: Mapping[Label, Sequence[str]],
+        names: Sequence[str] | None,
+        features: Features,
+        space: TaskState | None = None,
+    ) -> "Labelled":
+        """From represented texts; with a given space, its encoders are not weighed."""
+        device = model.embedding.device
+        parts = [features[text] for texts in support.values() for text in texts]
+        labels = [i for i, texts in enumerate(support.values()) for _ in texts]
+        name_parts = None if names is None else pack([features[name] for name in names], device)
+        packed = pack(parts, device) if parts else _none_of(name_parts)
+        label_indices, n_way = torch.tensor(labels, dtype=torch.long, device=device), len(support)
+        if space is None:
+            space = model.fit_space(packed, label_indices, n_way, name_parts)
+        name_parts = None if name_parts is None else model.in_space(space, name_parts)
+        return cls(space, model.in_space(space, packed), label_indices, n_way, name_parts)
+
+    def as_features(self, learner: Learner) -> tuple[Tensor, Tensor, int, Tensor | None]:
+        """Features of the texts, their labels, the number of classes, features of the names."""
+        names = None if self.names is None else learner.features(self.names)
+        return learner.features(self.texts), self.labels, self.n_way, names
 
 
 @torch.no_grad()
@@ -24,21 +63,13 @@ def learn_task(
     space: TaskState | None = None,
 ) -> TaskState:
     """Everything that is known about a task, from represented texts; with a given space, its encoders are not weighed."""
-    device = model.embedding.device
-    parts = [features[text] for texts in support.values() for text in texts]
-    labels = [i for i, texts in enumerate(support.values()) for _ in texts]
-    name_parts = None if names is None else pack([features[name] for name in names], device)
-    packed = pack(parts, device) if parts else _none_of(name_parts)
-    label_indices, n_way = torch.tensor(labels, dtype=torch.long, device=device), len(support)
-    if space is None:
-        space = model.fit_space(packed, label_indices, n_way, name_parts)
-    packed = model.in_space(space, packed)
-    name_parts = None if name_parts is None else model.in_space(space, name_parts)
-    x_SD = model.learner.features(packed)
-    prototypes = model.learner.prototypes(x_SD, label_indices, n_way, name_parts)
-    task = {**space, **model.learner.adapt(packed, label_indices, n_way, name_parts), "prototypes": prototypes}
+    own = Labelled.of(model, support, names, features, space)
+    x_SD = model.learner.features(own.texts)
+    prototypes = model.learner.prototypes(x_SD, own.labels, own.n_way, own.names)
+    adapted = model.learner.adapt(own.texts, own.labels, own.n_way, own.names)
+    task = {**own.space, **adapted, "prototypes": prototypes}
     if len(set(map(len, support.values()))) > 1:
-        task["excess"] = model.learner.length_excess(x_SD, label_indices, n_way, named=names is not None)
+        task["excess"] = model.learner.length_excess(x_SD, own.labels, own.n_way, named=names is not None)
     return task
 
 

@@ -1,0 +1,69 @@
+"""How far a task's head goes beyond the steps of the update rule: towards logistic regression to convergence.
+
+Five learned steps are ahead of convergence where labels are few or uneven, and behind where there are many classes with
+many labels each. Which of the two a task is, its texts that are held out in turn tell.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from meta_text.learners.converged import converged_head
+from meta_text.learners.learner import TaskState
+from meta_text.model.model import MetaModel
+from meta_text.model.task import Features, Label, Labelled
+
+
+@dataclass(frozen=True)
+class Finish:
+    """How much of a task's logits logistic regression has.
+
+    share: from 0, the rule alone, to 1. factor: what the logits of the regression are multiplied by, the rule's being at
+    their temperature. gain: by how much more likely that makes a label that was held out, in nats.
+    """
+
+    share: float = 0.0
+    factor: float = 1.0
+    gain: float = 0.0
+
+    @property
+    def state(self) -> Tensor:
+        """What a saved task holds of it."""
+        return torch.tensor([self.share, self.factor, self.gain], dtype=torch.float32)
+
+    @classmethod
+    def of(cls, task: TaskState) -> "Finish":
+        """That of a task; the rule alone where it does not say."""
+        return cls(*task["finish"].tolist()) if "finish" in task else cls()
+
+
+RULE_ALONE = Finish()
+CONVERGED = Finish(share=1.0)  # the regression alone, its logits as they are
+
+
+def can_finish(model: MetaModel, task: TaskState, n_way: int) -> bool:
+    """Whether the task is a linear head over encoders that no step moves, and has classes to tell apart."""
+    return "weights" in task and "head" in task and not model.learner.needs_tokens and n_way > 1
+
+
+def finished(
+    task: TaskState,
+    finish: Finish,
+    model: MetaModel,
+    support: Mapping[Label, Sequence[str]],
+    names: Sequence[str] | None,
+    features: Features,
+    temperature: float,
+) -> TaskState:
+    """The task with the logits of the rule and of logistic regression on the same texts added up.
+
+    temperature: of the logits of the rule, and so of the sum.
+    """
+    if finish.share == 0:
+        return task
+    labelled = Labelled.of(model, support, names, features, task)
+    own = converged_head(*labelled.as_features(model.learner), model.learner.name_weight)
+    multiple = finish.share * finish.factor * temperature / float(model.learner.log_scale.exp())
+    return {**task, "head": (1 - finish.share) * task["head"] + multiple * own, "finish": finish.state}
