@@ -14,6 +14,7 @@ from meta_text.embedding.process import own_settings
 from meta_text.errors import InputError
 from meta_text.model.adaptation import Adaptation
 from meta_text.model.encoder_words import effort_sentence, encoder_choice
+from meta_text.model.finish import Finish
 from meta_text.model.task import Label
 from meta_text.wording import counted
 
@@ -61,6 +62,7 @@ class Audit:
     classes: int = 2  # of the classifier
     chance: float = 0.0
     encoders: str = ""  # which encoders read the texts, and what they are worth, in words
+    finish: str = ""  # how far the head goes, where it goes further than the learned steps
     effort: str = ""  # what came of moving one of them, if that was asked for
 
     @property
@@ -69,9 +71,9 @@ class Audit:
         return self.checked >= ENOUGH and self.low <= self.chance
 
     def summary(self) -> str:
-        """The audit in a sentence or two, for people; and one each on the encoders, and on moving one of them."""
+        """The audit in a sentence or two, for people; and one each on the encoders, on the head, and on moving an encoder."""
         read = f"read by {self.encoders}" if self.encoders else ""
-        return "\n".join(line for line in (self._checks(), read, self.effort) if line)
+        return "\n".join(line for line in (self._checks(), read, self.finish, self.effort) if line)
 
     def __str__(self) -> str:
         """The summary, and the texts that are probably mislabelled."""
@@ -109,7 +111,7 @@ def audit(adaptation: Adaptation) -> Audit:
     Encoders stay meanwhile: one that was moved has seen the label that is hidden.
     """
     found = _audit(adaptation.resting)
-    return replace(found, effort=effort_sentence(adaptation))
+    return replace(found, finish=Finish.of(adaptation.task).sentence(), effort=effort_sentence(adaptation))
 
 
 def _audit(adaptation: Adaptation) -> Audit:

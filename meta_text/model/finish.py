@@ -4,6 +4,7 @@ Five learned steps are ahead of convergence where labels are few or uneven, and 
 many labels each. Which of the two a task is, its texts that are held out in turn tell.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -32,6 +33,16 @@ class Finish:
     def state(self) -> Tensor:
         """What a saved task holds of it."""
         return torch.tensor([self.share, self.factor, self.gain], dtype=torch.float32)
+
+    def sentence(self) -> str:
+        """For people; empty where the rule stays alone."""
+        if self.share == 0:
+            return ""
+        return (
+            f"there are labels enough to take the head {100 * self.share:.0f} % of the way from the learned steps to logistic "
+            f"regression: labels that were held out became {100 * (math.exp(self.gain) - 1):.0f} % more probable (leave-one-out "
+            "checks the learned steps alone, and may understate)"
+        )
 
     @classmethod
     def of(cls, task: TaskState) -> "Finish":

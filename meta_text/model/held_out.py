@@ -22,6 +22,7 @@ LEAST_TEXTS, ENOUGH_TEXTS = (
     30,
     400,
 )  # that are held out, before it is asked whether to go on to convergence; that suffice
+LEAST_GAIN = 0.005  # nats per held-out text, below which the head stops where the rule does
 SHARES = (0.25, 0.5, 0.75, 1.0)  # of logistic regression that are tried
 SHARPER = tuple(
     2 ** (power / 4) for power in range(-4, 17)
@@ -136,7 +137,7 @@ def finish_of(rule: HeldOut, converged: HeldOut) -> Finish:
         found[share] = float(gain_H.mean()), float(gain_H.std() / texts**0.5)
     share = max(found, key=lambda one: found[one][0])
     gain, error = found[share]
-    if gain <= error:
+    if gain <= max(LEAST_GAIN, error):
         return RULE_ALONE
     return Finish(share * texts / (texts + PRIOR_TEXTS), factor, gain)
 
