@@ -240,10 +240,8 @@ def test_oracle_likeness_without_itself_by_taking_texts_out_one_by_one(
 
 def test_a_tasks_own_texts_correct_the_thresholds(tmp_path: Path) -> None:
     calibration = Calibration(thresholds=((0.5, 0.0, 0.0, 0.0),) * 5)
-    assert calibration.corrections(3, 4.0, np.zeros(12)) == ()
-    assert Calibration().corrections(3, 9.0, np.zeros(12)) == ()
-    # fifty texts that are all like 0.3 where 0.5 was expected count as much as the held-out classes
-    corrections = calibration.corrections(3, 9.0, np.full(50, 0.3))
+    # thirty texts that are all like 0.3 where 0.5 was expected count as much as the held-out classes
+    corrections = calibration.corrections(3, 9.0, np.full(30, 0.3))
     assert corrections == pytest.approx([-0.1] * 5)
     assert calibration.threshold_at(3, 9.0, 0.05, corrections) == pytest.approx(0.4)
     model = small_model()

@@ -18,9 +18,8 @@ from meta_text import FewShotClassifier
 from meta_text.embedding.moved_encoder import Movable
 from meta_text.errors import ConfigError, ExtraError, ModelFileError
 from meta_text.model import moved_adaptation, moving
-from meta_text.model.calibration import RATES, Calibration, threshold_terms
 from meta_text.model.encoder_words import effort_sentence
-from meta_text.model.held_out import HeldOut
+from meta_text.model.held_out import HeldOut, enough
 from meta_text.model.moving import LEAST_HELD_OUT, Move
 
 WHAT = {
@@ -112,7 +111,7 @@ def test_few_texts_are_not_moved_for(place: Path) -> None:
 
 
 def test_folds_end_when_enough_texts_were_held_out(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert [len(moved_adaptation._enough([[0] * n] * 3)) for n in (10, 50, 74, 75, 149, 150, 400)] == [
+    assert [len(enough([[0] * n] * 3, 150)) for n in (10, 50, 74, 75, 149, 150, 400)] == [
         3,
         3,
         3,
@@ -163,14 +162,15 @@ def test_held_out_texts_are_judged_by_what_never_saw_them(place: Path, monkeypat
 # --- what else depends on it
 
 
-def test_oracle_thresholds_follow_texts_that_were_held_out() -> None:
-    weights = tuple((rate, 0.1, -0.3, 0.05) for rate in RATES)
-    calibration = Calibration(thresholds=weights)
-    likeness = np.linspace(0.1, 0.9, 50)
-    found = calibration.corrections(4, 3.0, likeness, seen=2.0)
-    for rate, weight, added in zip(RATES, weights, found, strict=True):
-        expected = 50 / (50 + 50) * (np.quantile(likeness, rate) - np.dot(weight, threshold_terms(4, 2.0)))
-        assert added == pytest.approx(expected)
+def test_thresholds_follow_texts_that_were_held_out(moved: FewShotClassifier) -> None:
+    adapted = moved.adaptation_
+    assert adapted.move is not None
+    assert adapted.corrections == adapted.move.corrections != adapted.resting.corrections
+    limits = [
+        adapted.calibration.threshold_at(adapted.n_way, adapted.shots, rate, adapted.corrections)
+        for rate in (0.01, 0.2)
+    ]
+    np.testing.assert_allclose(adapted.task["familiar"], [2 * limits[0] - limits[1], limits[1]], atol=1e-6)
 
 
 def test_the_weights_are_those_from_before_it_moved(moved: FewShotClassifier) -> None:

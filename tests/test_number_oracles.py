@@ -123,32 +123,34 @@ def test_threshold_at(rate: float, corrections: tuple[float, ...]) -> None:
     assert CALIBRATION.threshold_at(4, 3.0, rate, corrections) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("shots", [5.0, 8.5])
-def test_corrections(shots: float) -> None:
-    likeness = np.random.default_rng(0).normal(size=30)
-    expected = []
-    for i, rate in enumerate((0.01, 0.02, 0.05, 0.1, 0.2)):
-        gap = oracles.quantile(likeness.tolist(), rate) - threshold(6, shots - 1, i)
-        expected.append(30 / (30 + 50) * gap)
-    assert CALIBRATION.corrections(6, shots, likeness) == pytest.approx(tuple(expected))
+def lowered(quantiles: list[float], spread: float) -> list[float]:
+    """By three quarters of a standard deviation."""
+    return [quantile - 0.75 * spread for quantile in quantiles]
 
 
-@pytest.mark.parametrize(("as_even", "texts"), [(5.5, 30), (5.5, 1), (5.5, 0), (4.9, 30)])
-def test_corrections_of_uneven_classes(as_even: float, texts: int) -> None:
-    """To the threshold of the even task; from five shots also by the task's own texts, if there are any."""
-    likeness = np.random.default_rng(1).normal(size=texts)
-    expected = []
-    for i, rate in enumerate((0.01, 0.02, 0.05, 0.1, 0.2)):
-        gap = oracles.quantile(likeness.tolist(), rate) - threshold(6, as_even - 1, i) if texts and as_even > 5 else 0
-        expected.append(threshold(6, as_even, i) - threshold(6, 8.0, i) + texts / (texts + 50) * gap)
-    assert CALIBRATION.corrections(6, 8.0, likeness, as_even) == pytest.approx(tuple(expected))
+def taught(n_way: int, shots: float) -> list[float]:
+    """The thresholds that other tasks taught, lowered by their own spread."""
+    at = [threshold(n_way, shots, i) for i in range(5)]
+    return lowered(at, (at[4] - at[2]) / (1.6449 - 0.8416))  # the 5 % and 20 % quantiles of a normal distribution
 
 
-def test_corrections_need_five_shots_texts_and_thresholds() -> None:
-    likeness = np.zeros(30)
-    assert CALIBRATION.corrections(6, 4.99, likeness) == ()
-    assert CALIBRATION.corrections(6, 5.0, np.zeros(0)) == ()
-    assert Calibration().corrections(6, 5.0, likeness) == ()
+@pytest.mark.parametrize("texts", [0, 1, 30])
+@pytest.mark.parametrize(("shots", "as_even"), [(1.0, None), (5.0, None), (8.0, 5.5), (8.0, 4.9)])
+def test_corrections(texts: int, shots: float, as_even: float | None) -> None:
+    """From what other tasks taught towards a task's own quantiles, n of 30 more; uneven classes as an even task."""
+    likeness = np.random.default_rng(0).normal(size=texts)
+    expected = taught(6, as_even or shots)
+    if texts:
+        own = [oracles.quantile(likeness.tolist(), rate) for rate in (0.01, 0.02, 0.05, 0.1, 0.2)]
+        deviation = math.sqrt(sum((x - likeness.mean()) ** 2 for x in likeness) / texts)
+        pairs = zip(expected, lowered(own, deviation), strict=True)
+        expected = [(30 * before + texts * after) / (texts + 30) for before, after in pairs]
+    expected = [after - threshold(6, shots, i) for i, after in enumerate(expected)]
+    assert CALIBRATION.corrections(6, shots, likeness, as_even) == pytest.approx(tuple(expected), abs=1e-3)
+
+
+def test_without_thresholds_there_is_nothing_to_correct() -> None:
+    assert Calibration().corrections(6, 5.0, np.zeros(30)) == ()
 
 
 def test_rates_and_shapes_of_thresholds() -> None:

@@ -22,9 +22,11 @@ from meta_text.embedding.token_states import TokenStates
 from meta_text.errors import ExportError
 from meta_text.files import check_file
 from meta_text.learners.encoder import HyperLSTMCell, LSTMCell, TextEncoder
+from meta_text.learners.learner import TaskState
 from meta_text.model.adaptation import Adaptation
 from meta_text.model.build import build_encoder
 from meta_text.model.cascade import places_in, share_alone
+from meta_text.model.familiar import damped
 from meta_text.model.mixture import Space, centred_blocks, is_read
 
 
@@ -48,7 +50,9 @@ class Probabilities(nn.Module):
     def forward(self, *tokens: Tensor) -> Float[Tensor, "B N"]:
         token_ids, mask = tokens
         texts = TokenStates(self.states(token_ids, mask), mask)
-        return (self.learner.logits(dict(self.task), texts) / self.temperature + self.log_prior).softmax(-1)
+        task: TaskState = dict(self.task)
+        logits = damped(self.learner, task, texts, self.learner.logits(task, texts))
+        return (logits / self.temperature + self.log_prior).softmax(-1)
 
 
 def _log_prior(adapted: Adaptation) -> nn.Buffer:
@@ -135,8 +139,8 @@ class Head(nn.Module):
     def forward(self, vectors: Sequence[Tensor]) -> Float[Tensor, "B N"]:
         blocks = centred_blocks(torch.cat(list(vectors), dim=-1) * self.scale, self.centre, self.widths)
         features = torch.cat([root * block for root, block in zip(self.roots, blocks, strict=True)], dim=-1)
-        logits: Tensor = self.learner.logits(dict(self.task), features)
-        return logits
+        task: TaskState = dict(self.task)
+        return damped(self.learner, task, features, self.learner.logits(task, features))
 
     def probabilities(self, logits: Float[Tensor, "B N"]) -> Float[Tensor, "B N"]:
         """At the task's temperature, each class as often as it is expected."""

@@ -100,7 +100,8 @@ class Learner(nn.Module, ABC):
         Steps sharpen the borders between classes; distance shows what belongs to none of them. excess: of the
         prototypes' squared lengths, if classes are uneven.
         """
-        alike_QN = likeness(self.features(query), prototypes)
+        # not `likeness`: shared prototypes need no axis of their own, which ONNX takes for a fixed number of texts
+        alike_QN = 2 * self.features(query) @ prototypes.T - prototypes.square().sum(-1)
         return (alike_QN if excess is None else alike_QN + excess).amax(-1)
 
     @property

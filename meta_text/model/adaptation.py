@@ -19,6 +19,7 @@ from meta_text.learners.learner import TaskState, likeness, membership
 from meta_text.learners.uneven import even_shots, inverse_count, spread
 from meta_text.model.calibration import Calibration
 from meta_text.model.cheap_encoders import cheap_model, cheap_places
+from meta_text.model.familiar import damped, familiar_range
 from meta_text.model.finish import Finish
 from meta_text.model.held_out import at_finish, judged
 from meta_text.model.mixture import SPACE
@@ -95,7 +96,9 @@ class Adaptation:
         as_even = even_shots([len(texts) for texts in distinct.values()], weight)
         without = _likeness_without_itself(model, distinct, task, weight, as_even, features)
         corrections = calibration.corrections(len(distinct), shots, without, as_even)
-        first = _learn_first(model, calibration, distinct, kept, task, features, shots)
+        if calibration.thresholds:
+            task["familiar"] = familiar_range(calibration, len(distinct), shots, corrections)
+        first = _learn_first(model, calibration, distinct, kept, task, features, shots, as_even)
         return cls(model, calibration, support, kept, task, shots, features, cut, unread, corrections, first)
 
     def expecting(self, prior: tuple[float, ...] | None) -> "Adaptation":
@@ -131,10 +134,11 @@ class Adaptation:
     @own_settings()
     @torch.no_grad()
     def score(self, parts: Sequence[Tensor]) -> Float[Tensor, "Q N"]:
-        """Scores of represented texts, on the CPU."""
+        """Scores of represented texts, on the CPU; small for texts that are like nothing that was labelled."""
         if not parts:
             return torch.zeros(0, self.n_way, dtype=torch.float32)
-        return self.model.learner.logits(self.task, self._packed(parts)).float().cpu()
+        packed = self._packed(parts)
+        return damped(self.model.learner, self.task, packed, self.model.learner.logits(self.task, packed)).float().cpu()
 
     def represent(self, texts: Sequence[str], places: Sequence[int] | None = None) -> Represented:
         """Texts as `score` reads them; an encoder that has no weight in this task is not run.
@@ -207,7 +211,7 @@ class Adaptation:
             if rest or other == label or self.names is not None:
                 support[other] = rest
         # One text hardly moves them. The head stops where the rule does: convergence takes seconds where it is worth most
-        space = {key: value for key, value in self.task.items() if key in (*SPACE, "sharpness")}
+        space = {key: value for key, value in self.task.items() if key in (*SPACE, "sharpness", "familiar")}
         return replace(self, support=support, task=learn_task(self.model, support, self.names, self.features, space))
 
 
@@ -236,6 +240,7 @@ def _learn_first(
     task: TaskState,
     features: Mapping[str, Tensor],
     shots: float,
+    as_even: float,
 ) -> Adaptation | None:
     """The classes learned with the cheap encoders alone, where a text can be answered by these."""
     if calibration.sure is None or "weights" not in task:
@@ -247,6 +252,12 @@ def _learn_first(
     part = {text: feature[columns] for text, feature in features.items()}
     alone = {**learn_task(cheap, distinct, names, part), "sharpness": task["sharpness"].clone()}
     alone = at_finish(alone, Finish.of(task), cheap, calibration, distinct, names, part)
+    if calibration.thresholds:
+        without = _likeness_without_itself(
+            cheap, distinct, alone, 0.0 if names is None else model.learner.name_weight, as_even, part
+        )
+        corrections = calibration.corrections(len(distinct), shots, without, as_even)
+        alone["familiar"] = familiar_range(calibration, len(distinct), shots, corrections)
     return Adaptation(cheap, calibration, distinct, names, alone, shots)
 
 

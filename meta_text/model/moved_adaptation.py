@@ -16,6 +16,7 @@ from meta_text.errors import ConfigError
 from meta_text.extras import check_extra
 from meta_text.learners.learner import TaskState
 from meta_text.model.adaptation import Adaptation
+from meta_text.model.familiar import familiar_range
 from meta_text.model.finish import Finish
 from meta_text.model.held_out import HeldOut, at_finish, enough, folds_of, held_out, labelled_texts
 from meta_text.model.mixture import SPACE, is_read
@@ -63,7 +64,7 @@ def moved(still: Adaptation, progress: Progress | None = None) -> Adaptation:
         return replace(still, move=move)
     trial.train(range(len(labelled)))
     trial.movable.shorten(extent)
-    corrections = still.calibration.corrections(still.n_way, still.shots, best.likeness, seen=best.shots)
+    corrections = still.calibration.corrections(still.n_way, still.shots, best.likeness)
     updates = trial.movable.updates()
     return follow(still, replace(move, updates=updates, sharpness=best.factor, corrections=corrections))
 
@@ -82,6 +83,8 @@ def follow(still: Adaptation, move: Move) -> Adaptation:
     task = learn_task(model, still.distinct, still.names, features, space)
     task["sharpness"] = torch.tensor(move.sharpness, dtype=torch.float32)
     finish, calibration = Finish.of(still.task), still.calibration
+    if calibration.thresholds:
+        task["familiar"] = familiar_range(calibration, still.n_way, still.shots, move.corrections)
     task = at_finish(task, finish, model, calibration, still.distinct, still.names, features)
     return replace(
         still,
