@@ -27,12 +27,7 @@ from meta_text.embedding.reading import Progress as Reading
 from meta_text.embedding.reading import Represented
 from meta_text.embedding.sentence_encoder import SentenceEncoder
 from meta_text.evaluation.metrics import ExpectedCalibrationError
-from meta_text.learners.learner import prototype_head
-from meta_text.model.adaptation import Adaptation
-from meta_text.model.finish import CONVERGED, Finish
-from meta_text.model.held_out import at_finish
-from meta_text.model.mixture import SPACE, Prior
-from meta_text.model.task import learn_task
+from meta_text.model.mixture import Prior
 from meta_text.saving.model_folder import load_model
 from meta_text.training.bench import Bench
 from meta_text.training.fit_prior import cases_of, corpus_centres, mean_centres, prior_of
@@ -122,23 +117,6 @@ def rivals(
     return answers | {"lr_letters": counted.fit(texts, labels).predict_proba(asked)}
 
 
-def stages(adapted: Adaptation, queries: Sequence[str]) -> dict[str, np.ndarray]:
-    """Probabilities of the default where it stops earlier or goes further than it does.
-
-    "start": at the prototypes, before any step; "rule": after the steps of the learned rule; "converged": logistic
-    regression in the same features.
-    """
-    model, support, names = adapted.model, adapted.distinct, adapted.names
-    space = {key: value for key, value in adapted.task.items() if key in (*SPACE, "sharpness")}
-    rule = learn_task(model, support, names, adapted.features, space)
-    excess = rule.get("excess", torch.zeros(adapted.n_way))
-    start = {**rule, "head": prototype_head(rule["prototypes"], excess)}
-    end = at_finish(rule, CONVERGED, model, adapted.calibration, support, names, adapted.features)
-    parts = adapted.represent(queries).parts
-    found = {"start": start, "rule": rule, "converged": end}
-    return {name: adapted.probabilities(replace(adapted, task=task).score(parts)) for name, task in found.items()}
-
-
 def scores(probabilities: np.ndarray, targets: np.ndarray) -> list[float]:
     """Accuracy and calibration error."""
     ece = ExpectedCalibrationError().compute(predictions=[probabilities.tolist()], references=[targets.tolist()])
@@ -180,12 +158,10 @@ def measure(
                 classifiers["before"] = FewShotClassifier(str(before))
             for label, classifier in classifiers.items():
                 answers[label] = classifier.fit(given, labels[known]).predict_proba(queries)
-            adapted = classifiers["default"].adaptation_
-            answers |= stages(adapted, queries)
+            task = classifiers["default"].adaptation_.task
             row: dict[str, Any] = {"corpus": name, "n_way": len(np.unique(labels)), "k_shot": k, "draw": seed}
             row["trained"] = trained  # the rule and the calibration saw this corpus, the prior did not
-            row["weights"] = dict(zip(model.embedding.names, adapted.task["weights"].tolist(), strict=True))
-            row["finish"] = Finish.of(adapted.task).share
+            row["weights"] = dict(zip(model.embedding.names, task["weights"].tolist(), strict=True))
             row["scores"] = {label: scores(p, labels[asked]) for label, p in answers.items()}
             rows.append(row)
     return rows

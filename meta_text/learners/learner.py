@@ -107,7 +107,7 @@ class Learner(nn.Module, ABC):
     @property
     def name_weight(self) -> float:
         """How many texts a class name counts as."""
-        return float(self.log_name_weight.exp())
+        return float(self.log_name_weight.detach().exp())
 
     def over(self, encoder: TextEncoder) -> "Learner":
         """A copy of this learner over another encoder of the same shape."""

@@ -76,5 +76,5 @@ def finished(
         return task
     labelled = Labelled.of(model, support, names, features, task)
     own = converged_head(*labelled.as_features(model.learner), model.learner.name_weight)
-    multiple = finish.share * finish.factor * temperature / float(model.learner.log_scale.exp())
+    multiple = finish.share * finish.factor * temperature / float(model.learner.log_scale.detach().exp())
     return {**task, "head": (1 - finish.share) * task["head"] + multiple * own, "finish": finish.state}
