@@ -181,7 +181,8 @@ def test_an_audit_of_nothing_knows_nothing() -> None:
 
 def test_a_summary_gives_whole_percentages() -> None:
     assert Audit(0.9, 0.8, 0.95, 40, 0, ()).summary() == (
-        "leave-one-out accuracy 90 % over 40 texts (95 % interval 80 to 95 %)"
+        "leave-one-out accuracy 90 % over 40 texts (95 % interval 80 to 95 %) on texts like these; what other people write is "
+        "usually harder"
     )
 
 

@@ -46,7 +46,8 @@ class Doubt:
 class Audit:
     """Leave-one-out over the labelled texts; copies count once.
 
-    `accuracy` is a fraction of the `checked` texts. `low` and `high` are Wilson's 95 % interval (JASA 1927), which
+    `accuracy` is a fraction of the `checked` texts, and an estimate for texts by the same hand: three corpora of customers'
+    requests were answered rightly 5 to 25 points less often than leave-one-out over labelled texts made up for them says. `low` and `high` are Wilson's 95 % interval (JASA 1927), which
     has a width even if all answers are correct. With checked=0, accuracy is NaN, the interval is 0 to 1, and there
     are no doubts: no class has enough texts, or there is one class alone, for which every answer is right.
     `chance` is what answering the most common class reaches: its share of the checked texts. Where one class alone has
@@ -92,7 +93,8 @@ class Audit:
             )
         summary = (
             f"leave-one-out accuracy {100 * self.accuracy:.0f} % over {counted(self.checked, 'text')} "
-            f"(95 % interval {100 * self.low:.0f} to {100 * self.high:.0f} %)"
+            f"(95 % interval {100 * self.low:.0f} to {100 * self.high:.0f} %) on texts like these; what other people write is "
+            "usually harder"
         )
         if self.skipped:
             summary += f"; {self.skipped} not checked, in classes with fewer than {LEAST_REST + 1} different texts"
