@@ -53,14 +53,14 @@ def show_results(title: str, results: "Sequence[Result]") -> None:
 
 
 def show_differences(differences: "Sequence[Difference]") -> None:
-    """Paired differences in points; one table per learner that others are compared with."""
+    """Paired differences in points; one table per corpus and learner that others are compared with."""
 
-    def shared(row: "Difference") -> tuple[str, bool]:
-        return row.against, row.label_names
+    def shared(row: "Difference") -> tuple[str, str, bool]:
+        return row.corpus or "", row.against, row.label_names
 
-    for (against, named), group in groupby(sorted(differences, key=lambda row: row.label_names), shared):
+    for (corpus, against, named), group in groupby(sorted(differences, key=lambda row: row.label_names), shared):
         show_table(
-            f"Difference from {against}{', class names shown' if named else ''}",
+            f"{f'{corpus}, d' if corpus else 'D'}ifference from {against}{', class names shown' if named else ''}",
             "learner",
             ("shots", "accuracy, points", "macro-F1, points"),
             ((row.learner, str(row.k_shot), row.accuracy.points(), row.f1_macro.points()) for row in group),

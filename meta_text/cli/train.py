@@ -19,7 +19,7 @@ from meta_text.cli.options import (
     word,
 )
 from meta_text.cli.tables import show_differences, show_results
-from meta_text.errors import InputError
+from meta_text.errors import ConfigError, InputError
 from meta_text.extras import check_extra
 from meta_text.files import KINDS_READ
 
@@ -113,6 +113,10 @@ def compare(
     embedding: Embedding = None,
     json_file: JsonFile = None,
     figure: Annotated[Path | None, path_option("--figure", "Draw the accuracies, as PNG, SVG or PDF.")] = None,
+    leave_out: Annotated[
+        bool,
+        typer.Option("--leave-out", help="Leave each of [corpus] also out in turn; test the recipe's learner on it."),
+    ] = False,
     device: Device = None,
 ) -> None:
     """Train several learners by one recipe and compare them.
@@ -124,8 +128,20 @@ def compare(
     from meta_text.model.build import check_learners
     from meta_text.training.comparison import compare as run_compare
     from meta_text.training.figures import check_figure, plot_comparison
+    from meta_text.training.leave_out import leave_out as run_leave_out
 
     read = load_recipe(recipe, with_encoders(sets, embedding))
+    if leave_out:
+        if learners or figure is not None:
+            raise ConfigError(
+                "--leave-out tests the recipe's own learner and draws no figure; leave --learners and --figure out"
+            )
+        with run_progress(read.train.outer_steps) as progress:
+            left_out = run_leave_out(read, progress, device)
+        show_results("", [row.result for row in left_out.rows])
+        show_differences(left_out.paired)
+        write_json(json_file, left_out.as_dict())
+        return
     learner_names = tuple(name.strip() for name in learners.split(",")) if learners else read.compare.learners
     check_learners(read, learner_names)  # before hours of training, not after
     if figure is not None:

@@ -1,6 +1,6 @@
 """Several corpora as one: the recipe's own, also used for validation and test, and others used only for training."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from meta_text.corpus.class_split import ClassSplit
@@ -28,6 +28,7 @@ def with_others(
     skipped = dict(corpus.skipped)
     kept = [corpus]
     for other in others:
+        skipped |= {reason: rows for reason, rows in other.skipped.items() if reason.startswith(f"{other.name}: ")}
         seen = [row for row, text in enumerate(other.texts) if fold(text) in hidden]
         _count(skipped, f"{other.name}: text of a validation or test class", len(seen))
         part = other.without(seen)
@@ -44,6 +45,16 @@ def with_others(
     renamed = dict(zip(corpus.class_names, merged.class_names, strict=False))  # its classes come first
     own = [tuple(renamed[name] for name in split.part(part)) for part in ("train", "validation", "test")]
     return merged, ClassSplit(own[0] + others_train, own[1], own[2])
+
+
+def without_texts(corpus: Corpus, class_names: Sequence[str], hidden: Collection[str]) -> Corpus:
+    """A corpus whose classes of these names have none of the hidden texts, which are folded; `skipped` counts them."""
+    if not hidden:
+        return corpus
+    seen = [row for name in class_names for row in corpus.rows_of(name) if fold(corpus.texts[row]) in hidden]
+    skipped = dict(corpus.skipped)
+    _count(skipped, f"{corpus.name}: text of an unseen corpus", len(seen))
+    return replace(corpus.without(seen), skipped=skipped)
 
 
 def _joined(members: Sequence[Corpus], skipped: dict[str, int]) -> Corpus:

@@ -8,7 +8,8 @@ from meta_text.config import EpisodeShape, Recipe
 from meta_text.corpus.class_split import ClassSplit
 from meta_text.corpus.corpus import Corpus
 from meta_text.corpus.episode import Episode, EpisodeSampler, given_episodes
-from meta_text.corpus.mixture import with_others
+from meta_text.corpus.mixture import with_others, without_texts
+from meta_text.corpus.same_text import fold
 from meta_text.embedding.device import chosen_device
 from meta_text.embedding.embedding import Embedding
 from meta_text.embedding.encoder_blocks import EncoderBlocks
@@ -33,14 +34,22 @@ class Bench:
     prior: Prior = Prior()  # noqa: RUF009 (a frozen value)
 
     @classmethod
-    def open(cls, recipe: Recipe, progress: Progress, device: str | None = None) -> "Bench":
-        """Read everything that the recipe names and check that it is enough; only then encode it."""
+    def open(
+        cls, recipe: Recipe, progress: Progress, device: str | None = None, left_out: Sequence[Corpus] = ()
+    ) -> "Bench":
+        """Read everything that the recipe names and check that it is enough; only then encode it.
+
+        Texts of unseen corpora, and of those in `left_out`, are in no class that trains or validates.
+        """
         settings = recipe.corpus
         if (settings.name is None) == (settings.path is None):
             raise ConfigError("[corpus] needs either name or path, not both")
         corpus = Corpus.open(settings.name or settings.path or "", text=settings.text, label=settings.label)
         progress.message(corpus.describe())
         split = open_split(recipe, corpus)
+        unseen = tuple(_open_unseen(recipe, name, progress) for name in recipe.evaluate.unseen)
+        hidden = frozenset(fold(text) for other in (*unseen, *left_out) for text in other.texts)
+        corpus = without_texts(corpus, (*split.train, *split.validation), hidden)
         used = used_part(corpus, split, settings.texts_per_class, recipe.train.seed)
         if used is not corpus:
             progress.message(f"{corpus.name}: {len(used.texts)} of these texts can be drawn")
@@ -49,9 +58,9 @@ class Bench:
             others = [
                 _thinned(Corpus.open(name), settings.texts_per_class, recipe.train.seed) for name in settings.also
             ]
+            others = [without_texts(other, other.class_names, hidden) for other in others]
             corpus, split = with_others(corpus, split, others, recipe.episode.most_shots + recipe.episode.n_query)
             progress.message(f"with {', '.join(settings.also)}: {corpus.describe()}")
-        unseen = tuple(_open_unseen(recipe, name, progress) for name in recipe.evaluate.unseen)
         check_size(recipe, corpus, split, unseen)
         embedding, embedded = embed(recipe, corpus, split.train, progress, device)
         return cls(recipe, corpus, split, embedding, embedded, progress, unseen)

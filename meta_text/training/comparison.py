@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from meta_text.config import LearnerConfig, Recipe
+from meta_text.corpus.episode import Episode
 from meta_text.evaluation.answers import Predictor, Scores, answer_with, paired
 from meta_text.evaluation.baselines import BASELINES, logistic_regression
 from meta_text.evaluation.results import evaluate_episodes
@@ -49,7 +50,7 @@ def compare(
     shared = recipe.embedding.kind == "transformer" and recipe.embedding.train != "none"
     frozen = replace(recipe, embedding=replace(recipe.embedding, train="none")) if shared else recipe
     bench = Bench.open(frozen, progress, device)
-    tests = _Tests(recipe, bench)
+    tests = Tests(recipe, bench.test_episodes())
     for name, baseline in BASELINES.items():
         tests.test(name, {seen: partial(baseline, label_names=seen) for seen in recipe.learner.names_tested}, bench)
     untrained = replace(frozen, learner=LearnerConfig(name="protonet", label_names=recipe.learner.label_names))
@@ -63,7 +64,7 @@ def compare(
             tests.test_model(name, model, at, state.seconds, state.best_step)
     return Comparison(
         rows=tuple(each.row for each in tests.scored),
-        paired=tuple(_differences(tests.scored, references)),
+        paired=tuple(tests.differences(references)),
         curves=curves,
         context=RunContext.of(recipe),
         total_seconds=round(time.perf_counter() - started, 1),
@@ -84,7 +85,7 @@ def _recording(progress: Progress, recipe: Recipe, curves: dict[str, list[CurveP
     return replace(progress, step_trained=step_trained)
 
 
-def _compare_on_one_encoder(bench: Bench, learners: Sequence[str], tests: "_Tests", cache: Path) -> None:
+def _compare_on_one_encoder(bench: Bench, learners: Sequence[str], tests: "Tests", cache: Path) -> None:
     first, trained, state = train(bench)
     first = first.settled(cache, ("train", "validation", "test"))
     kinds = first.recipe.learner.names_tested
@@ -108,11 +109,11 @@ class _Scored:
     scores: Scores
 
 
-class _Tests:
+class Tests:
     """Collects one scored row per learner, test and use of class names, all on the same episodes."""
 
-    def __init__(self, recipe: Recipe, bench: Bench) -> None:
-        self.recipe, self.drawn = recipe, bench.test_episodes()
+    def __init__(self, recipe: Recipe, drawn: Sequence[Sequence[Episode]], corpus: str | None = None) -> None:
+        self.recipe, self.drawn, self.corpus = recipe, drawn, corpus
         self.scored: list[_Scored] = []
 
     def test_model(
@@ -137,8 +138,13 @@ class _Tests:
                     predict, at.embedded, episodes, name, label_names=label_names, on_answered=on_answered
                 )
                 used = privileges(self.recipe, label_names)
-                row = ComparisonRow(evaluated.result, round(seconds, 1), best_step, used)
+                result = replace(evaluated.result, corpus=self.corpus)
+                row = ComparisonRow(result, round(seconds, 1), best_step, used)
                 self.scored.append(_Scored(row, evaluated.scores))
+
+    def differences(self, references: Sequence[str]) -> list[Difference]:
+        """Of each reference and the learners after it, on the same episodes."""
+        return _differences(self.scored, references)
 
 
 def _differences(scored: Sequence[_Scored], references: Sequence[str]) -> list[Difference]:
@@ -161,6 +167,7 @@ def _differences(scored: Sequence[_Scored], references: Sequence[str]) -> list[D
                     against=theirs.learner,
                     k_shot=ours.k_shot,
                     label_names=ours.label_names,
+                    corpus=ours.corpus,
                     accuracy=paired(mine.episode_accuracies, other.episode_accuracies),
                     f1_macro=paired(mine.episode_f1s, other.episode_f1s),
                 )

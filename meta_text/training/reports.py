@@ -114,6 +114,7 @@ class Difference:
     label_names: bool
     accuracy: Interval
     f1_macro: Interval
+    corpus: str | None = None  # if it is not the recipe's own
 
 
 @dataclass(frozen=True)

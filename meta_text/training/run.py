@@ -79,7 +79,7 @@ def run_recipe(
     bench, model, state = train(Bench.open(recipe, progress, device), out, resume=resume)
     with TemporaryDirectory() as cache:
         bench = bench.settled(Path(cache), ("validation", "test"))
-        model, bench = _fitted(model, bench)
+        model, bench = fitted(model, bench)
         _save(model, out, state)
         results = _test(model, bench)
         for corpus in bench.unseen:
@@ -98,7 +98,7 @@ def run_recipe(
     return model, bench, report
 
 
-def _fitted(model: MetaModel, bench: Bench) -> tuple[MetaModel, Bench]:
+def fitted(model: MetaModel, bench: Bench) -> tuple[MetaModel, Bench]:
     """The model with its calibration and, where several encoders are weighed, their prior.
 
     Training changes no encoder that is weighed, so the train classes are as good as held out for what depends on them.
