@@ -217,6 +217,11 @@ def test_few_texts_stay_with_the_rule(base: str, monkeypatch: pytest.MonkeyPatch
     assert "finish" not in FewShotClassifier(base, device="cpu").fit(TEXTS, LABELS).adaptation_.task
 
 
+def test_texts_of_one_class_alone_do_not_decide(base: str, forced: None) -> None:
+    adapted = FewShotClassifier(base, device="cpu").fit([*CARD, BANK[0]], ["card"] * len(CARD) + ["bank"]).adaptation_
+    assert "finish" not in adapted.task
+
+
 def test_oracle_held_out_texts_are_answered_at_the_given_finish(base: str, forced: None) -> None:
     """The regression alone: logits of scikit-learn on the other texts."""
     texts, labels = [*CARD[:5], *BANK], ["card"] * 5 + ["bank"] * 5

@@ -92,12 +92,13 @@ def table(found: dict[tuple[str, int], list[Found]]) -> str:
     lines = [f"| labels > texts | K | {' | '.join(kinds)} | AUROC | sure |", "| --- | ---: |" + " ---: |" * 6]
     for (name, shots), rows in found.items():
 
-        def mean(key: str, rows: list[Found] = rows) -> float:
-            return float(np.mean([row[key] for row in rows if key in row] or [np.nan]))
+        def mean(key: str, digits: int, rows: list[Found] = rows) -> str:
+            values = [row[key] for row in rows if key in row]
+            return f"{np.mean(values):.{digits}f}" if values else "-"
 
-        cells = [" / ".join(f"{mean(f'{kind} {rate}'):.0f}" for rate in RATES) for kind in kinds]
-        auroc = " / ".join(f"{mean(f'{kind} AUROC'):.3f}" for kind in kinds[2:])
-        sure = " / ".join(f"{mean(f'{kind} sure'):.2f}" for kind in kinds[1:3])
+        cells = [" / ".join(mean(f"{kind} {rate}", 0) for rate in RATES) for kind in kinds]
+        auroc = " / ".join(mean(f"{kind} AUROC", 3) for kind in kinds[2:])
+        sure = " / ".join(mean(f"{kind} sure", 2) for kind in kinds[1:3])
         lines.append(f"| {name} | {shots} | {' | '.join(cells)} | {auroc} | {sure} |")
     return "\n".join(lines)
 

@@ -54,9 +54,9 @@ RULE_ALONE = Finish()
 CONVERGED = Finish(share=1.0)  # the regression alone, its logits as they are
 
 
-def can_finish(model: MetaModel, task: TaskState, n_way: int) -> bool:
-    """Whether the task is a linear head over encoders that no step moves, and has classes to tell apart."""
-    return "weights" in task and "head" in task and not model.learner.needs_tokens and n_way > 1
+def can_finish(model: MetaModel, task: TaskState) -> bool:
+    """Whether the task is a linear head over encoders that no step moves."""
+    return "weights" in task and "head" in task and not model.learner.needs_tokens
 
 
 def finished(

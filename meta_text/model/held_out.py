@@ -191,7 +191,8 @@ def judged(
     by_rule = [answers(held) for held in folds]
     sharpness = HeldOut.joined(by_rule).factor if by_rule else 1.0
     task = {**task, "sharpness": torch.tensor(sharpness, dtype=torch.float32)}
-    if sum(map(len, folds)) < LEAST_TEXTS or not can_finish(model, task, len(distinct)):
+    several = sum(len(texts) > 1 for texts in distinct.values())  # texts of one class alone tell nothing apart
+    if sum(map(len, folds)) < LEAST_TEXTS or several < 2 or not can_finish(model, task):
         return task
     few = enough(folds, ENOUGH_TEXTS)
     converged = [answers(held, CONVERGED) for held in few]
