@@ -110,6 +110,8 @@ class Audit:
 def audit(adaptation: Adaptation) -> Audit:
     """Hide each labelled text and its copies in turn, adapt to the rest, and classify it.
 
+    Where the head goes on to convergence, that part of it is learned without a tenth of the texts at a time.
+
     Encoders stay meanwhile: one that was moved has seen the label that is hidden.
     """
     found = _audit(adaptation.resting)

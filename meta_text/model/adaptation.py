@@ -20,8 +20,8 @@ from meta_text.learners.uneven import even_shots, inverse_count, spread
 from meta_text.model.calibration import Calibration
 from meta_text.model.cheap_encoders import cheap_model, cheap_places
 from meta_text.model.familiar import damped, familiar_range
-from meta_text.model.finish import Finish
-from meta_text.model.held_out import at_finish, judged
+from meta_text.model.finish import Finish, blended
+from meta_text.model.held_out import at_finish, converged_apart, judged
 from meta_text.model.mixture import SPACE
 from meta_text.model.model import MetaModel, Packed
 from meta_text.model.moving import Move
@@ -210,9 +210,19 @@ class Adaptation:
             rest = tuple(one for one in texts if fold(one) != itself)
             if rest or other == label or self.names is not None:
                 support[other] = rest
-        # One text hardly moves them. The head stops where the rule does: convergence takes seconds where it is worth most
+        # one text hardly moves them
         space = {key: value for key, value in self.task.items() if key in (*SPACE, "sharpness", "familiar")}
-        return replace(self, support=support, task=learn_task(self.model, support, self.names, self.features, space))
+        task = learn_task(self.model, support, self.names, self.features, space)
+        finish, column = Finish.of(self.task), list(self.distinct).index(label)
+        if finish.share and (text, column) in self._converged_apart:
+            own = self._converged_apart[text, column]
+            task = blended(task, finish, own, self.model, self.temperature)
+        return replace(self, support=support, task=task)
+
+    @cached_property
+    def _converged_apart(self) -> dict[tuple[str, int], Tensor]:
+        """Leaving texts out one by one would take minutes where convergence is worth most."""
+        return converged_apart(self.task, self.model, self.distinct, self.names, self.features)
 
 
 def _distinct(support: Mapping[Label, Sequence[str]]) -> dict[Label, tuple[str, ...]]:

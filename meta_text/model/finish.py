@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from meta_text.learners.converged import converged_head
@@ -40,8 +41,7 @@ class Finish:
             return ""
         return (
             f"there are labels enough to take the head {100 * self.share:.0f} % of the way from the learned steps to logistic "
-            f"regression: labels that were held out became {100 * (math.exp(self.gain) - 1):.0f} % more probable (leave-one-out "
-            "checks the learned steps alone, and may understate)"
+            f"regression: labels that were held out became {100 * (math.exp(self.gain) - 1):.0f} % more probable"
         )
 
     @classmethod
@@ -74,7 +74,26 @@ def finished(
     """
     if finish.share == 0:
         return task
-    labelled = Labelled.of(model, support, names, features, task)
-    own = converged_head(*labelled.as_features(model.learner), model.learner.name_weight)
+    own = converged_on(model, support, names, features, task)
+    return blended(task, finish, own, model, temperature)
+
+
+def converged_on(
+    model: MetaModel,
+    support: Mapping[Label, Sequence[str]],
+    names: Sequence[str] | None,
+    features: Features,
+    space: TaskState,
+) -> Float[Tensor, "N D1"]:
+    """The head of logistic regression on these texts."""
+    labelled = Labelled.of(model, support, names, features, space)
+    return converged_head(*labelled.as_features(model.learner), model.learner.name_weight)
+
+
+def blended(
+    task: TaskState, finish: Finish, converged: Float[Tensor, "N D1"], model: MetaModel, temperature: float
+) -> TaskState:
+    """The task with its share of a converged head; `temperature` is that of the sum."""
     multiple = finish.share * finish.factor * temperature / float(model.learner.log_scale.detach().exp())
-    return {**task, "head": (1 - finish.share) * task["head"] + multiple * own, "finish": finish.state}
+    head = (1 - finish.share) * task["head"] + multiple * converged
+    return {**task, "head": head, "finish": finish.state}

@@ -12,12 +12,13 @@ from torch import Tensor
 
 from meta_text.learners.learner import TaskState
 from meta_text.model.calibration import Calibration
-from meta_text.model.finish import CONVERGED, RULE_ALONE, Finish, can_finish, finished
+from meta_text.model.finish import CONVERGED, RULE_ALONE, Finish, can_finish, converged_on, finished
 from meta_text.model.mixture import SPACE
 from meta_text.model.model import MetaModel
 from meta_text.model.task import Features, Label, learn_task, pack
 
 FOLDS = 3
+TENTHS = 10  # folds where a text is to be answered nearly as by all others
 LEAST_TEXTS, ENOUGH_TEXTS = (
     30,
     400,
@@ -92,19 +93,19 @@ def labelled_texts(distinct: Mapping[Label, Sequence[str]]) -> list[tuple[str, i
     return [(text, column) for column, texts in enumerate(distinct.values()) for text in texts]
 
 
-def folds_of(labelled: Sequence[tuple[str, int]]) -> list[list[int]]:
-    """Places of the texts of each fold, every class spread over all; a class's only text is in none.
+def folds_of(labelled: Sequence[tuple[str, int]], count: int = FOLDS) -> list[list[int]]:
+    """Places of the texts of each of `count` folds, every class spread over all; a class's only text is in none.
 
     Which texts are held out together depends on the texts alone, not on the names or the order of their classes.
     """
     digests = [_digest(text) for text, _ in labelled]
     order = sorted(range(len(labelled)), key=digests.__getitem__)
-    folds = [list[int]() for _ in range(FOLDS)]
+    folds = [list[int]() for _ in range(count)]
     for column in {column for _, column in labelled}:
         places = [place for place in order if labelled[place][1] == column]
         start = int(digests[places[0]][:8], 16)
         for i, place in enumerate(places if len(places) > 1 else ()):
-            folds[(start + i) % FOLDS].append(place)
+            folds[(start + i) % count].append(place)
     return [sorted(fold) for fold in folds if fold]
 
 
@@ -142,6 +143,15 @@ def finish_of(rule: HeldOut, converged: HeldOut) -> Finish:
     return Finish(share * texts / (texts + PRIOR_TEXTS), factor, gain)
 
 
+def without_places(distinct: Mapping[Label, Sequence[str]], held: Sequence[int]) -> dict[int, list[str]]:
+    """The labelled texts of each column but those at these places."""
+    hidden, support = {*held}, {column: list[str]() for column in range(len(distinct))}
+    for place, (text, column) in enumerate(labelled_texts(distinct)):
+        if place not in hidden:
+            support[column].append(text)
+    return support
+
+
 @torch.no_grad()
 def held_out(
     model: MetaModel,
@@ -158,11 +168,7 @@ def held_out(
     space: of the whole task. Its encoders are not weighed again, which a third of the texts would hardly change.
     finish: how far the head goes.
     """
-    labelled, hidden = labelled_texts(distinct), {*held}
-    support: dict[int, list[str]] = {column: [] for column in range(len(distinct))}
-    for place, (text, column) in enumerate(labelled):
-        if place not in hidden:
-            support[column].append(text)
+    labelled, support = labelled_texts(distinct), without_places(distinct, held)
     task = learn_task(model, support, names, features, space)
     shots = (len(labelled) - len(held)) / len(distinct)
     asked = model.in_space(task, pack([features[labelled[place][0]] for place in held], model.embedding.device))
@@ -219,3 +225,20 @@ def enough(folds: list[list[int]], texts: int) -> list[list[int]]:
     """As many folds as it takes to hold out so many texts."""
     before = itertools.accumulate(map(len, folds), initial=0)
     return [fold for fold, held in zip(folds, before, strict=False) if held < texts]
+
+
+@torch.no_grad()
+def converged_apart(
+    task: TaskState,
+    model: MetaModel,
+    distinct: Mapping[Label, Sequence[str]],
+    names: Sequence[str] | None,
+    features: Features,
+) -> dict[tuple[str, int], Float[Tensor, "N D1"]]:
+    """For each labelled text and its column, logistic regression without it and the tenth of the texts that it is among."""
+    space, labelled = {key: task[key] for key in SPACE}, labelled_texts(distinct)
+    found: dict[tuple[str, int], Tensor] = {}
+    for held in folds_of(labelled, TENTHS):
+        head = converged_on(model, without_places(distinct, held), names, features, space)
+        found |= {labelled[place]: head for place in held}
+    return found
