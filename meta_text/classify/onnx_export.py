@@ -50,9 +50,7 @@ class Probabilities(nn.Module):
     def forward(self, *tokens: Tensor) -> Float[Tensor, "B N"]:
         token_ids, mask = tokens
         texts = TokenStates(self.states(token_ids, mask), mask)
-        task: TaskState = dict(self.task)
-        logits = damped(self.learner, task, texts, self.learner.logits(task, texts))
-        return (logits / self.temperature + self.log_prior).softmax(-1)
+        return (self.learner.logits(dict(self.task), texts) / self.temperature + self.log_prior).softmax(-1)
 
 
 def _log_prior(adapted: Adaptation) -> nn.Buffer:

@@ -96,7 +96,7 @@ class Adaptation:
         as_even = even_shots([len(texts) for texts in distinct.values()], weight)
         without = _likeness_without_itself(model, distinct, task, weight, as_even, features)
         corrections = calibration.corrections(len(distinct), shots, without, as_even)
-        if calibration.thresholds:
+        if calibration.thresholds and "weights" in task:
             task["familiar"] = familiar_range(calibration, len(distinct), shots, corrections)
         first = _learn_first(model, calibration, distinct, kept, task, features, shots, as_even)
         return cls(model, calibration, support, kept, task, shots, features, cut, unread, corrections, first)

@@ -116,6 +116,10 @@ class Difference:
     f1_macro: Interval
     corpus: str | None = None  # if it is not the recipe's own
 
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, without those that do not apply."""
+        return {key: value for key, value in asdict(self).items() if value is not None}
+
 
 @dataclass(frozen=True)
 class CurvePoint:
@@ -138,7 +142,7 @@ class Comparison:
     def as_dict(self) -> dict[str, Any]:
         return {
             "results": [row.as_dict() for row in self.rows],
-            "paired": [asdict(difference) for difference in self.paired],
+            "paired": [difference.as_dict() for difference in self.paired],
             "curves": {learner: [asdict(point) for point in curve] for learner, curve in self.curves.items()},
             **asdict(self.context),
             "total_seconds": self.total_seconds,
