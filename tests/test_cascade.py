@@ -16,6 +16,7 @@ from test_onnx import needs_onnx
 from test_onnx_encoders import check
 
 import meta_text.model.cheap_encoders as cheap_encoders
+import meta_text.model.held_out as holding
 import meta_text.training.calibrate as fitting
 from meta_text import FewShotClassifier
 from meta_text.embedding.encoder_blocks import EncoderBlocks
@@ -25,6 +26,7 @@ from meta_text.embedding.sentence_encoder import SentenceEncoder
 from meta_text.model.calibration import Calibration
 from meta_text.model.cascade import RAMP, cascaded, share_of
 from meta_text.model.cheap_encoders import cheap_places
+from meta_text.model.finish import Finish
 from meta_text.training.shapes import Shape
 
 SURE = 0.7
@@ -102,6 +104,25 @@ def test_oracle_answers_are_those_of_two_classifiers_mixed_by_hand(place: Path) 
     shares = softmax(scores, axis=1).max(1)
     assert (shares >= SURE).any() and (shares < SURE - RAMP).any()  # else nothing was tested
     np.testing.assert_allclose(both.predict_proba(QUESTIONS), expected, atol=1e-6)
+
+
+def test_oracle_a_head_that_went_beyond_the_rule_is_sure_at_its_own_temperature(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What other tasks taught is about the rule; as taught, more labels changed than the calibration allows."""
+    monkeypatch.setattr(holding, "LEAST_TEXTS", 4)
+    monkeypatch.setattr(holding, "finish_of", lambda rule, converged: Finish(0.6, 2.0, 0.1))
+    dear, cheap = opened(place)
+    both, together = over(place, dear, cheap), over(place, dear, cheap, sure=None).predict_proba(QUESTIONS)
+    first = both.adaptation_.first
+    assert first is not None
+    assert abs(first.temperature / first.taught_temperature - 1) > 0.05  # else it would not matter
+    columns = both.adaptation_.model.embedding.columns([1])
+    parts = [part[columns] for part in both.adaptation_.represent(QUESTIONS).parts]
+    rows = softmax(first.score(parts).double().numpy() / first.temperature, axis=1)
+    shares = np.clip((rows.max(1) - (SURE - RAMP)) / RAMP, 0, 1)[:, None]
+    assert 0 < shares.mean() < 1
+    np.testing.assert_allclose(both.predict_proba(QUESTIONS), shares * rows + (1 - shares) * together, atol=1e-6)
 
 
 def test_the_dear_encoder_reads_only_texts_that_the_cheap_one_is_not_sure_of(place: Path) -> None:

@@ -131,7 +131,7 @@ class Head(nn.Module):
         )
         self.learner = copy.deepcopy(adapted.model.learner).requires_grad_(False)
         self.task = nn.ParameterDict({name: nn.Parameter(w, False) for name, w in adapted.task.items()})
-        self.temperature, self.taught_temperature = adapted.temperature, adapted.taught_temperature
+        self.temperature, self.deciding_temperature = adapted.temperature, adapted.deciding_temperature
         self.log_prior = _log_prior(adapted)
 
     def forward(self, vectors: Sequence[Tensor]) -> Float[Tensor, "B N"]:
@@ -173,9 +173,9 @@ class ProbabilitiesOverEncoders(nn.Module):
         if self.alone is None:
             return together
         logits = self.alone([vectors[place] for place in self.cheap])
-        alone, as_taught = self.alone.probabilities(logits), (logits / self.alone.taught_temperature).softmax(-1)
+        alone, deciding = self.alone.probabilities(logits), (logits / self.alone.deciding_temperature).softmax(-1)
         is_one_read = torch.stack([is_read(vectors[place]) for place in self.readers]).any(0)
-        share_B1 = (share_alone(as_taught, self.sure) * is_one_read)[:, None]
+        share_B1 = (share_alone(deciding, self.sure) * is_one_read)[:, None]
         mixed: Tensor = share_B1 * alone + (1 - share_B1) * together
         return mixed
 

@@ -72,7 +72,8 @@ class Adaptation:
         features = {text: known[text] for text in texts if text in known} | read
         if before is not None and known:
             cut, unread = cut | before.cut & features.keys(), unread | before.unread & features.keys()
-        return cls.of_represented(model, calibration, sorted_support, names, features, cut, unread)
+        learned = cls.of_represented(model, calibration, sorted_support, names, features)
+        return replace(learned, cut=cut, unread=unread, first=_learn_first(learned))
 
     @classmethod
     def of_represented(
@@ -82,24 +83,26 @@ class Adaptation:
         support: Mapping[Label, tuple[str, ...]],
         names: Sequence[str] | None,
         features: Mapping[str, Tensor],
-        cut: frozenset[str] = frozenset(),
-        unread: frozenset[str] = frozenset(),
     ) -> "Adaptation":
-        """Adapt to these classes, whose texts and names were represented before."""
+        """Adapt to these classes, whose texts and names were represented before; all encoders read every text then."""
         distinct = _distinct(support)
         task = learn_task(model, distinct, names, features)
         shots = sum(map(len, distinct.values())) / len(distinct)
         if "weights" in task:
             task = judged(task, model, calibration, distinct, names, features)
         kept = None if names is None else tuple(names)
-        weight = 0.0 if names is None else model.learner.name_weight
-        as_even = even_shots([len(texts) for texts in distinct.values()], weight)
-        without = _likeness_without_itself(model, distinct, task, weight, as_even, features)
-        corrections = calibration.corrections(len(distinct), shots, without, as_even)
+        learned = cls(model, calibration, support, kept, task, shots, features)
+        corrections = learned._corrections()
         if calibration.thresholds and "weights" in task:
             task["familiar"] = familiar_range(calibration, len(distinct), shots, corrections)
-        first = _learn_first(model, calibration, distinct, kept, task, features, shots, as_even)
-        return cls(model, calibration, support, kept, task, shots, features, cut, unread, corrections, first)
+        return replace(learned, corrections=corrections)
+
+    def _corrections(self) -> tuple[float, ...]:
+        """What the task's own texts say that its thresholds are to be moved by."""
+        weight = 0.0 if self.names is None else self.model.learner.name_weight
+        as_even = even_shots([len(texts) for texts in self.distinct.values()], weight)
+        without = _likeness_without_itself(self.model, self.distinct, self.task, weight, as_even, self.features)
+        return self.calibration.corrections(self.n_way, self.shots, without, as_even)
 
     def expecting(self, prior: tuple[float, ...] | None) -> "Adaptation":
         """The same where each class is expected this often."""
@@ -174,13 +177,21 @@ class Adaptation:
         hardness = None if left_out is None else tuple(left_out.tolist())
         return self.calibration.temperature_at(self.n_way, self.shots, hardness)
 
-    def probabilities(self, logits: Float[Tensor, "Q N"], *, as_taught: bool = False) -> np.ndarray:
-        """Softmax at the task's temperature, weighted by `prior`; or as other tasks taught, classes alike. Rows sum to 1.
+    @property
+    def deciding_temperature(self) -> float:
+        """That at which cheap encoders say whether they are sure (`model.cascade`): as other tasks taught.
+
+        Of a head that went beyond the rule's no other task taught anything, so it has its own.
+        """
+        return self.temperature if Finish.of(self.task).share else self.taught_temperature
+
+    def probabilities(self, logits: Float[Tensor, "Q N"], *, deciding: bool = False) -> np.ndarray:
+        """Softmax at the task's temperature, weighted by `prior`; or `deciding` who answers, classes alike. Rows sum to 1.
 
         Answers that are calibrated for classes which are all alike follow another prior so (Saerens et al., 2002).
         """
-        scaled = logits.double().numpy() / (self.taught_temperature if as_taught else self.temperature)
-        if self.prior is not None and not as_taught:
+        scaled = logits.double().numpy() / (self.deciding_temperature if deciding else self.temperature)
+        if self.prior is not None and not deciding:
             scaled = scaled + np.log(self.prior)
         powers = np.exp(scaled - scaled.max(1, keepdims=True))
         return np.asarray(powers / powers.sum(1, keepdims=True))
@@ -242,33 +253,22 @@ def _read(
     return dict(zip(texts, parts, strict=True)), cut, unread
 
 
-def _learn_first(
-    model: MetaModel,
-    calibration: Calibration,
-    distinct: Mapping[Label, tuple[str, ...]],
-    names: tuple[str, ...] | None,
-    task: TaskState,
-    features: Mapping[str, Tensor],
-    shots: float,
-    as_even: float,
-) -> Adaptation | None:
+def _learn_first(whole: Adaptation) -> Adaptation | None:
     """The classes learned with the cheap encoders alone, where a text can be answered by these."""
+    calibration, distinct, task = whole.calibration, whole.distinct, whole.task
     if calibration.sure is None or "weights" not in task:
         return None
-    places = cheap_places(model.embedding, task["weights"].tolist())
+    places = cheap_places(whole.model.embedding, task["weights"].tolist())
     if places is None:
         return None
-    cheap, columns = cheap_model(model, places)
-    part = {text: feature[columns] for text, feature in features.items()}
-    alone = {**learn_task(cheap, distinct, names, part), "sharpness": task["sharpness"].clone()}
-    alone = at_finish(alone, Finish.of(task), cheap, calibration, distinct, names, part)
+    cheap, columns = cheap_model(whole.model, places)
+    part = {text: feature[columns] for text, feature in whole.features.items()}
+    alone = {**learn_task(cheap, distinct, whole.names, part), "sharpness": task["sharpness"].clone()}
+    alone = at_finish(alone, Finish.of(task), cheap, calibration, distinct, whole.names, part)
+    first = Adaptation(cheap, calibration, distinct, whole.names, alone, whole.shots, part)
     if calibration.thresholds:
-        without = _likeness_without_itself(
-            cheap, distinct, alone, 0.0 if names is None else model.learner.name_weight, as_even, part
-        )
-        corrections = calibration.corrections(len(distinct), shots, without, as_even)
-        alone["familiar"] = familiar_range(calibration, len(distinct), shots, corrections)
-    return Adaptation(cheap, calibration, distinct, names, alone, shots)
+        alone["familiar"] = familiar_range(calibration, first.n_way, first.shots, first._corrections())
+    return replace(first, features={})
 
 
 @torch.no_grad()

@@ -1,6 +1,6 @@
 """Answers for texts, the cheap encoders asked first: a dear one reads only texts whose answer it could change.
 
-Where the cheap encoders' probability p of their own answer, as other tasks taught to calibrate it, is at least
+Where the cheap encoders' probability p of their own answer, at `Adaptation.deciding_temperature`, is at least
 `Calibration.sure`, they answer alone; below sure - RAMP, all encoders together do. In between the two answers are mixed, so that what rounding does to p
 does nothing more to an answer: a text gets the same one whatever stands beside it.
 """
@@ -37,7 +37,7 @@ def answers_of(adapted: Adaptation, texts: Sequence[str], *, whole: bool) -> tup
     scores = first.score([part[columns] for part in read.parts])
     alone = first.probabilities(scores)
     is_unread = unread_by(blocks, cheap, torch.stack(read.parts)).numpy()
-    share = share_of(first.probabilities(scores, as_taught=True), is_unread, sure)
+    share = share_of(first.probabilities(scores, deciding=True), is_unread, sure)
     rest = [i for i in range(len(texts)) if whole or share[i] < 1]
     dear = adapted.represent([texts[i] for i in rest], [i for i in range(len(blocks.encoders)) if i not in cheap])
     read = joined(read, dear, rest)
@@ -58,7 +58,7 @@ def cascaded(alone: np.ndarray, together: np.ndarray, share: np.ndarray) -> np.n
 
 
 def share_of(alone: np.ndarray, is_unread: np.ndarray, sure: float) -> np.ndarray:
-    """The cheap encoders' share [Q] of each answer by their probabilities as taught, none where they cannot read."""
+    """The cheap encoders' share [Q] of each answer by these probabilities, none where they cannot read."""
     return np.where(is_unread, 0.0, share_alone(torch.from_numpy(alone), sure).numpy())
 
 

@@ -19,15 +19,12 @@ from meta_text.model.task import Features, Label, learn_task, pack
 
 FOLDS = 3
 TENTHS = 10  # folds where a text is to be answered nearly as by all others
-LEAST_TEXTS, ENOUGH_TEXTS = (
-    30,
-    400,
-)  # that are held out, before it is asked whether to go on to convergence; that suffice
+LEAST_TEXTS = 30  # that are held out, before it is asked whether to go on to convergence
+ENOUGH_TEXTS = 400  # to tell that
 LEAST_GAIN = 0.005  # nats per held-out text, below which the head stops where the rule does
 SHARES = (0.25, 0.5, 0.75, 1.0)  # of logistic regression that are tried
-SHARPER = tuple(
-    2 ** (power / 4) for power in range(-4, 17)
-)  # what its logits may be multiplied by: shrinking makes them flat
+# What its logits may be multiplied by: shrinking makes them flat
+SHARPER = tuple(2 ** (power / 4) for power in range(-4, 17))
 NEARLY_ONE = (0.7, 0.85, 1.0, 1.2, 1.4)  # what a sum of logits may, each of which is at its own best
 FACTORS = tuple(2 ** (power / 4) for power in range(-12, 13))  # of the temperature
 PRIOR_TEXTS = 30  # how many held-out texts the temperature that other tasks taught counts as
