@@ -17,11 +17,10 @@ from meta_text import FewShotClassifier
 from meta_text.config import EmbeddingConfig, EncoderConfig, LearnerConfig, Recipe
 from meta_text.embedding.embedding import Embedding
 from meta_text.learners import LEARNERS
-from meta_text.learners.uneven import even_shots
-from meta_text.model.adaptation import _likeness_without_itself
 from meta_text.model.build import build_model
 from meta_text.model.calibration import Calibration, Calibrations
 from meta_text.model.model import MetaModel
+from meta_text.model.without_itself import likeness_without_itself
 
 TEXTS = [
     "red wine glass",
@@ -232,9 +231,8 @@ def test_oracle_likeness_without_itself_by_taking_texts_out_one_by_one(
     x, names = (np.array([adapted.features[t].double().numpy() for t in ts]) for ts in (texts, adapted.names or ()))
     weight = adapted.model.learner.log_name_weight.exp().item() if named else 0.0
     expected = oracles.likeness_without_itself(x, texts, labels, len(counts), names if named else None, weight)
-    as_even = even_shots([len(own) for own in adapted.distinct.values()], weight)
+    found, as_even = likeness_without_itself(adapted.task, adapted.given)
     assert as_even == pytest.approx(oracles.even_shots(counts, weight))
-    found = _likeness_without_itself(adapted.model, adapted.distinct, adapted.task, weight, as_even, adapted.features)
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 

@@ -15,7 +15,7 @@ from meta_text.learners.converged import MARGIN, C, converged_head
 from meta_text.model import held_out as holding
 from meta_text.model.adaptation import Adaptation
 from meta_text.model.finish import RULE_ALONE, Finish
-from meta_text.model.held_out import HeldOut, finish_of, folds_of, held_out, labelled_texts
+from meta_text.model.held_out import HeldOut, finish_of, folds_of, held_out
 from meta_text.model.mixture import SPACE
 from meta_text.model.task import learn_task
 
@@ -91,7 +91,7 @@ def test_a_text_given_twice_changes_nothing_in_its_even_class() -> None:
 
 
 def held(logits: np.ndarray, labels: np.ndarray) -> HeldOut:
-    return HeldOut(torch.tensor(logits), torch.tensor(labels), np.zeros(len(labels)), 5.0)
+    return HeldOut(torch.tensor(logits), torch.tensor(labels), np.zeros(len(labels)))
 
 
 def scored(labels: np.ndarray, right: float, seed: int, strength: float = 3.0) -> np.ndarray:
@@ -158,9 +158,7 @@ def forced(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def rule_of(adapted: Adaptation) -> Adaptation:
     space = {key: value for key, value in adapted.task.items() if key in (*SPACE, "sharpness")}
-    return replace(
-        adapted, task=learn_task(adapted.model, adapted.distinct, adapted.names, adapted.features, space), first=None
-    )
+    return replace(adapted, task=learn_task(adapted.given, space), first=None)
 
 
 def test_oracle_probabilities_are_those_of_both_heads_added_by_hand(base: str, forced: None) -> None:
@@ -202,7 +200,7 @@ def test_oracle_a_text_that_is_checked_is_answered_by_heads_that_never_saw_it(ba
     """The rule without the text; regression without the tenth of the texts that it is among."""
     texts, labels = [*CARD[:5], *BANK], ["card"] * 5 + ["bank"] * 5
     adapted = FewShotClassifier(base, device="cpu").fit(texts, labels).adaptation_
-    pairs = labelled_texts(adapted.distinct)
+    pairs = adapted.given.labelled
     text = CARD[0]
     held = next(fold for fold in folds_of(pairs, 10) if (text, 1) in [pairs[place] for place in fold])
     rest = [pair for place, pair in enumerate(pairs) if place not in held]
@@ -220,7 +218,7 @@ def test_oracle_a_text_that_is_checked_is_answered_by_heads_that_never_saw_it(ba
     support = {"bank": tuple(sorted(BANK)), "card": tuple(sorted(CARD[1:5]))}
     assert left.support == support
     space = {key: value for key, value in adapted.task.items() if key in SPACE}
-    rule = learn_task(adapted.model, support, None, adapted.features, space)
+    rule = learn_task(replace(adapted.given, support=support), space)
     parts = [adapted.features[text]]
     by_rule = (
         adapted.model.learner.logits(rule, torch.tensor(vectors([text])))[0].detach().numpy() / adapted.temperature
@@ -255,10 +253,9 @@ def test_oracle_held_out_texts_are_answered_at_the_given_finish(base: str, force
     texts, labels = [*CARD[:5], *BANK], ["card"] * 5 + ["bank"] * 5
     adapted = FewShotClassifier(base, device="cpu").fit(texts, labels).adaptation_
     space = {key: adapted.task[key] for key in SPACE}
-    args = (adapted.model, adapted.calibration, adapted.distinct, None, adapted.features, space)
     pairs = [(text, column) for column, own in enumerate(adapted.distinct.values()) for text in own]
     hidden = [0, 1, 5, 6]
-    found = held_out(*args, hidden, Finish(share=1.0))
+    found = held_out(adapted.given, space, hidden, Finish(share=1.0))
     rest = [pair for place, pair in enumerate(pairs) if place not in hidden]
 
     def features(rows: list[tuple[str, int]]) -> np.ndarray:

@@ -10,7 +10,7 @@ from small_mixture import ASKED, LABELS, TEXTS, base_folder, two_encoders
 
 from meta_text import FewShotClassifier
 from meta_text.model import held_out as holding
-from meta_text.model.held_out import FACTORS, FOLDS, HeldOut, folds_of, held_out, labelled_texts
+from meta_text.model.held_out import FACTORS, FOLDS, HeldOut, folds_of, held_out
 from meta_text.model.mixture import SPACE
 from meta_text.model.task import learn_task
 
@@ -49,21 +49,20 @@ def test_which_texts_are_held_out_together_depends_on_neither_names_nor_order() 
 def test_oracle_the_answers_are_those_of_a_fit_without_the_texts(base: str) -> None:
     adapted = FewShotClassifier(base, device="cpu").fit(TEXTS, LABELS).adaptation_
     space = {key: adapted.task[key] for key in SPACE}
-    held = folds_of(labelled_texts(adapted.distinct))[1]
-    found = held_out(adapted.model, adapted.calibration, adapted.distinct, None, adapted.features, space, held)
+    held = folds_of(adapted.given.labelled)[1]
+    found = held_out(adapted.given, space, held)
     labelled = [(text, label) for label, texts in adapted.distinct.items() for text in texts]
     hidden = {labelled[place] for place in held}
     rest = {
         label: tuple(text for text in texts if (text, label) not in hidden) for label, texts in adapted.distinct.items()
     }
-    learned = replace(adapted, support=rest, task=learn_task(adapted.model, rest, None, adapted.features, space))
+    learned = replace(adapted, support=rest, task=learn_task(replace(adapted.given, support=rest), space))
     parts = [adapted.features[labelled[place][0]] for place in held]
     hardness = tuple(adapted.task["left_out"].tolist())
-    temperature = adapted.calibration.temperature_at(2, found.shots, hardness)
+    temperature = adapted.calibration.temperature_at(2, (len(TEXTS) - len(held)) / 2, hardness)
     np.testing.assert_allclose(found.logits, learned.score(parts) / temperature, atol=1e-5)
     np.testing.assert_allclose(found.likeness, learned.likeness(parts), atol=1e-6)
     assert [list(rest)[i] for i in found.labels] == [labelled[place][1] for place in held]
-    assert found.shots == pytest.approx((len(TEXTS) - len(held)) / 2)
 
 
 def test_oracle_the_factor_is_the_best_on_held_out_labels_as_far_as_they_are_many() -> None:
@@ -77,7 +76,7 @@ def test_oracle_the_factor_is_the_best_on_held_out_labels_as_far_as_they_are_man
 
     best = minimize_scalar(loss, bounds=(-2, 2), method="bounded")
     assert abs(best.x) > 0.3
-    answers = HeldOut(torch.tensor(logits).float(), torch.tensor(labels), np.zeros(60, np.float32), 4.0)
+    answers = HeldOut(torch.tensor(logits).float(), torch.tensor(labels), np.zeros(60, np.float32))
     assert answers.value == pytest.approx(-best.fun, abs=2e-3)
     assert np.log2(answers.factor) == pytest.approx(best.x * 60 / (60 + holding.PRIOR_TEXTS), abs=0.125)
     assert answers.right == sum(logits.argmax(1) == labels)
@@ -93,7 +92,7 @@ def test_oracle_the_gain_is_that_of_each_label_at_its_best_temperature() -> None
         likelihoods = [s[np.arange(50), labels] - np.log(np.exp(s).sum(1)) for s in scaled]
         each.append(max(likelihoods, key=np.mean))
     gain = each[1] - each[0]
-    one, other = (HeldOut(torch.tensor(s).float(), torch.tensor(labels), np.zeros(50, np.float32), 4.0) for s in said)
+    one, other = (HeldOut(torch.tensor(s).float(), torch.tensor(labels), np.zeros(50, np.float32)) for s in said)
     assert other.gain_over(one) == pytest.approx((gain.mean(), gain.std(ddof=1) / 50**0.5), rel=1e-4)
 
 
@@ -101,10 +100,7 @@ def test_the_classifier_answers_at_that_temperature(base: str) -> None:
     classifier = FewShotClassifier(base, device="cpu").fit(TEXTS, LABELS)
     adapted = classifier.adaptation_
     space = {key: adapted.task[key] for key in SPACE}
-    parts = [
-        held_out(adapted.model, adapted.calibration, adapted.distinct, None, adapted.features, space, held)
-        for held in folds_of(labelled_texts(adapted.distinct))
-    ]
+    parts = [held_out(adapted.given, space, held) for held in folds_of(adapted.given.labelled)]
     factor = HeldOut.joined(parts).factor
     assert abs(factor - 1) > 0.05
     scores = adapted.score(adapted.represent(ASKED).parts).double().numpy() / (adapted.taught_temperature * factor)
@@ -128,6 +124,6 @@ def test_where_nothing_can_be_held_out_the_temperature_is_as_taught(base: str, t
 
 def test_extremes_stay_within_the_factors() -> None:
     sure, labels = torch.tensor([[50.0, 0.0]] * 400), torch.zeros(400, dtype=torch.long)
-    right = HeldOut(sure, labels, np.zeros(400, np.float32), 1.0).factor
-    wrong = HeldOut(sure, 1 - labels, np.zeros(400, np.float32), 1.0).factor
+    right = HeldOut(sure, labels, np.zeros(400, np.float32)).factor
+    wrong = HeldOut(sure, 1 - labels, np.zeros(400, np.float32)).factor
     assert min(FACTORS) <= right <= 1 < wrong <= max(FACTORS)

@@ -56,7 +56,7 @@ def reweighed(classifier: FewShotClassifier, weights: Sequence[float]) -> FewSho
     """The same with other weights for its encoders."""
     adapted = classifier.adaptation_
     space = {key: adapted.task[key] for key in SPACE} | {"weights": torch.tensor(weights)}
-    task = learn_task(adapted.model, adapted.support, adapted.names, adapted.features, space)
+    task = learn_task(adapted.given, space)
     classifier.adaptation_ = replace(adapted, task=task)
     return classifier
 

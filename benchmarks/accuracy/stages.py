@@ -25,8 +25,7 @@ from meta_text import FewShotClassifier
 from meta_text.embedding.encoders import open_encoders
 from meta_text.learners.learner import prototype_head
 from meta_text.model.adaptation import Adaptation
-from meta_text.model.finish import CONVERGED, Finish
-from meta_text.model.held_out import at_finish
+from meta_text.model.finish import CONVERGED, Finish, at_finish
 from meta_text.model.mixture import SPACE
 from meta_text.model.model import MetaModel
 from meta_text.model.task import learn_task
@@ -41,11 +40,10 @@ STAGES = ("start", "rule", "converged", "default")
 
 def stages(adapted: Adaptation) -> dict[str, Adaptation]:
     """The same task where it stops at the prototypes, after the rule's steps, at convergence, and where it does stop."""
-    model, support, features = adapted.model, adapted.distinct, adapted.features
     space = {key: value for key, value in adapted.task.items() if key in (*SPACE, "sharpness")}
-    rule = learn_task(model, support, None, features, space)
+    rule = learn_task(adapted.given, space)
     start = {**rule, "head": prototype_head(rule["prototypes"], rule.get("excess", torch.zeros(adapted.n_way)))}
-    end = at_finish(rule, CONVERGED, model, adapted.calibration, support, None, features)
+    end = at_finish(rule, CONVERGED, adapted.given)
     tasks = dict(zip(STAGES, (start, rule, end, adapted.task), strict=True))
     return {name: replace(adapted, task=task) for name, task in tasks.items()}
 

@@ -1,6 +1,5 @@
 """A meta-trained model adapted to one set of classes: what `FewShotClassifier.fit` creates and `predict` uses."""
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -15,17 +14,17 @@ from meta_text.corpus.same_text import fold, one_of_each
 from meta_text.embedding.process import own_settings
 from meta_text.embedding.reading import Progress, Represented
 from meta_text.embedding.token_states import masked_mean
-from meta_text.learners.learner import TaskState, likeness, membership
-from meta_text.learners.uneven import even_shots, inverse_count, spread
+from meta_text.learners.learner import TaskState
 from meta_text.model.calibration import Calibration
 from meta_text.model.cheap_encoders import cheap_model, cheap_places
 from meta_text.model.familiar import damped, familiar_range
-from meta_text.model.finish import Finish, blended
-from meta_text.model.held_out import at_finish, converged_apart, judged
+from meta_text.model.finish import Finish, at_finish, blended
+from meta_text.model.held_out import converged_apart, judged
 from meta_text.model.mixture import SPACE
 from meta_text.model.model import MetaModel, Packed
 from meta_text.model.moving import Move
-from meta_text.model.task import Label, learn_task, pack
+from meta_text.model.task import Given, Label, learn_task, pack
+from meta_text.model.without_itself import likeness_without_itself
 
 
 @dataclass(frozen=True)
@@ -85,24 +84,20 @@ class Adaptation:
         features: Mapping[str, Tensor],
     ) -> "Adaptation":
         """Adapt to these classes, whose texts and names were represented before; all encoders read every text then."""
-        distinct = _distinct(support)
-        task = learn_task(model, distinct, names, features)
-        shots = sum(map(len, distinct.values())) / len(distinct)
+        given = Given(model, calibration, _distinct(support), names, features)
+        task = learn_task(given)
         if "weights" in task:
-            task = judged(task, model, calibration, distinct, names, features)
+            task = judged(task, given)
         kept = None if names is None else tuple(names)
-        learned = cls(model, calibration, support, kept, task, shots, features)
+        learned = cls(model, calibration, support, kept, task, len(given.labelled) / given.n_way, features)
         corrections = learned._corrections()
         if calibration.thresholds and "weights" in task:
-            task["familiar"] = familiar_range(calibration, len(distinct), shots, corrections)
+            task["familiar"] = familiar_range(calibration, learned.n_way, learned.shots, corrections)
         return replace(learned, corrections=corrections)
 
     def _corrections(self) -> tuple[float, ...]:
         """What the task's own texts say that its thresholds are to be moved by."""
-        weight = 0.0 if self.names is None else self.model.learner.name_weight
-        as_even = even_shots([len(texts) for texts in self.distinct.values()], weight)
-        without = _likeness_without_itself(self.model, self.distinct, self.task, weight, as_even, self.features)
-        return self.calibration.corrections(self.n_way, self.shots, without, as_even)
+        return self.calibration.corrections(self.n_way, self.shots, *likeness_without_itself(self.task, self.given))
 
     def expecting(self, prior: tuple[float, ...] | None) -> "Adaptation":
         """The same where each class is expected this often."""
@@ -118,6 +113,11 @@ class Adaptation:
     def distinct(self) -> Mapping[Label, tuple[str, ...]]:
         """The labelled texts, each once."""
         return _distinct(self.support)
+
+    @property
+    def given(self) -> Given:
+        """What the task was learned from, if its texts are there."""
+        return Given(self.model, self.calibration, self.distinct, self.names, self.features)
 
     @own_settings()
     def with_features(self) -> "Adaptation":
@@ -223,7 +223,7 @@ class Adaptation:
                 support[other] = rest
         # one text hardly moves them
         space = {key: value for key, value in self.task.items() if key in (*SPACE, "sharpness", "familiar")}
-        task = learn_task(self.model, support, self.names, self.features, space)
+        task = learn_task(replace(self.given, support=support), space)
         finish, column = Finish.of(self.task), list(self.distinct).index(label)
         if finish.share and (text, column) in self._converged_apart:
             own = self._converged_apart[text, column]
@@ -233,7 +233,7 @@ class Adaptation:
     @cached_property
     def _converged_apart(self) -> dict[tuple[str, int], Tensor]:
         """Leaving texts out one by one would take minutes where convergence is worth most."""
-        return converged_apart(self.task, self.model, self.distinct, self.names, self.features)
+        return converged_apart(self.task, self.given)
 
 
 def _distinct(support: Mapping[Label, Sequence[str]]) -> dict[Label, tuple[str, ...]]:
@@ -263,54 +263,10 @@ def _learn_first(whole: Adaptation) -> Adaptation | None:
         return None
     cheap, columns = cheap_model(whole.model, places)
     part = {text: feature[columns] for text, feature in whole.features.items()}
-    alone = {**learn_task(cheap, distinct, whole.names, part), "sharpness": task["sharpness"].clone()}
-    alone = at_finish(alone, Finish.of(task), cheap, calibration, distinct, whole.names, part)
+    given = Given(cheap, calibration, distinct, whole.names, part)
+    alone = {**learn_task(given), "sharpness": task["sharpness"].clone()}
+    alone = at_finish(alone, Finish.of(task), given)
     first = Adaptation(cheap, calibration, distinct, whole.names, alone, whole.shots, part)
     if calibration.thresholds:
         alone["familiar"] = familiar_range(calibration, first.n_way, first.shots, first._corrections())
     return replace(first, features={})
-
-
-@torch.no_grad()
-def _likeness_without_itself(
-    model: MetaModel,
-    distinct: Mapping[Label, Sequence[str]],
-    task: TaskState,
-    name_weight: float,
-    as_even: float,
-    features: Mapping[str, Tensor],
-) -> np.ndarray:
-    """The `likeness` of each labelled text if it had not been given; texts alone in their class are left out.
-
-    Its copies under other labels are removed, too. For uneven classes, the values are those of an even task of
-    as_even - 1 texts per class.
-    """
-    prototypes, counts = task["prototypes"], [len(texts) for texts in distinct.values()]
-    labelled = [(text, i) for i, texts in enumerate(distinct.values()) for text in texts]
-    if max(counts) < 2:
-        return np.zeros(0, np.float32)
-    device = prototypes.device
-    x_SD = model.learner.features(model.in_space(task, pack([features[text] for text, _ in labelled], device)))
-    labels = torch.tensor([i for _, i in labelled], device=device)
-    near_SN = likeness(x_SD, prototypes) + task.get("excess", 0.0)
-
-    rows, copies = _copies(labelled, counts)  # each text with itself, and with its copies under other labels
-    at = labels[copies]
-    count_P1 = (torch.tensor(counts, dtype=x_SD.dtype, device=device) + name_weight)[at, None]
-    rest_PD = (count_P1 * prototypes[at] - x_SD[copies]) / (count_P1 - 1)
-    expected = inverse_count(as_even - 1, name_weight)
-    inverse = [inverse_count(counts[labelled[copy][1]] - 1.0, name_weight) - expected for copy in copies]
-    excess_P = spread(x_SD, membership(labels, len(counts)).to(x_SD.dtype)) * torch.tensor(
-        inverse, dtype=x_SD.dtype, device=device
-    )
-    near_SN[rows, at] = likeness(x_SD[rows], rest_PD[:, None])[:, 0] + excess_P
-    return near_SN[torch.tensor(counts, device=device)[labels] > 1].amax(-1).float().cpu().numpy()
-
-
-def _copies(labelled: Sequence[tuple[str, int]], counts: Sequence[int]) -> tuple[list[int], list[int]]:
-    """Pairs of positions with the same text (also each with itself) whose second is not its class's only text."""
-    places: defaultdict[str, list[int]] = defaultdict(list)
-    for place, (text, _) in enumerate(labelled):
-        places[fold(text)].append(place)
-    pairs = [(i, j) for same in places.values() for i in same for j in same if counts[labelled[j][1]] > 1]
-    return [i for i, _ in pairs], [j for _, j in pairs]

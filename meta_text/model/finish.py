@@ -5,7 +5,6 @@ many labels each. Which of the two a task is, its texts that are held out in tur
 """
 
 import math
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,7 +14,7 @@ from torch import Tensor
 from meta_text.learners.converged import converged_head
 from meta_text.learners.learner import TaskState
 from meta_text.model.model import MetaModel
-from meta_text.model.task import Features, Label, Labelled
+from meta_text.model.task import Given, Placed
 
 
 @dataclass(frozen=True)
@@ -59,35 +58,26 @@ def can_finish(model: MetaModel, task: TaskState) -> bool:
     return "weights" in task and "head" in task and not model.learner.needs_tokens
 
 
-def finished(
-    task: TaskState,
-    finish: Finish,
-    model: MetaModel,
-    support: Mapping[Label, Sequence[str]],
-    names: Sequence[str] | None,
-    features: Features,
-    temperature: float,
-) -> TaskState:
+def finished(task: TaskState, finish: Finish, given: Given, temperature: float) -> TaskState:
     """The task with the logits of the rule and of logistic regression on the same texts added up.
 
     temperature: of the logits of the rule, and so of the sum.
     """
     if finish.share == 0:
         return task
-    own = converged_on(model, support, names, features, task)
-    return blended(task, finish, own, model, temperature)
+    return blended(task, finish, converged_on(given, task), given.model, temperature)
 
 
-def converged_on(
-    model: MetaModel,
-    support: Mapping[Label, Sequence[str]],
-    names: Sequence[str] | None,
-    features: Features,
-    space: TaskState,
-) -> Float[Tensor, "N D1"]:
+def at_finish(task: TaskState, finish: Finish, given: Given) -> TaskState:
+    """`finished` at the task's own temperature, `sharpness` included."""
+    return finished(task, finish, given, given.taught_temperature(task) * float(task["sharpness"]))
+
+
+def converged_on(given: Given, space: TaskState) -> Float[Tensor, "N D1"]:
     """The head of logistic regression on these texts."""
-    labelled = Labelled.of(model, support, names, features, space)
-    return converged_head(*labelled.as_features(model.learner), model.learner.name_weight)
+    own, learner = Placed.of(given, space), given.model.learner
+    names = None if own.names is None else learner.features(own.names)
+    return converged_head(learner.features(own.texts), own.labels, given.n_way, names, learner.name_weight)
 
 
 def blended(

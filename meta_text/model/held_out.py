@@ -2,7 +2,7 @@
 
 import hashlib
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,11 +11,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from meta_text.learners.learner import TaskState
-from meta_text.model.calibration import Calibration
-from meta_text.model.finish import CONVERGED, RULE_ALONE, Finish, can_finish, converged_on, finished
+from meta_text.model.finish import CONVERGED, RULE_ALONE, Finish, at_finish, can_finish, converged_on, finished
 from meta_text.model.mixture import SPACE
-from meta_text.model.model import MetaModel
-from meta_text.model.task import Features, Label, learn_task, pack
+from meta_text.model.task import Given, learn_task, pack
 
 FOLDS = 3
 TENTHS = 10  # folds where a text is to be answered nearly as by all others
@@ -37,14 +35,13 @@ class HeldOut:
     logits: Float[Tensor, "H N"]  # at the temperature that other tasks taught
     labels: Int[Tensor, " H"]
     likeness: Float[np.ndarray, " H"]
-    shots: float  # texts per class that were learned from
 
     @classmethod
     def joined(cls, parts: Sequence["HeldOut"]) -> "HeldOut":
         """Those of several folds."""
         logits, labels = torch.cat([part.logits for part in parts]), torch.cat([part.labels for part in parts])
         likeness = np.concatenate([part.likeness for part in parts])
-        return cls(logits, labels, likeness, float(np.mean([part.shots for part in parts])))
+        return cls(logits, labels, likeness)
 
     @property
     def right(self) -> int:
@@ -83,11 +80,6 @@ def _by_factor(
     factors_F11 = torch.tensor(factors, dtype=torch.float64)[:, None, None]
     log_p_FHN = (logits.double() / factors_F11).log_softmax(-1)
     return log_p_FHN.gather(-1, labels.expand(len(factors), -1)[..., None])[..., 0]
-
-
-def labelled_texts(distinct: Mapping[Label, Sequence[str]]) -> list[tuple[str, int]]:
-    """Each labelled text with the column of its class."""
-    return [(text, column) for column, texts in enumerate(distinct.values()) for text in texts]
 
 
 def folds_of(labelled: Sequence[tuple[str, int]], count: int = FOLDS) -> list[list[int]]:
@@ -140,102 +132,50 @@ def finish_of(rule: HeldOut, converged: HeldOut) -> Finish:
     return Finish(share * texts / (texts + PRIOR_TEXTS), factor, gain)
 
 
-def without_places(distinct: Mapping[Label, Sequence[str]], held: Sequence[int]) -> dict[int, list[str]]:
-    """The labelled texts of each column but those at these places."""
-    hidden, support = {*held}, {column: list[str]() for column in range(len(distinct))}
-    for place, (text, column) in enumerate(labelled_texts(distinct)):
-        if place not in hidden:
-            support[column].append(text)
-    return support
-
-
 @torch.no_grad()
-def held_out(
-    model: MetaModel,
-    calibration: Calibration,
-    distinct: Mapping[Label, Sequence[str]],
-    names: Sequence[str] | None,
-    features: Features,
-    space: TaskState,
-    held: Sequence[int],
-    finish: Finish = RULE_ALONE,
-) -> HeldOut:
+def held_out(given: Given, space: TaskState, held: Sequence[int], finish: Finish = RULE_ALONE) -> HeldOut:
     """What classes say of the labelled texts at the places `held` if they are learned from all others.
 
     space: of the whole task. Its encoders are not weighed again, which a third of the texts would hardly change.
     finish: how far the head goes.
     """
-    labelled, support = labelled_texts(distinct), without_places(distinct, held)
-    task = learn_task(model, support, names, features, space)
-    shots = (len(labelled) - len(held)) / len(distinct)
-    asked = model.in_space(task, pack([features[labelled[place][0]] for place in held], model.embedding.device))
-    temperature = calibration.temperature_at(len(distinct), shots, tuple(task["left_out"].tolist()))
-    task = finished(task, finish, model, support, names, features, temperature)
+    model, rest, labelled = given.model, given.without(held), given.labelled
+    task = learn_task(rest, space)
+    asked = model.in_space(task, pack([given.features[labelled[place][0]] for place in held], model.embedding.device))
+    temperature = rest.taught_temperature(task)
+    task = finished(task, finish, rest, temperature)
     logits = model.learner.logits(task, asked).float().cpu() / temperature
     likeness = model.learner.likeness(task["prototypes"], asked, task.get("excess")).float().cpu().numpy()
-    return HeldOut(logits, torch.tensor([labelled[place][1] for place in held]), likeness, shots)
+    return HeldOut(logits, torch.tensor([labelled[place][1] for place in held]), likeness)
 
 
 @torch.no_grad()
-def judged(
-    task: TaskState,
-    model: MetaModel,
-    calibration: Calibration,
-    distinct: Mapping[Label, Sequence[str]],
-    names: Sequence[str] | None,
-    features: Features,
-) -> TaskState:
+def judged(task: TaskState, given: Given) -> TaskState:
     """The task with how certain its answers may be (`sharpness`), and its head taken as far as is best (`finish`)."""
-    space, folds = {key: task[key] for key in SPACE}, folds_of(labelled_texts(distinct))
-
-    def answers(held: Sequence[int], finish: Finish = RULE_ALONE) -> HeldOut:
-        return held_out(model, calibration, distinct, names, features, space, held, finish)
-
-    by_rule = [answers(held) for held in folds]
+    space, folds = {key: task[key] for key in SPACE}, folds_of(given.labelled)
+    by_rule = [held_out(given, space, held) for held in folds]
     sharpness = HeldOut.joined(by_rule).factor if by_rule else 1.0
     task = {**task, "sharpness": torch.tensor(sharpness, dtype=torch.float32)}
-    several = sum(len(texts) > 1 for texts in distinct.values())  # texts of one class alone tell nothing apart
-    if sum(map(len, folds)) < LEAST_TEXTS or several < 2 or not can_finish(model, task):
+    several = sum(len(texts) > 1 for texts in given.support.values())  # texts of one class alone tell nothing apart
+    if sum(map(len, folds)) < LEAST_TEXTS or several < 2 or not can_finish(given.model, task):
         return task
     few = enough(folds, ENOUGH_TEXTS)
-    converged = [answers(held, CONVERGED) for held in few]
-    finish = finish_of(HeldOut.joined(by_rule[: len(few)]), HeldOut.joined(converged))
-    return at_finish(task, finish, model, calibration, distinct, names, features)
+    converged = [held_out(given, space, held, CONVERGED) for held in few]
+    return at_finish(task, finish_of(HeldOut.joined(by_rule[: len(few)]), HeldOut.joined(converged)), given)
 
 
-def at_finish(
-    task: TaskState,
-    finish: Finish,
-    model: MetaModel,
-    calibration: Calibration,
-    distinct: Mapping[Label, Sequence[str]],
-    names: Sequence[str] | None,
-    features: Features,
-) -> TaskState:
-    """`finished` at the task's own temperature, `sharpness` included."""
-    shots = sum(map(len, distinct.values())) / len(distinct)
-    taught = calibration.temperature_at(len(distinct), shots, tuple(task["left_out"].tolist()))
-    return finished(task, finish, model, distinct, names, features, taught * float(task["sharpness"]))
+@torch.no_grad()
+def converged_apart(task: TaskState, given: Given) -> dict[tuple[str, int], Float[Tensor, "N D1"]]:
+    """For each labelled text and its column, logistic regression without it and the tenth of the texts that it is among."""
+    space, labelled = {key: task[key] for key in SPACE}, given.labelled
+    found: dict[tuple[str, int], Tensor] = {}
+    for held in folds_of(labelled, TENTHS):
+        head = converged_on(given.without(held), space)
+        found |= {labelled[place]: head for place in held}
+    return found
 
 
 def enough(folds: list[list[int]], texts: int) -> list[list[int]]:
     """As many folds as it takes to hold out so many texts."""
     before = itertools.accumulate(map(len, folds), initial=0)
     return [fold for fold, held in zip(folds, before, strict=False) if held < texts]
-
-
-@torch.no_grad()
-def converged_apart(
-    task: TaskState,
-    model: MetaModel,
-    distinct: Mapping[Label, Sequence[str]],
-    names: Sequence[str] | None,
-    features: Features,
-) -> dict[tuple[str, int], Float[Tensor, "N D1"]]:
-    """For each labelled text and its column, logistic regression without it and the tenth of the texts that it is among."""
-    space, labelled = {key: task[key] for key in SPACE}, labelled_texts(distinct)
-    found: dict[tuple[str, int], Tensor] = {}
-    for held in folds_of(labelled, TENTHS):
-        head = converged_on(model, without_places(distinct, held), names, features, space)
-        found |= {labelled[place]: head for place in held}
-    return found

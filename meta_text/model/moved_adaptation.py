@@ -17,8 +17,8 @@ from meta_text.extras import check_extra
 from meta_text.learners.learner import TaskState
 from meta_text.model.adaptation import Adaptation
 from meta_text.model.familiar import familiar_range
-from meta_text.model.finish import Finish
-from meta_text.model.held_out import HeldOut, at_finish, enough, folds_of, held_out, labelled_texts
+from meta_text.model.finish import Finish, at_finish
+from meta_text.model.held_out import HeldOut, enough, folds_of, held_out
 from meta_text.model.mixture import SPACE, is_read
 from meta_text.model.model import MetaModel
 from meta_text.model.moving import (
@@ -49,7 +49,7 @@ def moved(still: Adaptation, progress: Progress | None = None) -> Adaptation:
 
     Raises ConfigError if no encoder can move, ExtraError if peft is not installed. progress(steps done, of how many).
     """
-    place, labelled = _place(still), labelled_texts(still.distinct)
+    place, labelled = _place(still), still.given.labelled
     folds = enough(folds_of(labelled), ENOUGH_HELD_OUT)
     held_out = sum(map(len, folds))
     if place is None or held_out < LEAST_HELD_OUT:
@@ -80,12 +80,12 @@ def follow(still: Adaptation, move: Move) -> Adaptation:
     parts = [part[columns] for part in model.represent(texts, used=is_used).parts]
     features = _with_columns(still.features, dict(zip(texts, parts, strict=True)), columns)
     space = _moved_space(still, move.place, features)
-    task = learn_task(model, still.distinct, still.names, features, space)
+    given = replace(still.given, model=model, features=features)
+    task = learn_task(given, space)
     task["sharpness"] = torch.tensor(move.sharpness, dtype=torch.float32)
-    finish, calibration = Finish.of(still.task), still.calibration
-    if calibration.thresholds:
-        task["familiar"] = familiar_range(calibration, still.n_way, still.shots, move.corrections)
-    task = at_finish(task, finish, model, calibration, still.distinct, still.names, features)
+    if still.calibration.thresholds:
+        task["familiar"] = familiar_range(still.calibration, still.n_way, still.shots, move.corrections)
+    task = at_finish(task, Finish.of(still.task), given)
     return replace(
         still,
         model=model,
@@ -150,8 +150,7 @@ class _Trial:
 
     def _answers(self, held: Sequence[int], features: Features) -> HeldOut:
         still, space = self.still, _moved_space(self.still, self.place, features)
-        finish = Finish.of(still.task)
-        return held_out(still.model, still.calibration, still.distinct, still.names, features, space, held, finish)
+        return held_out(replace(still.given, features=features), space, held, Finish.of(still.task))
 
 
 def _blocks(adapted: Adaptation) -> EncoderBlocks:

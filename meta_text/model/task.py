@@ -1,8 +1,8 @@
 """Learning one task from represented texts."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -10,7 +10,8 @@ from jaxtyping import Int
 from torch import Tensor
 
 from meta_text.embedding.token_states import TokenStates, pad
-from meta_text.learners.learner import Learner, TaskState
+from meta_text.learners.learner import TaskState
+from meta_text.model.calibration import Calibration
 from meta_text.model.model import MetaModel, Packed
 
 Label = Any  # str, int or bool
@@ -18,58 +19,71 @@ Features = Mapping[str, Tensor]  # each text represented
 
 
 @dataclass(frozen=True)
-class Labelled:
+class Given:
+    """What a task is learned from: each class's texts and, if used, one name per class, all of them represented."""
+
+    model: MetaModel
+    calibration: Calibration
+    support: Mapping[Label, Sequence[str]]  # each text once
+    names: Sequence[str] | None
+    features: Features
+
+    @property
+    def n_way(self) -> int:
+        return len(self.support)
+
+    @property
+    def labelled(self) -> list[tuple[str, int]]:
+        """Each labelled text with the column of its class."""
+        return [(text, column) for column, texts in enumerate(self.support.values()) for text in texts]
+
+    def without(self, places: Collection[int]) -> "Given":
+        """The same without the labelled texts at these places."""
+        hidden, support = {*places}, {label: list[str]() for label in self.support}
+        labels = list(self.support)
+        for place, (text, column) in enumerate(self.labelled):
+            if place not in hidden:
+                support[labels[column]].append(text)
+        return replace(self, support=support)
+
+    def taught_temperature(self, task: TaskState) -> float:
+        """That of a task of this shape and as hard as this one, as other tasks taught."""
+        shots = len(self.labelled) / self.n_way
+        return self.calibration.temperature_at(self.n_way, shots, tuple(task["left_out"].tolist()))
+
+
+@dataclass(frozen=True)
+class Placed:
     """The texts of a task in its space, with their labels and, if used, one name per class."""
 
     space: TaskState
     texts: Packed
     labels: Int[Tensor, " S"]
-    n_way: int
     names: Packed | None
 
     @classmethod
-    def of(
-        cls,
-        model: MetaModel,
-        support: Mapping[Label, Sequence[str]],
-        names: Sequence[str] | None,
-        features: Features,
-        space: TaskState | None = None,
-    ) -> "Labelled":
-        """From represented texts; with a given space, its encoders are not weighed."""
-        device = model.embedding.device
-        parts = [features[text] for texts in support.values() for text in texts]
-        labels = [i for i, texts in enumerate(support.values()) for _ in texts]
-        name_parts = None if names is None else pack([features[name] for name in names], device)
-        packed = pack(parts, device) if parts else _none_of(name_parts)
-        label_indices, n_way = torch.tensor(labels, dtype=torch.long, device=device), len(support)
+    def of(cls, given: Given, space: TaskState | None = None) -> "Placed":
+        """With a given space, its encoders are not weighed."""
+        model, features, device = given.model, given.features, given.model.embedding.device
+        parts = [features[text] for text, _ in given.labelled]
+        labels = torch.tensor([column for _, column in given.labelled], dtype=torch.long, device=device)
+        names = None if given.names is None else pack([features[name] for name in given.names], device)
+        packed = pack(parts, device) if parts else _none_of(names)
         if space is None:
-            space = model.fit_space(packed, label_indices, n_way, name_parts)
-        name_parts = None if name_parts is None else model.in_space(space, name_parts)
-        return cls(space, model.in_space(space, packed), label_indices, n_way, name_parts)
-
-    def as_features(self, learner: Learner) -> tuple[Tensor, Tensor, int, Tensor | None]:
-        """Features of the texts, their labels, the number of classes, features of the names."""
-        names = None if self.names is None else learner.features(self.names)
-        return learner.features(self.texts), self.labels, self.n_way, names
+            space = model.fit_space(packed, labels, given.n_way, names)
+        names = None if names is None else model.in_space(space, names)
+        return cls(space, model.in_space(space, packed), labels, names)
 
 
 @torch.no_grad()
-def learn_task(
-    model: MetaModel,
-    support: Mapping[Label, Sequence[str]],
-    names: Sequence[str] | None,
-    features: Features,
-    space: TaskState | None = None,
-) -> TaskState:
-    """Everything that is known about a task, from represented texts; with a given space, its encoders are not weighed."""
-    own = Labelled.of(model, support, names, features, space)
-    x_SD = model.learner.features(own.texts)
-    prototypes = model.learner.prototypes(x_SD, own.labels, own.n_way, own.names)
-    adapted = model.learner.adapt(own.texts, own.labels, own.n_way, own.names)
-    task = {**own.space, **adapted, "prototypes": prototypes}
-    if len(set(map(len, support.values()))) > 1:
-        task["excess"] = model.learner.length_excess(x_SD, own.labels, own.n_way, named=names is not None)
+def learn_task(given: Given, space: TaskState | None = None) -> TaskState:
+    """Everything that is known about a task; with a given space, its encoders are not weighed."""
+    own, learner, n_way = Placed.of(given, space), given.model.learner, given.n_way
+    x_SD = learner.features(own.texts)
+    prototypes = learner.prototypes(x_SD, own.labels, n_way, own.names)
+    task = {**own.space, **learner.adapt(own.texts, own.labels, n_way, own.names), "prototypes": prototypes}
+    if len(set(map(len, given.support.values()))) > 1:
+        task["excess"] = learner.length_excess(x_SD, own.labels, n_way, named=given.names is not None)
     return task
 
 
