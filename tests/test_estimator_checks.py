@@ -1,6 +1,6 @@
 """scikit-learn's checks of an estimator: those that run as they are, twins in text of those that feed numbers, the rest.
 
-scikit-learn skips all of its checks for estimators whose input is text. Here every one of them stands in one of three
+scikit-learn skips all of its checks for estimators whose input is text. Here every one of them stands in one of four
 tables, and a test compares the tables with scikit-learn's own list.
 """
 
@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable
 
 import numpy as np
+import pandas
 import pytest
 from sklearn.base import clone, is_classifier
 from sklearn.exceptions import DataConversionWarning, NotFittedError
@@ -24,7 +25,6 @@ from test_classifier import LABELS, MODEL, TEXTS, fitted
 from meta_text.classify.classifier import FewShotClassifier
 
 CHECKS = (
-    "check_classifiers_one_label_sample_weights",
     "check_classifiers_regression_target",
     "check_decision_proba_consistency",
     "check_estimator_cloneable",
@@ -44,6 +44,13 @@ CHECKS = (
     "check_supervised_y_no_nan",
     "check_valid_tag_types",
 )
+OF_VECTORS = (
+    "check_all_zero_sample_weights_error",
+    "check_classifiers_one_label_sample_weights",
+    "check_sample_weights_list",
+    "check_sample_weights_not_overwritten",
+    "check_sample_weights_shape",
+)
 ASKED = ["a red wine", "tyre pressure", "unheard of"]
 
 
@@ -52,6 +59,20 @@ def test_sklearn_check(name: str) -> None:
     check = getattr(estimator_checks, name)
     assert len(inspect.signature(check).parameters) == 2
     check("FewShotClassifier", FewShotClassifier(MODEL))
+
+
+class OfVectors(FewShotClassifier):
+    """Reads tables of numbers and nothing else."""
+
+    def __sklearn_tags__(self) -> object:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.string, tags.input_tags.one_d_array, tags.input_tags.two_d_array = False, False, True
+        return tags
+
+
+@pytest.mark.parametrize("name", OF_VECTORS)
+def test_sklearn_check_of_vectors(name: str) -> None:
+    getattr(estimator_checks, name)("FewShotClassifier", OfVectors(embedding="vectors", device="cpu"))
 
 
 def proba(classifier: FewShotClassifier) -> np.ndarray:
@@ -160,6 +181,14 @@ def it_learns_and_tells_unequal_lengths() -> None:
         FewShotClassifier(MODEL).fit(TEXTS, LABELS[1:])
 
 
+def weights_in_any_column_are_taken() -> None:
+    weights = [1.0, 2.0, 0.5, 1.0, 1.0, 3.0]
+    expected = FewShotClassifier(MODEL).fit(TEXTS, LABELS, weights).fingerprint()
+    assert expected != fitted().fingerprint()
+    for given in (pandas.Series(weights, index=list("fedcba")), estimator_checks._NotAnArray(weights)):
+        assert FewShotClassifier(MODEL).fit(TEXTS, LABELS, sample_weight=given).fingerprint() == expected
+
+
 def odd_parameters_are_refused_when_they_are_used() -> None:
     """scikit-learn's own check, in a process that does not check types as this suite does."""
     code = "from sklearn.utils import estimator_checks; from meta_text import FewShotClassifier; estimator_checks.{}('', {})"
@@ -189,6 +218,8 @@ TWINS: dict[str, Callable[[], None]] = {
     "check_methods_subset_invariance": a_text_is_answered_alike_alone_and_among_others,
     "check_pipeline_consistency": a_pipeline_answers_alike,
     "check_readonly_memmap_input": arrays_that_are_read_only_or_objects_are_taken,
+    "check_sample_weights_not_an_array": weights_in_any_column_are_taken,
+    "check_sample_weights_pandas_series": weights_in_any_column_are_taken,
     "check_supervised_y_2d": a_column_of_labels_is_warned_of,
 }
 LEFT_OUT = {
@@ -202,6 +233,7 @@ LEFT_OUT = {
     "check_f_contiguous_array_estimator": "a list of texts has no memory order",
     "check_fit2d_1feature": "texts have no features to count",
     "check_n_features_in": "texts have no features to count",
+    "check_sample_weight_equivalence_on_dense_data": "repeats texts, but copies count once; weight 0: test_sample_weight",
     "check_positive_only_tag_during_fit": "texts are neither positive nor negative",
 }
 
@@ -231,7 +263,7 @@ def test_every_check_of_sklearn_stands_in_one_of_the_tables() -> None:
         warnings.simplefilter("ignore")
         listed = estimator_checks._yield_all_checks(OfNumbers(MODEL), legacy=True)
         names = {(c.func if isinstance(c, functools.partial) else c).__name__ for c in listed}
-    tables = [set(CHECKS), set(TWINS), set(LEFT_OUT)]
+    tables = [set(CHECKS), set(OF_VECTORS), set(TWINS), set(LEFT_OUT)]
     assert sum(map(len, tables)) == len(set.union(*tables))
     assert set.union(*tables) - {"check_estimator_cloneable"} == names  # that one is asked for beside the list
 

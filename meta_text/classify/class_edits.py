@@ -11,14 +11,16 @@ from meta_text.corpus.labels import (
     check_labels,
     check_pairs,
     check_texts,
+    check_weights,
     merged_labels,
     warn_of_look_alikes,
     without_bad_rows,
     words,
 )
+from meta_text.corpus.same_text import fold
 from meta_text.errors import InputError
 from meta_text.model.adaptation import Adaptation
-from meta_text.model.task import Label
+from meta_text.model.task import Label, Weights
 from meta_text.wording import counted
 
 
@@ -41,6 +43,7 @@ class Classes(NamedTuple):
 
     support: dict[Label, list[str]]
     descriptions: dict[Label, str] | None
+    weights: Weights | None = None
 
     @classmethod
     def of(cls, adapted: Adaptation, what: str = "it can answer but not change") -> "Classes":
@@ -50,22 +53,26 @@ class Classes(NamedTuple):
                 f"this classifier was saved without its labelled texts, so {what}; "
                 "save it with include_support=True, or fit again"
             )
-        return cls({label: list(texts) for label, texts in adapted.support.items()}, cls.descriptions_of(adapted))
+        support = {label: list(texts) for label, texts in adapted.support.items()}
+        return cls(support, cls.descriptions_of(adapted), adapted.weights)
 
     @classmethod
-    def labelled(cls, X: Any, y: Any, label_names: Any, bad_rows: str) -> "Classes":
+    def labelled(cls, X: Any, y: Any, label_names: Any, bad_rows: str, sample_weight: Any = None) -> "Classes":
         """The classes of labelled texts, and of `label_names` (see FewShotClassifier)."""
         if bad_rows not in ("raise", "skip"):
             raise InputError(f"bad_rows={bad_rows!r}; use 'raise' or 'skip'")
         if bad_rows == "skip":
-            texts, labels = without_bad_rows(X, y)
+            texts, labels, weights = without_bad_rows(X, y, sample_weight)
         else:
             labels, texts = check_labels(y, SKIP), check_texts(X, SKIP)
             check_pairs(texts, labels)
+            weights = check_weights(sample_weight, len(texts))
         described = _described(label_names)
-        support: dict[Label, list[str]] = {}
-        for text, label in zip(texts, merged_labels(labels), strict=True):
-            support.setdefault(label, []).append(text)
+        labels = merged_labels(labels)
+        support: dict[Label, list[str]] = {label: [] for label in labels}
+        for text, label, weight in zip(texts, labels, weights or [1.0] * len(texts), strict=True):
+            if weight > 0:
+                support[label].append(text)
         kinds = sorted({type(label).__name__ for label in (*support, *described)})
         if len(kinds) > 1:
             raise InputError(f"y and label_names have {' and '.join(kinds)} labels; use one kind, such as str")
@@ -73,12 +80,26 @@ class Classes(NamedTuple):
             support.setdefault(label, [])
         if not support:
             raise InputError("no text and no described class; give labelled texts, or label_names={label: description}")
+        useless = [label for label, given in support.items() if not given and label not in described]
+        if useless:
+            raise InputError(
+                f"every text of class {useless[0]!r} has weight zero in sample_weight, so nothing is left to learn it from; give "
+                "one of them a positive weight, or leave the class out"
+            )
+        kept = _weights(texts, labels, weights)
         if label_names is True:
-            return cls(support, {label: words(label) for label in support})
+            return cls(support, {label: words(label) for label in support}, kept)
         missing = [label for label in support if described and label not in described]
         if missing:
             raise InputError(f"label_names has no description of {missing[0]!r}; describe every class or none")
-        return cls(support, described or None)
+        return cls(support, described or None, kept)
+
+    @property
+    def in_order(self) -> tuple[dict[Label, list[str]], list[str] | None]:
+        """The texts and the descriptions of each class, in column order."""
+        labels, descriptions = sorted(self.support), self.descriptions
+        names = None if descriptions is None else [descriptions[label] for label in labels]
+        return {label: self.support[label] for label in labels}, names
 
     @staticmethod
     def descriptions_of(adapted: Adaptation) -> dict[Label, str] | None:
@@ -113,7 +134,7 @@ class Classes(NamedTuple):
                 f"class {label!r} has no text; give it at least one (a description= alone is enough only in a classifier "
                 "that was fitted with label_names)"
             )
-        return Classes({**self.support, label: texts}, descriptions)
+        return Classes({**self.support, label: texts}, descriptions, self.weights)
 
     def removed(self, label: Label) -> "Classes":
         gone = self.known(label)
@@ -122,7 +143,8 @@ class Classes(NamedTuple):
         descriptions = self.descriptions
         if descriptions is not None:
             descriptions = {key: text for key, text in descriptions.items() if key != gone}
-        return Classes({key: texts for key, texts in self.support.items() if key != gone}, descriptions)
+        support = {key: texts for key, texts in self.support.items() if key != gone}
+        return Classes(support, descriptions, self._weights_in(support))
 
     def renamed(self, label: Label, new: Label, description: str | None) -> "Classes":
         old = self.known(label)
@@ -133,15 +155,20 @@ class Classes(NamedTuple):
             kept = descriptions[old] if descriptions[old] != words(old) else words(new)
             text = kept if description is None else check_texts([description])[0]
             descriptions = {**{key: value for key, value in descriptions.items() if key != old}, new: text}
-        return Classes({new if key == old else key: texts for key, texts in self.support.items()}, descriptions)
+        weights = {(new if key == old else key, text): one for (key, text), one in (self.weights or {}).items()}
+        support = {new if key == old else key: texts for key, texts in self.support.items()}
+        return Classes(support, descriptions, weights or None)
 
     def with_examples(self, X: Any, y: Any) -> "Classes":
         texts, labels = check_texts(X), check_labels(y)
         check_pairs(texts, labels)
         support = {label: list(given) for label, given in self.support.items()}
-        for text, label in zip(texts, labels, strict=True):
-            support[self.known(label)].append(text)
-        return Classes(support, self.descriptions)
+        weights = {**(self.weights or {})}
+        for text, label in zip(texts, map(self.known, labels), strict=True):
+            support[label].append(text)
+            if weights.get((label, fold(text)), 1.0) < 1:  # of copies, the largest counts
+                del weights[label, fold(text)]
+        return Classes(support, self.descriptions, weights or None)
 
     def without_examples(self, X: Any) -> "Classes":
         gone = set(check_texts(X))
@@ -155,7 +182,12 @@ class Classes(NamedTuple):
         empty = [label for label, texts in support.items() if not texts]
         if empty and self.descriptions is None:
             raise InputError(f"class {empty[0]!r} would have no text left; use remove_class to remove it")
-        return Classes(support, self.descriptions)
+        return Classes(support, self.descriptions, self._weights_in(support))
+
+    def _weights_in(self, support: Mapping[Label, Sequence[str]]) -> Weights | None:
+        """The weights of these texts: one that is added again later weighs 1."""
+        there = {(label, fold(text)) for label, texts in support.items() for text in texts} if self.weights else set()
+        return {place: weight for place, weight in (self.weights or {}).items() if place in there} or None
 
     def _new(self, label: Label, leaving: Label = None) -> Label:
         """A label that no class but `leaving` has, not even with different outer white space."""
@@ -181,6 +213,16 @@ class Classes(NamedTuple):
             raise InputError(
                 "a description has no effect without label names; leave it out, or fit again with label_names={label: description}"
             )
+
+
+def _weights(texts: Sequence[str], labels: Sequence[Label], weights: Sequence[float] | None) -> Weights | None:
+    """The positive weights by label and text, the largest of copies; None where all are equal."""
+    largest: dict[tuple[Label, str], float] = {}
+    for text, label, weight in zip(texts, labels, weights or (), strict=weights is not None):
+        if weight > 0:
+            place = label, fold(text)
+            largest[place] = max(weight, largest.get(place, 0.0))
+    return largest if len(set(largest.values())) > 1 else None
 
 
 def _described(label_names: Any) -> dict[Label, str]:

@@ -58,7 +58,13 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         self.device = device
 
     def fit(
-        self, X: Any, y: Any, progress: Progress | None = None, bad_rows: str = "raise", effort: str = "normal"
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        progress: Progress | None = None,
+        bad_rows: str = "raise",
+        effort: str = "normal",
     ) -> "FewShotClassifier":
         """Learn from texts X and their labels y; progress(done, total) is called while the texts are read.
 
@@ -68,16 +74,21 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         differ only in outer white space (one class, named without that space), labels that differ only in case or
         in what cannot be seen (two classes), and a text under two labels.
 
+        sample_weight: how much each text counts beside the others of its class, in class means, in the losses of the steps
+        and of logistic regression, and where labels are held out. Classes count alike (see class_prior), so only ratios
+        within one matter. 0 is as if the text had not been given; of copies, the largest weight counts; texts added later
+        weigh 1. `audit` and class_prior="support" count texts, whatever they weigh.
         bad_rows: "raise" refuses a blank or missing text and a missing or empty label, naming the row; "skip" drops
         such rows and warns how many.
         effort: "high" takes up to a minute more and moves the upper layers of one encoder on these texts, where that
         helps on labels that are held out (extra `[effort]`); `audit` says what it brought. progress then starts anew.
 
         Raises ConfigError for another effort, or if no encoder can move; InputError for texts that are not strings, for labels of other or mixed
-        types, for several labels per text, and for different lengths.
+        types, several per text, different lengths, weights that are no finite numbers from 0 on, and a class whose texts all weigh 0.
         """
         check_effort(effort)
-        self._start(Classes.labelled(self._as_texts(X), y, self.label_names, bad_rows), progress, effort=effort)
+        classes = Classes.labelled(self._as_texts(X), y, self.label_names, bad_rows, sample_weight)
+        self._start(classes, progress, effort=effort)
         return self
 
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -139,7 +150,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
     def rename_class(self, label: Label, new: Label, description: str | None = None) -> None:
         """Give a class another label; its texts stay, and so does its description unless a new one is given."""
         before = self._adapted()
-        self._start(Classes.of(before).renamed(label, new, description), edited=before)
+        self._start(Classes.of(before).renamed(label, new, description), old=before)
 
     def add_examples(self, X: Any, y: Any) -> list[ClassChange]:
         """Add labelled texts to existing classes."""
@@ -212,29 +223,24 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         local_files_only: bool = False,
         device: str | None = None,
         embedding: Any = None,
-        **model_kwargs: Any,
+        label_names: Any = None,
     ) -> "FewShotClassifier":
         """A classifier from a folder, or from one snapshot of a Hub repository; fitted if it was saved fitted.
 
         embedding: an encoder that only its owner can make, for a classifier that was saved with it.
-        cache_dir, token and local_files_only also apply to the embedding that the model needs. model_kwargs:
-        label_names, as for the constructor; without it a fitted classifier keeps those it was fitted with. Raises
-        ModelFileError for a broken or newer folder, HubError when the Hub refuses or cannot be reached.
+        cache_dir, token and local_files_only also apply to the embedding that the model needs. label_names=None keeps those
+        it was fitted with. Raises ModelFileError for a broken or newer folder, HubError if the Hub refuses or is out of reach.
         """
-        names_given = "label_names" in model_kwargs
-        label_names = model_kwargs.pop("label_names", False)
-        if model_kwargs:
-            raise TypeError(f"from_pretrained has no option {sorted(model_kwargs)[0]!r}")
         name = str(pretrained_model_name_or_path)
         folder = loading.find_folder(name, revision, cache_dir, token, local_files_only, force_download)
         loading.fetch_embedding(folder, cache_dir, token, local_files_only)
         model = "default" if name == "default" else str(folder)
-        classifier = cls(model, embedding=embedding, label_names=label_names, device=device)
+        classifier = cls(model, embedding=embedding, label_names=label_names or False, device=device)
         adapted = load_adaptation(folder, classifier.meta_model)
         if adapted is not None:
             classifier._take(adapted)
             classifier.class_prior = prior_of(adapted)
-            if adapted.names is not None and not names_given:
+            if adapted.names is not None and label_names is None:
                 classifier.label_names = Classes.label_names_of(adapted)
         return classifier
 
@@ -256,17 +262,12 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         return hasattr(self, "adaptation_")
 
     def _start(
-        self,
-        classes: Classes,
-        progress: Progress | None = None,
-        *,
-        edited: Adaptation | None = None,
-        effort: str = "normal",
+        self, classes: Classes, progress: Progress | None = None, old: Adaptation | None = None, effort: str = "normal"
     ) -> None:
-        """Learn these classes; edited: what they were before, whose model and moved encoder stay in use."""
-        model = self.meta_model if edited is None else edited.resting.model
-        labels, descriptions = sorted(classes.support), classes.descriptions
-        if descriptions is not None and model.reads_vectors:
+        """Learn these classes; old: what they were before, whose model and moved encoder stay in use."""
+        model = self.meta_model if old is None else old.resting.model
+        support, names = classes.in_order
+        if names is not None and model.reads_vectors:
             raise InputError(
                 "label names are texts, but embedding='vectors' reads rows of numbers; leave label_names out, or pass "
                 "texts and another embedding"
@@ -274,17 +275,15 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         if (twice := under_two_labels(classes.support)) is not None:
             warnings.warn(twice, stacklevel=3)
         before = self.adaptation_ if self.__sklearn_is_fitted__() else None
-        calibration = model.calibration.of(descriptions is not None)
-        in_order = {label: classes.support[label] for label in labels}
-        texts = None if descriptions is None else [descriptions[label] for label in labels]
-        learned = Adaptation.learn(model, calibration, in_order, texts, before and before.resting, progress)
-        if edited is not None:
-            self.class_prior = after_edit(self.class_prior, edited.support, learned.support)
+        known, calibration = before and before.resting, model.calibration.of(names is not None)
+        learned = Adaptation.learn(model, calibration, support, names, known, progress, classes.weights)
+        if old is not None:
+            self.class_prior = after_edit(self.class_prior, old.support, learned.support)
         learned = learned.expecting(shares_of(self.class_prior, learned.distinct))
         if effort == "high":
             learned = moved(learned, progress)
-        elif edited is not None and edited.move is not None:
-            learned = follow(learned, edited.move)
+        elif old is not None and old.move is not None:
+            learned = follow(learned, old.move)
         self._take(learned)
         warn_of_labelled(learned, before)
 
@@ -316,5 +315,5 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
     def _change(self, classes: Classes) -> list[ClassChange]:
         """Learn these classes; returns the effect on the classes that stay."""
         before = self._adapted()
-        self._start(classes, edited=before)
+        self._start(classes, old=before)
         return report(before, self._adapted())

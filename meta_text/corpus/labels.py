@@ -1,10 +1,11 @@
-"""Checks of what users pass to a classifier: texts and labels, in any kind of column or array."""
+"""Checks of what users pass to a classifier: texts, labels and weights, in any kind of column or array."""
 
 import math
 import unicodedata
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -166,18 +167,46 @@ def check_pairs(texts: Sequence[Any], labels: Sequence[Any]) -> None:
         )
 
 
-def without_bad_rows(X: Any, y: Any) -> tuple[list[str], list[Any]]:
-    """The rows that have both a text and a label; one warning counts the others."""
+def check_weights(sample_weight: Any, count: int) -> list[float] | None:
+    """One finite number per text, none below 0; None for no weights. A single number is that of every text.
+
+    Raises InputError for anything else, naming the first position.
+    """
+    if sample_weight is None:
+        return None
+    if hasattr(sample_weight, "__array__") and not isinstance(sample_weight, Iterable):  # only says how it becomes one
+        sample_weight = np.asarray(sample_weight)
+    is_one = isinstance(sample_weight, Real)
+    values = [sample_weight] * count if is_one else column(sample_weight, "sample_weight", "numbers")
+    if len(values) != count:
+        raise InputError(
+            f"sample_weight has length {len(values)}, but there {'is' if count == 1 else 'are'} {counted(count, 'text')}; "
+            "one weight per text is needed"
+        )
+    for i, value in enumerate(values):
+        if not isinstance(value, Real) or not 0 <= float(value) < math.inf:
+            found = "missing or NaN" if value is None else _shown(value)
+            raise InputError(
+                f"sample_weight[{i}] is {found}; a finite number that is not negative is needed: 1 counts in full, 0 not at all"
+            )
+    return [float(value) for value in values]
+
+
+def without_bad_rows(X: Any, y: Any, sample_weight: Any = None) -> tuple[list[str], list[Any], list[float] | None]:
+    """The rows that have both a text and a label, and their weights; one warning counts the others."""
     texts, labels = texts_or_none(X), labels_or_none(y)
     check_pairs(texts, labels)
-    rows = [(text, label) for text, label in zip(texts, labels, strict=True) if text is not None and label is not None]
+    weights = check_weights(sample_weight, len(texts))
+    triples = zip(texts, labels, weights or [1.0] * len(texts), strict=True)
+    rows = [(text, label, weight) for text, label, weight in triples if text is not None and label is not None]
     if len(rows) < len(texts):
         no_text, no_label = texts.count(None), len(texts) - len(rows) - texts.count(None)
         warnings.warn(
             f"{len(texts) - len(rows)} of {counted(len(texts), 'row')} skipped: {no_text} without a text, {no_label} without a label",
             stacklevel=3,
         )
-    return [text for text, _ in rows], [label for _, label in rows]
+    kept = None if weights is None else [weight for *_, weight in rows]
+    return [text for text, *_ in rows], [label for _, label, _ in rows], kept
 
 
 def merged_labels(labels: Sequence[Any]) -> list[Any]:

@@ -19,8 +19,15 @@ class Ridge(Learner):
         super().__init__(encoder, label_names=label_names)
         self.log_ridge = nn.Parameter(torch.zeros(()))
 
-    def adapt(self, support: Texts, labels: Int[Tensor, " S"], n_way: int, names: Texts | None = None) -> TaskState:
-        x_SD, y_SN, centre_D = self._design(support, labels, n_way, names)
+    def adapt(
+        self,
+        support: Texts,
+        labels: Int[Tensor, " S"],
+        n_way: int,
+        names: Texts | None = None,
+        weights: Float[Tensor, " S"] | None = None,
+    ) -> TaskState:
+        x_SD, y_SN, centre_D = self._design(support, labels, n_way, names, weights)
         gram_SS = x_SD @ x_SD.T + self.log_ridge.exp() * torch.eye(len(x_SD), device=x_SD.device, dtype=x_SD.dtype)
         weight_ND = torch.linalg.solve(gram_SS, y_SN).T @ x_SD
         return {"head": torch.cat([weight_ND, -(weight_ND @ centre_D)[:, None]], dim=-1)}
@@ -29,14 +36,19 @@ class Ridge(Learner):
         return head_logits(task["head"], self.features(query), self.log_scale.exp())
 
     def _design(
-        self, support: Texts, labels: Int[Tensor, " S"], n_way: int, names: Texts | None
+        self,
+        support: Texts,
+        labels: Int[Tensor, " S"],
+        n_way: int,
+        names: Texts | None,
+        weights: Float[Tensor, " S"] | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Centred features, targets (one-hot minus 1/N), and the centre; rows are scaled by the root of their weight."""
         features_SD = self.features(support)
         names_ND = None if names is None else self.features(names)
-        centre_D = self.prototypes(features_SD, labels, n_way, names_ND).mean(0)
+        centre_D = self.prototypes(features_SD, labels, n_way, names_ND, weights).mean(0)
         member_SN = membership(labels, n_way).to(features_SD.dtype)
-        weight_S = torch.ones_like(features_SD[:, 0])
+        weight_S = torch.ones_like(features_SD[:, 0]) if weights is None else weights.to(features_SD)
         if names_ND is not None:
             features_SD = torch.cat([features_SD, names_ND])
             member_SN = torch.cat([member_SN, torch.eye(n_way, dtype=member_SN.dtype, device=member_SN.device)])
@@ -59,8 +71,15 @@ class Bayes(Ridge):
         self.log_prior_variance = nn.Parameter(torch.zeros(encoder.width))
         self.log_tempering = nn.Parameter(torch.zeros(()))
 
-    def adapt(self, support: Texts, labels: Int[Tensor, " S"], n_way: int, names: Texts | None = None) -> TaskState:
-        x_SD, y_SN, centre_D = self._design(support, labels, n_way, names)
+    def adapt(
+        self,
+        support: Texts,
+        labels: Int[Tensor, " S"],
+        n_way: int,
+        names: Texts | None = None,
+        weights: Float[Tensor, " S"] | None = None,
+    ) -> TaskState:
+        x_SD, y_SN, centre_D = self._design(support, labels, n_way, names, weights)
         variance_D = self.log_prior_variance.exp()
         noise_SS = self.log_ridge.exp() * torch.eye(len(x_SD), device=x_SD.device, dtype=x_SD.dtype)
         spread_SD = x_SD * variance_D

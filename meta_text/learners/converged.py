@@ -22,22 +22,25 @@ def converged_head(
     n_way: int,
     names: Float[Tensor, "N D"] | None = None,
     name_weight: float = 0.0,
+    weights: Float[Tensor, " S"] | None = None,
 ) -> Float[Tensor, "N D1"]:
     """Rows [w, b] of multinomial logistic regression in which every class has the same weight.
 
     The texts of a class with fewer texts than others must win by a margin (Menon et al., ICLR 2021, eq. 10, with 1 / K in
     place of the logarithm of how often a class occurs). names: one more text of each class, which counts as `name_weight`
-    texts. Solved by L-BFGS in the span of the texts, which holds the solution.
+    texts. weights: as those of `Learner.adapt`. Solved by L-BFGS in the span of the texts, which holds the solution.
     """
-    weight_S = torch.ones_like(features[:, 0])
-    count_N = membership(labels, n_way).sum(0)
+    weight_S = torch.ones_like(features[:, 0]) if weights is None else weights.to(features)
+    count_N = membership(labels, n_way, weight_S).sum(0)
+    n_texts = float(weight_S.sum())
     inverse_N = inverse_count(count_N, 0.0 if names is None else name_weight)
     if names is not None:
         features, labels = torch.cat([features, names]), torch.cat([labels, torch.arange(n_way, device=labels.device)])
         weight_S = torch.cat([weight_S, weight_S.new_full((n_way,), name_weight)])
+        n_texts += n_way
     member_SN = membership(labels, n_way).to(features.dtype)
     weight_S = weight_S * (member_SN @ (1 / (member_SN.T @ weight_S)))  # each class sums to 1
-    weight_S = weight_S * len(labels) / n_way
+    weight_S = weight_S * n_texts / n_way
     margin_SN = MARGIN * member_SN * (inverse_N - inverse_N.mean())
     basis_RD = _span(features)
     if basis_RD is None:

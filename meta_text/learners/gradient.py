@@ -23,6 +23,7 @@ from meta_text.learners.learner import (
     balanced_cross_entropy,
     head_logits,
     prototype_head,
+    shots_of,
 )
 from meta_text.learners.uneven import lowered
 
@@ -79,8 +80,15 @@ class GradientLearner(Learner):
             return self.log_scale.exp()
         return (self.log_inner_scale + self.shots_power * math.log(max(shots, 1.0))).exp()
 
-    def adapt(self, support: Texts, labels: Int[Tensor, " S"], n_way: int, names: Texts | None = None) -> TaskState:
-        return self._trajectory(support, labels, n_way, names)[-1]
+    def adapt(
+        self,
+        support: Texts,
+        labels: Int[Tensor, " S"],
+        n_way: int,
+        names: Texts | None = None,
+        weights: Float[Tensor, " S"] | None = None,
+    ) -> TaskState:
+        return self._trajectory(support, labels, n_way, names, weights)[-1]
 
     def logits(self, task: TaskState, query: Texts) -> Float[Tensor, "Q N"]:
         return head_logits(task["head"], self._features(task, query), self.log_scale.exp())
@@ -99,7 +107,12 @@ class GradientLearner(Learner):
         return texts
 
     def _trajectory(
-        self, support: Texts, labels: Int[Tensor, " S"], n_way: int, names: Texts | None
+        self,
+        support: Texts,
+        labels: Int[Tensor, " S"],
+        n_way: int,
+        names: Texts | None,
+        weights: Float[Tensor, " S"] | None = None,
     ) -> list[TaskState]:
         """The task after 0, 1, ..., steps updates."""
         if self.head_row is not None and names is not None:
@@ -109,17 +122,17 @@ class GradientLearner(Learner):
         support, names = self._projected(support), None if names is None else self._projected(names)
         features_SD = self.features(support)
         names_ND = None if names is None else self.features(names)
-        prototypes_ND = self.prototypes(features_SD, labels, n_way, names_ND)
-        excess_N = self.length_excess(features_SD, labels, n_way, named=names is not None)
+        prototypes_ND = self.prototypes(features_SD, labels, n_way, names_ND, weights)
+        excess_N = self.length_excess(features_SD, labels, n_way, weights, named=names is not None)
         if self.head_row is None:
             head_ND1 = prototype_head(prototypes_ND, excess_N)
         else:
             head_ND1, excess_N = self.head_row.expand(n_way, -1), torch.zeros_like(excess_N)
         start = {"head": head_ND1, **adapted_weights(self.encoder, self.adapts)}
 
-        shots, centre_D = labels.shape[0] / n_way, prototypes_ND.mean(0)
+        shots, centre_D = shots_of(labels, n_way, weights), prototypes_ND.mean(0)
         texts = [(features_SD, names_ND), (support, names)][self.adapts != "head"]  # the features are fixed, or move
-        data = self._support_data(*texts, labels, n_way)
+        data = self._support_data(*texts, labels, n_way, weights)
         data |= {"centre": centre_D, "scale": self.inner_scale(shots), "excess": excess_N}
         shape = TaskShape(n_way, shots, self.steps_for(shots), data["scale"])
         inside = {**start, "head": to_centred(head_ND1, centre_D)} if self.centred else start
@@ -136,10 +149,17 @@ class GradientLearner(Learner):
         return [start, *steps]
 
     def _support_data(
-        self, support: Texts, names: Texts | None, labels: Int[Tensor, " S"], n_way: int
+        self,
+        support: Texts,
+        names: Texts | None,
+        labels: Int[Tensor, " S"],
+        n_way: int,
+        weights: Float[Tensor, " S"] | None,
     ) -> dict[str, Any]:
         """The texts of the support loss with labels and weights; a name is one more text of its class."""
-        weights_S = torch.ones_like(labels, dtype=self.log_scale.dtype)
+        weights_S = (
+            torch.ones_like(labels, dtype=self.log_scale.dtype) if weights is None else weights.to(self.log_scale)
+        )
         if names is not None:
             weights_S = torch.cat([weights_S, self.log_name_weight.exp().expand(n_way)])
             labels = torch.cat([labels, torch.arange(n_way, device=labels.device)])

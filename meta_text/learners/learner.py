@@ -55,8 +55,18 @@ class Learner(nn.Module, ABC):
         self.log_name_weight = nn.Parameter(torch.tensor(1.5).log(), requires_grad=label_names)
 
     @abstractmethod
-    def adapt(self, support: Texts, labels: Int[Tensor, " S"], n_way: int, names: Texts | None = None) -> TaskState:
-        """Learn one task from its support set; the number of texts may differ between classes."""
+    def adapt(
+        self,
+        support: Texts,
+        labels: Int[Tensor, " S"],
+        n_way: int,
+        names: Texts | None = None,
+        weights: Float[Tensor, " S"] | None = None,
+    ) -> TaskState:
+        """Learn one task from its support set; the number of texts may differ between classes.
+
+        weights: how many texts each one counts as beside the others of its class (`effective_counts`); None: each as one.
+        """
 
     @abstractmethod
     def logits(self, task: TaskState, query: Texts) -> Float[Tensor, "Q N"]:
@@ -75,10 +85,15 @@ class Learner(nn.Module, ABC):
         return encoded
 
     def prototypes(
-        self, features: Float[Tensor, "S D"], labels: Int[Tensor, " S"], n_way: int, names: Texts | None
+        self,
+        features: Float[Tensor, "S D"],
+        labels: Int[Tensor, " S"],
+        n_way: int,
+        names: Texts | None,
+        weights: Float[Tensor, " S"] | None = None,
     ) -> Float[Tensor, "N D"]:
         """Class means; a class name counts as exp(log_name_weight) further texts, so its share falls as K grows."""
-        member_SN = membership(labels, n_way).to(features.dtype)
+        member_SN = membership(labels, n_way, weights).to(features.dtype)
         total_ND, count_N1 = member_SN.T @ features, member_SN.sum(0)[:, None]
         if names is not None:
             weight = self.log_name_weight.exp()
@@ -86,10 +101,16 @@ class Learner(nn.Module, ABC):
         return total_ND / count_N1
 
     def length_excess(
-        self, features: Float[Tensor, "S D"], labels: Int[Tensor, " S"], n_way: int, *, named: bool
+        self,
+        features: Float[Tensor, "S D"],
+        labels: Int[Tensor, " S"],
+        n_way: int,
+        weights: Float[Tensor, " S"] | None = None,
+        *,
+        named: bool,
     ) -> Float[Tensor, " N"]:
         """The part of each prototype's |c|^2 that comes from its class having fewer or more texts than others; zero if even."""
-        member_SN = membership(labels, n_way).to(features.dtype)
+        member_SN = membership(labels, n_way, weights).to(features.dtype)
         return length_excess(features, member_SN, self.log_name_weight.exp() if named else None)
 
     def likeness(
@@ -114,9 +135,17 @@ class Learner(nn.Module, ABC):
         return copy.deepcopy(self, {id(self.encoder): encoder})
 
 
-def membership(labels: Int[Tensor, " S"], n_way: int) -> Float[Tensor, "S N"]:
-    """One-hot rows, by comparison: `one_hot` reads values, which vmap inside grad forbids."""
-    return (labels[:, None] == torch.arange(n_way, device=labels.device)).float()
+def membership(
+    labels: Int[Tensor, " S"], n_way: int, weights: Float[Tensor, " S"] | None = None
+) -> Float[Tensor, "S N"]:
+    """One-hot rows times `weights`, by comparison: `one_hot` reads values, which vmap inside grad forbids."""
+    member_SN = (labels[:, None] == torch.arange(n_way, device=labels.device)).float()
+    return member_SN if weights is None else member_SN * weights[:, None]
+
+
+def shots_of(labels: Int[Tensor, " S"], n_way: int, weights: Float[Tensor, " S"] | None) -> float:
+    """Texts per class, the mean; texts with weights are as many as these add up to."""
+    return (labels.shape[0] if weights is None else float(weights.sum())) / n_way
 
 
 def likeness(features: Float[Tensor, "*Q D"], prototypes: Float[Tensor, "*#Q N D"]) -> Float[Tensor, "*Q N"]:
@@ -144,6 +173,6 @@ def balanced_cross_entropy(
     logits: Float[Tensor, "S N"], labels: Int[Tensor, " S"], n_way: int, weights: Float[Tensor, " S"]
 ) -> Float[Tensor, ""]:
     """Cross-entropy in which every class has the same weight; `weights` count within a class."""
-    member_SN = membership(labels, n_way) * weights[:, None]
+    member_SN = membership(labels, n_way, weights)
     weight_S = (member_SN / member_SN.sum(0) / n_way).sum(1)
     return -(weight_S * logits.log_softmax(-1).gather(1, labels[:, None])[:, 0]).sum()

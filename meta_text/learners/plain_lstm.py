@@ -11,7 +11,15 @@ from torch.nn import functional as F
 from meta_text.errors import ConfigError, InputError
 from meta_text.learners.encoder import TextEncoder
 from meta_text.learners.inner_loop import TaskShape, Weights, inner_loop
-from meta_text.learners.learner import EmbeddedEpisode, Learner, TaskState, Texts, balanced_cross_entropy, head_logits
+from meta_text.learners.learner import (
+    EmbeddedEpisode,
+    Learner,
+    TaskState,
+    Texts,
+    balanced_cross_entropy,
+    head_logits,
+    shots_of,
+)
 
 
 class Moments(NamedTuple):
@@ -56,20 +64,28 @@ class ScratchLSTM(Learner):
             raise InputError("this learner was given features; it needs token states")
         return self._pooled({}, texts)
 
-    def adapt(self, support: Texts, labels: Int[Tensor, " S"], n_way: int, names: Texts | None = None) -> TaskState:
+    def adapt(
+        self,
+        support: Texts,
+        labels: Int[Tensor, " S"],
+        n_way: int,
+        names: Texts | None = None,
+        weights: Float[Tensor, " S"] | None = None,
+    ) -> TaskState:
         if names is not None:
             raise ConfigError("class names need a learner with prototypes; set label_names = false")
-        weights = {f"encoder.{name}": p.detach() for name, p in self.encoder.named_parameters() if name != "out"}
+        start = {f"encoder.{name}": p.detach() for name, p in self.encoder.named_parameters() if name != "out"}
         width = self.features(support).shape[-1]
         # zero rows: no class has an advantage at the start
-        weights["head"] = torch.zeros(n_way, width + 1, device=self.log_scale.device, dtype=self.log_scale.dtype)
+        start["head"] = torch.zeros(n_way, width + 1, device=self.log_scale.device, dtype=self.log_scale.dtype)
+
+        weight_S = torch.ones_like(labels, dtype=self.log_scale.dtype) if weights is None else weights
 
         def support_loss(fast: Weights) -> Tensor:
-            logits = self.logits(fast, support)
-            return balanced_cross_entropy(logits, labels, n_way, torch.ones_like(logits[:, 0]))
+            return balanced_cross_entropy(self.logits(fast, support), labels, n_way, weight_S)
 
-        shape = TaskShape(n_way, labels.shape[0] / n_way, self.inner_steps)
-        return inner_loop(weights, support_loss, self.rule, shape, first_order=True)[-1]
+        shape = TaskShape(n_way, shots_of(labels, n_way, weights), self.inner_steps)
+        return inner_loop(start, support_loss, self.rule, shape, first_order=True)[-1]
 
     def logits(self, task: TaskState, query: Texts) -> Float[Tensor, "Q N"]:
         return head_logits(task["head"], self._pooled(task, query), torch.ones_like(self.log_scale))

@@ -3,11 +3,14 @@
 For texts of a class scattered around mu with mean squared distance s^2, the mean c of K of them has
 E|c|^2 = |mu|^2 + s^2 / K. The squared distance to it, and so its score, contains that s^2 / K: next to a class of
 twelve texts, a class of one would hardly ever be the answer. All functions change nothing if classes are even.
+
+Texts that count differently are fewer in effect: K is (sum w)^2 / sum w^2 (Kish, Survey Sampling, 1965, sec. 11.7).
 """
 
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -27,7 +30,7 @@ def length_excess(
 ) -> Float[Tensor, " N"]:
     """s^2 / K of each class, minus its mean over classes.
 
-    member: one-hot rows. name_weight: how many texts a class name counts as in the prototypes.
+    member: one-hot rows, times `effective_counts` where texts have weights. name_weight: how many texts a class name counts as in the prototypes.
     """
     n_texts, n_way = member.shape
     if n_texts == 0:
@@ -42,7 +45,8 @@ def spread(features: Float[Tensor, "S D"], member: Float[Tensor, "S N"]) -> Floa
     """s^2: the mean squared distance of a class's texts to their mu, pooled over classes and shrunk to its prior."""
     count_N = member.sum(0)
     mean_ND = member.T @ features / count_N.clamp_min(1)[:, None]
-    scatter = (features - member @ mean_ND).square().sum()
+    apart_SD = features - (member > 0).to(features) @ mean_ND
+    scatter = (member.sum(1, keepdim=True) * apart_SD.square()).sum()
     freedom = (count_N - 1).clamp_min(0).sum()
     prior = PRIOR_SPREAD * features.square().sum(-1).mean()
     return (PRIOR_TEXTS * prior + scatter) / (PRIOR_TEXTS + freedom)
@@ -54,7 +58,18 @@ def inverse_count(count: Number, name_weight: Any) -> Number:
     return inverse
 
 
-def even_shots(counts: Sequence[int], name_weight: float = 0.0) -> float:
+def effective_counts(weights: Sequence[float]) -> list[float]:
+    """Weights of the texts of a class, scaled so that their sum and the sum of their squares are both its effective K.
+
+    A mean with these weights is then as exact as that of K texts, beside a class name, too. Equal weights give ones.
+    """
+    if not weights:
+        return []
+    relative = np.array(weights, dtype=np.float64) / max(weights)
+    return [float(weight) for weight in relative * (relative.sum() / np.square(relative).sum())]
+
+
+def even_shots(counts: Sequence[int] | Sequence[float], name_weight: float = 0.0) -> float:
     """Texts per class of the even task whose prototypes are as exact: without names, the harmonic mean."""
     if len(set(counts)) == 1:
         return float(counts[0])

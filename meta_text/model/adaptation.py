@@ -23,7 +23,7 @@ from meta_text.model.held_out import converged_apart, judged
 from meta_text.model.mixture import SPACE
 from meta_text.model.model import MetaModel, Packed
 from meta_text.model.moving import Move
-from meta_text.model.task import Given, Label, learn_task, pack
+from meta_text.model.task import Given, Label, Weights, learn_task, pack
 from meta_text.model.without_itself import likeness_without_itself
 
 
@@ -40,7 +40,7 @@ class Adaptation:
     support: Mapping[Label, tuple[str, ...]]
     names: tuple[str, ...] | None  # one text per class
     task: TaskState
-    shots: float  # labelled texts per class, the mean; copies count once
+    shots: float  # labelled texts per class, the mean; copies count once, and texts with weights as many as they are in effect
     features: Mapping[str, Tensor] = field(default_factory=dict)  # of labelled texts and names
     cut: frozenset[str] = frozenset()  # texts too long to be read whole
     unread: frozenset[str] = frozenset()  # texts in a script that the embedding does not know
@@ -49,6 +49,7 @@ class Adaptation:
     prior: tuple[float, ...] | None = None  # how often each class is expected; None: all alike
     move: Move | None = None  # what came of moving an encoder, if that was asked for (`model.moved_adaptation`)
     still: "Adaptation | None" = None  # the same with encoders that stay, if one was moved
+    weights: Weights | None = None  # of labelled texts; None: all alike
 
     @classmethod
     @own_settings()
@@ -60,6 +61,7 @@ class Adaptation:
         names: Sequence[str] | None,
         before: "Adaptation | None" = None,
         progress: Progress | None = None,
+        weights: Weights | None = None,
     ) -> "Adaptation":
         """Adapt to these classes; texts that the same model encoded for `before` are not encoded again."""
         sorted_support = {label: tuple(sorted(texts)) for label, texts in support.items()}
@@ -71,7 +73,7 @@ class Adaptation:
         features = {text: known[text] for text in texts if text in known} | read
         if before is not None and known:
             cut, unread = cut | before.cut & features.keys(), unread | before.unread & features.keys()
-        learned = cls.of_represented(model, calibration, sorted_support, names, features)
+        learned = cls.of_represented(model, calibration, sorted_support, names, features, weights)
         return replace(learned, cut=cut, unread=unread, first=_learn_first(learned))
 
     @classmethod
@@ -82,14 +84,15 @@ class Adaptation:
         support: Mapping[Label, tuple[str, ...]],
         names: Sequence[str] | None,
         features: Mapping[str, Tensor],
+        weights: Weights | None = None,
     ) -> "Adaptation":
         """Adapt to these classes, whose texts and names were represented before; all encoders read every text then."""
-        given = Given(model, calibration, _distinct(support), names, features)
+        given = Given(model, calibration, _distinct(support), names, features, weights)
         task = learn_task(given)
         if "weights" in task:
             task = judged(task, given)
         kept = None if names is None else tuple(names)
-        learned = cls(model, calibration, support, kept, task, len(given.labelled) / given.n_way, features)
+        learned = cls(model, calibration, support, kept, task, given.shots, features, weights=weights)
         corrections = learned._corrections()
         if calibration.thresholds and "weights" in task:
             task["familiar"] = familiar_range(calibration, learned.n_way, learned.shots, corrections)
@@ -117,7 +120,7 @@ class Adaptation:
     @property
     def given(self) -> Given:
         """What the task was learned from, if its texts are there."""
-        return Given(self.model, self.calibration, self.distinct, self.names, self.features)
+        return Given(self.model, self.calibration, self.distinct, self.names, self.features, self.weights)
 
     @own_settings()
     def with_features(self) -> "Adaptation":
@@ -263,10 +266,10 @@ def _learn_first(whole: Adaptation) -> Adaptation | None:
         return None
     cheap, columns = cheap_model(whole.model, places)
     part = {text: feature[columns] for text, feature in whole.features.items()}
-    given = Given(cheap, calibration, distinct, whole.names, part)
+    given = Given(cheap, calibration, distinct, whole.names, part, whole.weights)
     alone = {**learn_task(given), "sharpness": task["sharpness"].clone()}
     alone = at_finish(alone, Finish.of(task), given)
-    first = Adaptation(cheap, calibration, distinct, whole.names, alone, whole.shots, part)
+    first = Adaptation(cheap, calibration, distinct, whole.names, alone, whole.shots, part, weights=whole.weights)
     if calibration.thresholds:
         alone["familiar"] = familiar_range(calibration, first.n_way, first.shots, first._corrections())
     return replace(first, features={})

@@ -77,7 +77,7 @@ def converged_on(given: Given, space: TaskState) -> Float[Tensor, "N D1"]:
     """The head of logistic regression on these texts."""
     own, learner = Placed.of(given, space), given.model.learner
     names = None if own.names is None else learner.features(own.names)
-    return converged_head(learner.features(own.texts), own.labels, given.n_way, names, learner.name_weight)
+    return converged_head(learner.features(own.texts), own.labels, given.n_way, names, learner.name_weight, own.weights)
 
 
 def blended(

@@ -35,13 +35,24 @@ class HeldOut:
     logits: Float[Tensor, "H N"]  # at the temperature that other tasks taught
     labels: Int[Tensor, " H"]
     likeness: Float[np.ndarray, " H"]
+    weights: Float[Tensor, " H"] | None = None  # how many texts each counts as; None: each as one
 
     @classmethod
     def joined(cls, parts: Sequence["HeldOut"]) -> "HeldOut":
         """Those of several folds."""
         logits, labels = torch.cat([part.logits for part in parts]), torch.cat([part.labels for part in parts])
         likeness = np.concatenate([part.likeness for part in parts])
-        return cls(logits, labels, likeness)
+        return cls(logits, labels, likeness, torch.cat([part.counts for part in parts]))
+
+    @property
+    def counts(self) -> Float[Tensor, " H"]:
+        """How many texts each text counts as."""
+        return torch.ones(len(self.labels), dtype=torch.float64) if self.weights is None else self.weights
+
+    @property
+    def texts(self) -> float:
+        """How many texts these are in effect."""
+        return float(self.counts.sum())
 
     @property
     def right(self) -> int:
@@ -51,17 +62,26 @@ class HeldOut:
     @property
     def value(self) -> float:
         """The mean log-likelihood of the labels at the best of FACTORS."""
-        return float(self._log_likelihoods().mean())
+        return float(self._mean(self._log_likelihoods()))
 
     def gain_over(self, other: "HeldOut") -> tuple[float, float]:
         """By how much more likely the same labels are than `other` has them, in nats per text, and its standard error."""
-        gain_H = self._log_likelihoods() - other._log_likelihoods()
-        return float(gain_H.mean()), float(gain_H.std() / len(gain_H) ** 0.5)
+        gain_H = self.relative * (self._log_likelihoods() - other._log_likelihoods())
+        return float(gain_H.mean()), float(gain_H.std() / self.texts**0.5)
+
+    @property
+    def relative(self) -> Float[Tensor, " H"]:
+        """`counts` whose mean is 1."""
+        return self.counts / self.counts.mean()
+
+    def _mean(self, values: Float[Tensor, "*F H"]) -> Float[Tensor, "*F"]:
+        """Over the texts, each as much as it counts."""
+        return (self.relative * values).mean(-1)
 
     def _log_likelihoods(self) -> Float[Tensor, " H"]:
         """Of each label, at the best of FACTORS."""
         by_factor_FH = _by_factor(self.logits, self.labels)
-        return by_factor_FH[by_factor_FH.mean(-1).argmax()]
+        return by_factor_FH[self._mean(by_factor_FH).argmax()]
 
     @property
     def factor(self) -> float:
@@ -69,8 +89,8 @@ class HeldOut:
 
         Temperature scaling (Guo et al., ICML 2017), shrunk to 1 on a logarithmic scale.
         """
-        weight = len(self.labels) / (len(self.labels) + PRIOR_TEXTS)
-        return float(FACTORS[int(_by_factor(self.logits, self.labels).mean(-1).argmax())] ** weight)
+        weight = self.texts / (self.texts + PRIOR_TEXTS)
+        return float(FACTORS[int(self._mean(_by_factor(self.logits, self.labels)).argmax())] ** weight)
 
 
 def _by_factor(
@@ -108,8 +128,8 @@ def finish_of(rule: HeldOut, converged: HeldOut) -> Finish:
     The rule stays alone where the gain is within its standard error, for that is what chance would bring. Every class
     counts the same, and each side is at the best of its temperatures.
     """
-    labels, texts = rule.labels, len(rule.labels)
-    weight_H = 1 / torch.bincount(labels)[labels].double()
+    labels, texts, count_H = rule.labels, rule.texts, rule.counts
+    weight_H = count_H / torch.bincount(labels, count_H)[labels]
     weight_H = weight_H / weight_H.mean()
 
     def best(logits: Tensor, factors: Sequence[float]) -> tuple[float, Tensor]:
@@ -146,7 +166,9 @@ def held_out(given: Given, space: TaskState, held: Sequence[int], finish: Finish
     task = finished(task, finish, rest, temperature)
     logits = model.learner.logits(task, asked).float().cpu() / temperature
     likeness = model.learner.likeness(task["prototypes"], asked, task.get("excess")).float().cpu().numpy()
-    return HeldOut(logits, torch.tensor([labelled[place][1] for place in held]), likeness)
+    counts = [count for counts in given.counts for count in counts]
+    weights = torch.tensor([counts[place] for place in held], dtype=torch.float64)
+    return HeldOut(logits, torch.tensor([labelled[place][1] for place in held]), likeness, weights)
 
 
 @torch.no_grad()

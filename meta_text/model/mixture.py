@@ -17,13 +17,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from meta_text.embedding.encoder_blocks import EncoderBlocks
-from meta_text.learners.learner import membership
+from meta_text.learners.learner import membership, shots_of
 
 STEPS = 4  # the grid of weights: multiples of a quarter
 RIDGES = (0.1, 0.3, 1.0)
 SCALES = (4.0, 8.0, 16.0)  # of the ridge's answers, as logits
 MOST_TEXTS = 600  # that the choice looks at: beyond, it takes seconds and changes nothing
 LEAST_WEIGHT = 0.02  # below which an encoder is not run
+Counted = (
+    Bool[Tensor, " S"] | Float[Tensor, " S"]
+)  # whether, or as how many, each text counts; 0 if it cannot be left out
 
 
 CENTRE_TEXTS = 50  # labelled texts that `Prior.centres` count for; 5 to 50 differ little where classes are even
@@ -116,32 +119,38 @@ def fit_space(
     blocks: EncoderBlocks,
     prior: Prior,
     names: Float[Tensor, "_ D"],
+    weights: Float[Tensor, " S"] | None = None,
 ) -> Space:
     """The space of a task: its weights and `left_out` come from `weigh`, its centre is the mean of its class means.
 
     A mean of few texts contains what is particular to them, and so does every vector less that mean: next to classes of
     one text, a class of twelve then attracts everything. So the centre is drawn towards that of other corpora.
     names: one text per class, or none. They count as texts where no class has two of its own, for nothing could be left
-    out there.
+    out there. weights: as those of `Learner.adapt`.
     """
-    shots = max(1.0, len(labels) / n_way)
+    shots = max(1.0, shots_of(labels, n_way, weights))
     vectors, labels = _with_names(vectors, labels, n_way, names)
+    if weights is None or len(weights) < len(labels):  # with names, no class has two texts to weigh
+        weights = torch.ones_like(labels, dtype=torch.float32)
     scale_D = inverse_document_frequency(vectors, blocks.is_counts.to(vectors.device))
     vectors = vectors * scale_D
     parts = vectors.split(list(blocks.widths), dim=-1)
-    middles = [_mean_of_means(part, labels, n_way) for part in parts]
+    count_N = membership(labels, n_way, weights).sum(0)
+    middles = [_mean_of_means(part, labels, n_way, weights) for part in parts]
     pairs = zip(middles, blocks.names, strict=True)
-    centre_D = torch.cat([_drawn(middle, prior.centres.get(name), labels, n_way) for middle, name in pairs])
+    centre_D = torch.cat([_drawn(middle, prior.centres.get(name), count_N) for middle, name in pairs])
     read_B = torch.stack([is_read(part).double().mean() for part in parts])
     before_B = prior.of(blocks.names, n_way, shots, read_B)
     parts = centred_blocks(vectors, centre_D, blocks.widths)
-    weights_B, left_out = weigh(parts, labels, n_way, before_B, prior.texts)
+    weights_B, left_out = weigh(parts, labels, n_way, before_B, prior.texts, weights)
     return Space(blocks.widths, weights_B.to(vectors), scale_D, centre_D, left_out.to(vectors))
 
 
-def _mean_of_means(block: Float[Tensor, "S W"], labels: Int[Tensor, " S"], n_way: int) -> Float[Tensor, " W"]:
+def _mean_of_means(
+    block: Float[Tensor, "S W"], labels: Int[Tensor, " S"], n_way: int, weights: Float[Tensor, " S"]
+) -> Float[Tensor, " W"]:
     """The mean over classes of the mean of each one's texts, as far as the encoder can read them."""
-    member_SN = membership(labels, n_way).to(block.dtype) * is_read(block)[:, None]
+    member_SN = membership(labels, n_way, weights).to(block.dtype) * is_read(block)[:, None]
     count_N = member_SN.sum(0)
     if not count_N.any():
         return torch.zeros_like(block[0])
@@ -150,7 +159,7 @@ def _mean_of_means(block: Float[Tensor, "S W"], labels: Int[Tensor, " S"], n_way
 
 
 def _drawn(
-    middle: Float[Tensor, " W"], usual: Sequence[float] | None, labels: Int[Tensor, " S"], n_way: int
+    middle: Float[Tensor, " W"], usual: Sequence[float] | None, count_N: Float[Tensor, " N"]
 ) -> Float[Tensor, " W"]:
     """A task's centre, drawn towards the usual one as far as its texts are few or uneven.
 
@@ -158,8 +167,7 @@ def _drawn(
     """
     if usual is None:
         return middle
-    count_N = membership(labels, n_way).sum(0)
-    texts = float(n_way**2 / (1 / count_N.clamp(min=1).float()).sum())
+    texts = float(len(count_N) ** 2 / (1 / count_N.clamp(min=1).float()).sum())
     other = torch.tensor(usual, dtype=middle.dtype, device=middle.device)
     return (texts * middle + CENTRE_TEXTS * other) / (texts + CENTRE_TEXTS)
 
@@ -176,14 +184,17 @@ def weigh(
     n_way: int,
     prior: Float[Tensor, " B"],
     prior_texts: float,
+    weights: Float[Tensor, " S"] | None = None,
 ) -> tuple[Float[Tensor, " B"], Float[Tensor, " 2"]]:
     """Weights that sum to 1, and `Space.left_out` at these weights.
 
-    The weights are the mean of the grid under the posterior, shrunk to the prior by n / (n + prior_texts).
+    The weights are the mean of the grid under the posterior, shrunk to the prior by n / (n + prior_texts). weights: what
+    each text's own likelihood counts as; the ridge learns from all alike.
     """
-    blocks, labels = at_most(blocks, labels)
-    counted_S = can_be_left_out(labels, n_way)
-    n_texts = int(counted_S.sum())
+    own = torch.ones_like(labels, dtype=torch.float32) if weights is None else weights
+    (*blocks, weight_S1), labels = at_most([*blocks, own[:, None]], labels)
+    counted_S = weight_S1[:, 0] * can_be_left_out(labels, n_way)
+    n_texts = float(counted_S.sum())
     if n_texts == 0:
         return prior, torch.zeros(2, dtype=torch.float64)
     kernels_BSS = torch.stack([block.double() @ block.double().T for block in blocks])
@@ -206,7 +217,7 @@ def can_be_left_out(labels: Int[Tensor, " S"], n_way: int) -> Bool[Tensor, " S"]
 
 
 def mean_weights(
-    kernels: Float[Tensor, "B S S"], labels: Int[Tensor, " S"], n_way: int, counted: Bool[Tensor, " S"]
+    kernels: Float[Tensor, "B S S"], labels: Int[Tensor, " S"], n_way: int, counted: Counted
 ) -> Float[Tensor, " B"]:
     """The mean of the grid of weights under the posterior that a uniform prior on the grid has."""
     grid_GB = weight_grid(len(kernels)).to(kernels)
@@ -226,7 +237,7 @@ def weight_grid(n_blocks: int, steps: int = STEPS) -> Float[Tensor, "G B"]:
 
 
 def left_out_likelihood(
-    kernel: Float[Tensor, "S S"], labels: Int[Tensor, " S"], n_way: int, counted: Bool[Tensor, " S"]
+    kernel: Float[Tensor, "S S"], labels: Int[Tensor, " S"], n_way: int, counted: Counted
 ) -> Float[Tensor, ""]:
     """The best summed log-likelihood, over RIDGES and SCALES, of each counted text's label when the text is left out.
 
@@ -254,7 +265,7 @@ def _likelihoods(answers_RSN: Tensor, labels: Tensor, counted: Tensor) -> Tensor
     scales_C111 = torch.tensor(SCALES, dtype=answers_RSN.dtype, device=answers_RSN.device)[:, None, None, None]
     log_p_CRSN = (scales_C111 * answers_RSN).log_softmax(-1)
     own_CRS = log_p_CRSN.gather(-1, labels.expand(*log_p_CRSN.shape[:2], -1)[..., None])[..., 0]
-    return own_CRS[..., counted].sum(-1)
+    return (own_CRS * counted)[..., counted > 0].sum(-1)
 
 
 @torch.no_grad()

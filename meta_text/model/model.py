@@ -108,13 +108,20 @@ class MetaModel(nn.Module):
         embedding, read = self.embedding, choose(self.embedding).read
         return read_texts(embedding, texts, lambda batch: self._parts(embedding, batch, read), progress)
 
-    def fit_space(self, texts: Packed, labels: Int[Tensor, " S"], n_way: int, names: Packed | None) -> TaskState:
+    def fit_space(
+        self,
+        texts: Packed,
+        labels: Int[Tensor, " S"],
+        n_way: int,
+        names: Packed | None,
+        weights: Float[Tensor, " S"] | None = None,
+    ) -> TaskState:
         """What of a task comes before learning: its space and what that is worth with encoders, else nothing."""
         if not isinstance(self.embedding, EncoderBlocks):
             return {}
         assert isinstance(texts, Tensor)
         named = names if isinstance(names, Tensor) else texts[:0]
-        space = fit_space(texts, labels, n_way, self.embedding, self.prior, named)
+        space = fit_space(texts, labels, n_way, self.embedding, self.prior, named, weights)
         return {**space.state, "hits": left_out_hits(space, texts, labels, n_way, named)}
 
     def in_space(self, task: Mapping[str, Tensor], texts: Packed) -> TokenStates | Float[Tensor, "_ _"]:

@@ -123,11 +123,13 @@ class _Trial:
         self.labels = torch.tensor([column for _, column in labelled], device=self.movable.device)
         frozen = torch.stack([still.features[text][self.columns] for text in self.texts])
         self.frozen = frozen.to(self.movable.device)
+        counts = [count for counts in still.given.counts for count in counts]
+        self.weights = torch.tensor(counts, dtype=torch.float32, device=self.movable.device)
         self.progress, self.steps, self.done = progress, steps, itertools.count(1)
 
     def train(self, rows: Sequence[int]) -> None:
         """Move the encoder on the labelled texts at these places."""
-        train(self.movable, self.labels, rows, self.frozen, self._step)
+        train(self.movable, self.labels, rows, self.frozen, self._step, self.weights)
 
     def _step(self) -> None:
         if self.progress is not None:

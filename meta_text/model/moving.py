@@ -73,8 +73,9 @@ def train(
     rows: Sequence[int],
     frozen: Float[Tensor, "S W"],
     step: Callable[[], None] = lambda: None,
+    weights: Float[Tensor, " S"] | None = None,
 ) -> None:
-    """Train the updates on these rows; labels and frozen vectors are of all texts. step() is called after each.
+    """Train the updates on these rows; labels, weights and frozen vectors are of all texts. step() is called after each.
 
     The loss is that of prototypes without the text itself, and the mean squared change of similarities between texts.
     """
@@ -87,7 +88,8 @@ def train(
         with torch.enable_grad():
             now_BW, before_BW = _centred(movable.vectors(chosen.tolist())), _centred(frozen[chosen])
             gap = (now_BW @ now_BW.T - before_BW @ before_BW.T).square().mean()
-            loss = left_out_loss(now_BW, ours) + GAP * gap
+            counts = None if weights is None else weights[chosen]
+            loss = left_out_loss(now_BW, ours, counts) + GAP * gap
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -111,14 +113,20 @@ def _shuffled(count: int, drawn: torch.Generator) -> list[int]:
     return torch.randperm(count, generator=drawn).tolist()
 
 
-def left_out_loss(vectors: Float[Tensor, "S W"], labels: Int[Tensor, " S"]) -> Float[Tensor, ""]:
-    """Cross-entropy of each text's label by its cosines to class means, its own taken without it; classes count alike."""
+def left_out_loss(
+    vectors: Float[Tensor, "S W"], labels: Int[Tensor, " S"], weights: Float[Tensor, " S"] | None = None
+) -> Float[Tensor, ""]:
+    """Cross-entropy of each text's label by its cosines to class means, its own taken without it; classes count alike.
+
+    weights: how much each text counts within its class.
+    """
     n_way = int(labels.max()) + 1
-    member_SN = membership(labels, n_way).to(vectors.dtype)
-    total_NW, count_N = member_SN.T @ vectors, member_SN.sum(0)
-    own_S = (vectors * F.normalize(total_NW[labels] - vectors, dim=-1)).sum(-1)
+    counts_S = torch.ones_like(vectors[:, 0]) if weights is None else weights
+    member_SN = membership(labels, n_way, counts_S).to(vectors.dtype)
+    total_NW, texts_N = member_SN.T @ vectors, torch.bincount(labels)
+    own_S = (vectors * F.normalize(total_NW[labels] - counts_S[:, None] * vectors, dim=-1)).sum(-1)
     cosine_SN = torch.where(member_SN > 0, own_S[:, None], vectors @ F.normalize(total_NW, dim=-1).T)
-    weight_S = (count_N[labels] > 1).to(vectors.dtype) / count_N[labels]
+    weight_S = (texts_N[labels] > 1) * counts_S / member_SN.sum(0)[labels]
     losses_S = F.cross_entropy(SHARPNESS * cosine_SN, labels, reduction="none")
     return (losses_S * weight_S).sum() / weight_S.sum()
 

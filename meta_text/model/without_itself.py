@@ -10,7 +10,7 @@ from jaxtyping import Float
 from meta_text.corpus.same_text import fold
 from meta_text.learners.learner import TaskState, likeness, membership
 from meta_text.learners.uneven import even_shots, inverse_count, spread
-from meta_text.model.task import Given, pack
+from meta_text.model.task import Given, Placed
 
 
 @torch.no_grad()
@@ -20,28 +20,46 @@ def likeness_without_itself(task: TaskState, given: Given) -> tuple[Float[np.nda
     Texts alone in their class are left out, copies under other labels removed, too. For uneven classes, the values are
     those of an even task of that many texts per class, less one.
     """
-    model, counts = given.model, [len(texts) for texts in given.support.values()]
-    name_weight = 0.0 if given.names is None else model.learner.name_weight
-    as_even = even_shots(counts, name_weight)
-    if max(counts) < 2:
+    learner, effective = given.model.learner, [float(sum(counts)) for counts in given.counts]
+    name_weight = 0.0 if given.names is None else learner.name_weight
+    as_even = even_shots(effective, name_weight)
+    if max(effective) < 2:
         return np.zeros(0, np.float32), as_even
-    prototypes, labelled = task["prototypes"], given.labelled
-    device = prototypes.device
-    x_SD = model.learner.features(model.in_space(task, pack([given.features[text] for text, _ in labelled], device)))
-    labels = torch.tensor([i for _, i in labelled], device=device)
+    prototypes, own = task["prototypes"], Placed.of(given, task)
+    x_SD, labels, device = learner.features(own.texts), own.labels, prototypes.device
+    member_SN = membership(labels, given.n_way, own.weights).to(x_SD.dtype)
     near_SN = likeness(x_SD, prototypes) + task.get("excess", 0.0)
 
-    rows, copies = _copies(labelled, counts)  # each text with itself, and with its copies under other labels
-    at = labels[copies]
-    count_P1 = (torch.tensor(counts, dtype=x_SD.dtype, device=device) + name_weight)[at, None]
-    rest_PD = (count_P1 * prototypes[at] - x_SD[copies]) / (count_P1 - 1)
-    expected = inverse_count(as_even - 1, name_weight)
-    inverse = [inverse_count(counts[labelled[copy][1]] - 1.0, name_weight) - expected for copy in copies]
-    excess_P = spread(x_SD, membership(labels, len(counts)).to(x_SD.dtype)) * torch.tensor(
-        inverse, dtype=x_SD.dtype, device=device
+    texts = [len(counts) for counts in given.counts]
+    rows, copies = _copies(given.labelled, texts)  # each text with itself, and with its copies under other labels
+    at, x_PD = labels[copies], x_SD[copies].double()
+    count_S, rest_S, scale_S = (
+        torch.tensor([number for column in columns for number in column], dtype=torch.float64, device=device)
+        for columns in zip(*map(_without_each, given.counts), strict=True)
     )
+    total_ND = member_SN.T.double() @ x_SD.double()  # of which a text may be nearly all
+    rest_PD = scale_S[copies, None] * (total_ND[at] - count_S[copies, None] * x_PD)
+    if own.names is not None:
+        rest_PD = rest_PD + name_weight * learner.features(own.names)[at]
+    rest_PD = (rest_PD / (rest_S[copies, None] + name_weight)).to(x_SD.dtype)
+    inverse_P = inverse_count(rest_S[copies], name_weight) - inverse_count(as_even - 1, name_weight)
+    excess_P = spread(x_SD, member_SN) * inverse_P.to(x_SD.dtype)
     near_SN[rows, at] = likeness(x_SD[rows], rest_PD[:, None])[:, 0] + excess_P
-    return near_SN[torch.tensor(counts, device=device)[labels] > 1].amax(-1).float().cpu().numpy(), as_even
+    return near_SN[torch.tensor(texts, device=device)[labels] > 1].amax(-1).float().cpu().numpy(), as_even
+
+
+def _without_each(counts: Sequence[float]) -> tuple[Sequence[float], np.ndarray, np.ndarray]:
+    """What each text of a class counts as, as how many the others count without it, and what theirs is multiplied by then."""
+    own = np.array(counts)
+    with np.errstate(invalid="ignore"):  # a class's only text leaves none
+        total, squares = _sums_of_others(own), _sums_of_others(own**2)
+        return counts, total**2 / squares, total / squares
+
+
+def _sums_of_others(values: np.ndarray) -> np.ndarray:
+    """Added from both ends: a difference would lose what is small beside the one left out."""
+    before, after = (np.cumsum(np.append(0.0, part)) for part in (values[:-1], values[:0:-1]))
+    return np.asarray(before + after[::-1])[: len(values)]
 
 
 def _copies(labelled: Sequence[tuple[str, int]], counts: Sequence[int]) -> tuple[list[int], list[int]]:

@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from meta_text.corpus.read_rows import read_rows
+from meta_text.corpus.same_text import fold
 from meta_text.embedding.encoder_blocks import EncoderBlocks
 from meta_text.embedding.given_vectors import CallableEncoder
 from meta_text.errors import CorpusError, ModelFileError
@@ -17,6 +19,7 @@ from meta_text.model.cheap_encoders import cheap_model, cheap_places
 from meta_text.model.model import MetaModel
 from meta_text.model.moved_adaptation import moved_model
 from meta_text.model.moving import Move
+from meta_text.model.task import Weights
 from meta_text.saving.model_folder import AGAIN, checked, read_config, read_tensors
 from meta_text.wording import counted
 
@@ -68,8 +71,9 @@ def write_adaptation(adapted: Adaptation, folder: Path, *, include_support: bool
     tensors = {name: t.detach().cpu().contiguous() for name, t in {**adapted.task, **first}.items()}
     save_tensors(tensors, folder / TASK)
     if include_support:
+        weights = adapted.weights or {}
         rows = [
-            json.dumps({"text": text, "label": label}, ensure_ascii=False)
+            json.dumps({"text": text, "label": label, **_weight(weights.get((label, fold(text))))}, ensure_ascii=False)
             for label, texts in adapted.support.items()
             for text in texts
         ]
@@ -86,6 +90,10 @@ def write_adaptation(adapted: Adaptation, folder: Path, *, include_support: bool
         "move": None if adapted.move is None else asdict(_write_move(adapted.move, folder)),
     }
     return {**stored, "sha256": _digest(stored)}
+
+
+def _weight(weight: float | None) -> dict[str, float]:
+    return {} if weight is None else {"weight": weight}
 
 
 def _write_move(move: Move, folder: Path) -> StoredMove:
@@ -118,7 +126,7 @@ def load_adaptation(folder: Path, model: MetaModel) -> Adaptation | None:
     # cloned: a memory-mapped tensor is aligned differently, and sums would differ in the last bit
     task = {name: tensor.clone().to(model.embedding.device) for name, tensor in tensors.items()}
     _check_encoders(folder, stored, model)
-    support = _read_support(folder / SUPPORT, stored)
+    support, weights = _read_support(folder / SUPPORT, stored)
     kept = None if stored.names is None else tuple(stored.names)
     calibration = model.calibration.of(kept is not None)
     first_task = {name.removeprefix(FIRST): task.pop(name) for name in list(task) if name.startswith(FIRST)}
@@ -127,7 +135,15 @@ def load_adaptation(folder: Path, model: MetaModel) -> Adaptation | None:
     if places is not None:
         first = Adaptation(cheap_model(model, places)[0], calibration, support, kept, first_task, stored.shots)
     bare = Adaptation(
-        model, calibration, support, kept, task, stored.shots, corrections=stored.corrections, first=first
+        model,
+        calibration,
+        support,
+        kept,
+        task,
+        stored.shots,
+        corrections=stored.corrections,
+        first=first,
+        weights=weights,
     )
     bare = bare.expecting(stored.prior)
     if stored.move is not None:
@@ -141,7 +157,8 @@ def _moved(bare: Adaptation, move: Move) -> Adaptation:
         return replace(bare, move=move)
     still = None
     if any(bare.support.values()):
-        still = Adaptation.learn(bare.model, bare.calibration, bare.support, bare.names).expecting(bare.prior)
+        still = Adaptation.learn(bare.model, bare.calibration, bare.support, bare.names, weights=bare.weights)
+        still = still.expecting(bare.prior)
     return replace(bare, model=moved_model(bare.model, move), move=move, still=still)
 
 
@@ -198,11 +215,12 @@ def _listed(encoders: Sequence[StoredEncoder]) -> str:
     )
 
 
-def _read_support(path: Path, stored: StoredClasses) -> dict[Any, tuple[str, ...]]:
-    """Each label with its texts; no texts if they were not saved."""
+def _read_support(path: Path, stored: StoredClasses) -> tuple[dict[Any, tuple[str, ...]], Weights | None]:
+    """Each label with its texts, no texts if they were not saved; and the weights of those that have one."""
     support: dict[Any, tuple[str, ...]] = dict.fromkeys(stored.labels, ())
+    weights: dict[tuple[Any, str], float] = {}
     if not path.exists():
-        return support
+        return support, None
     if stored.support_sha256 is not None and file_sha256(path) != stored.support_sha256:
         raise ModelFileError(
             f"{path} does not hold the texts that were learned; change them through the classifier (add_examples, "
@@ -210,15 +228,24 @@ def _read_support(path: Path, stored: StoredClasses) -> dict[Any, tuple[str, ...
         )
     try:
         for number, row in enumerate(read_rows(path), start=1):
-            label, text = row.get("label"), row.get("text")
-            if not isinstance(label, bool | int | str) or label not in support or not isinstance(text, str):
+            label, text, weight = row.get("label"), row.get("text"), row.get("weight", 1.0)
+            is_weight = isinstance(weight, int | float) and 0 < weight < math.inf
+            if (
+                not isinstance(label, bool | int | str)
+                or label not in support
+                or not isinstance(text, str)
+                or not is_weight
+            ):
                 raise ModelFileError(
-                    f"{path}, line {number}: a text with one of the labels in config.json is needed, found {row}; {AGAIN}"
+                    f"{path}, line {number}: a text with one of the labels in config.json is needed, "
+                    f"its weight, if it has one, a positive number, found {row}; {AGAIN}"
                 )
             support[label] = (*support[label], text)
+            if "weight" in row:
+                weights[label, fold(text)] = float(weight)
     except CorpusError as error:
         raise ModelFileError(f"{error}; {AGAIN}") from None
-    return support
+    return support, weights or None
 
 
 def _digest(stored: dict[str, Any]) -> str:
