@@ -16,6 +16,7 @@ from meta_text.model.adaptation import Adaptation
 from meta_text.model.encoder_words import effort_sentence, encoder_choice
 from meta_text.model.finish import Finish
 from meta_text.model.task import Label
+from meta_text.model.unlabeled import Gathered
 from meta_text.wording import counted
 
 # How many other texts a class needs before one of its own is checked. With one (data/intents, 2 to 8 classes of two
@@ -64,6 +65,7 @@ class Audit:
     chance: float = 0.0
     encoders: str = ""  # which encoders read the texts, and what they are worth, in words
     finish: str = ""  # how far the head goes, where it goes further than the learned steps
+    unlabeled: str = ""  # what unlabelled texts were worth, if there were any
     effort: str = ""  # what came of moving one of them, if that was asked for
 
     @property
@@ -74,7 +76,7 @@ class Audit:
     def summary(self) -> str:
         """The audit in a sentence or two, for people; and one each on the encoders, on the head, and on moving an encoder."""
         read = f"read by {self.encoders}" if self.encoders else ""
-        return "\n".join(line for line in (self._checks(), read, self.finish, self.effort) if line)
+        return "\n".join(line for line in (self._checks(), read, self.finish, self.unlabeled, self.effort) if line)
 
     def __str__(self) -> str:
         """The summary, and the texts that are probably mislabelled."""
@@ -115,7 +117,13 @@ def audit(adaptation: Adaptation) -> Audit:
     Encoders stay meanwhile: one that was moved has seen the label that is hidden.
     """
     found = _audit(adaptation.resting)
-    return replace(found, finish=Finish.of(adaptation.task).sentence(), effort=effort_sentence(adaptation))
+    task = adaptation.task
+    return replace(
+        found,
+        finish=Finish.of(task).sentence(),
+        unlabeled=Gathered.of(task).sentence(),
+        effort=effort_sentence(adaptation),
+    )
 
 
 def _audit(adaptation: Adaptation) -> Audit:

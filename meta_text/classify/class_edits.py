@@ -13,6 +13,7 @@ from meta_text.corpus.labels import (
     check_texts,
     check_weights,
     merged_labels,
+    texts_or_none,
     warn_of_look_alikes,
     without_bad_rows,
     words,
@@ -44,6 +45,7 @@ class Classes(NamedTuple):
     support: dict[Label, list[str]]
     descriptions: dict[Label, str] | None
     weights: Weights | None = None
+    unlabeled: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, adapted: Adaptation, what: str = "it can answer but not change") -> "Classes":
@@ -54,7 +56,7 @@ class Classes(NamedTuple):
                 "save it with include_support=True, or fit again"
             )
         support = {label: list(texts) for label, texts in adapted.support.items()}
-        return cls(support, cls.descriptions_of(adapted), adapted.weights)
+        return cls(support, cls.descriptions_of(adapted), adapted.weights, adapted.pool)
 
     @classmethod
     def labelled(cls, X: Any, y: Any, label_names: Any, bad_rows: str, sample_weight: Any = None) -> "Classes":
@@ -93,6 +95,15 @@ class Classes(NamedTuple):
         if missing:
             raise InputError(f"label_names has no description of {missing[0]!r}; describe every class or none")
         return cls(support, described or None, kept)
+
+    def among(self, texts: Any) -> "Classes":
+        """The same with unlabelled texts; blank or missing ones are left out."""
+        given = [text for text in texts_or_none(texts, "unlabeled") if text is not None]
+        if not given:
+            raise InputError(
+                "unlabeled has no text that is not blank; give texts such as will be asked, or leave it out"
+            )
+        return self._replace(unlabeled=tuple(given))
 
     @property
     def in_order(self) -> tuple[dict[Label, list[str]], list[str] | None]:
@@ -134,7 +145,7 @@ class Classes(NamedTuple):
                 f"class {label!r} has no text; give it at least one (a description= alone is enough only in a classifier "
                 "that was fitted with label_names)"
             )
-        return Classes({**self.support, label: texts}, descriptions, self.weights)
+        return self._replace(support={**self.support, label: texts}, descriptions=descriptions)
 
     def removed(self, label: Label) -> "Classes":
         gone = self.known(label)
@@ -144,7 +155,7 @@ class Classes(NamedTuple):
         if descriptions is not None:
             descriptions = {key: text for key, text in descriptions.items() if key != gone}
         support = {key: texts for key, texts in self.support.items() if key != gone}
-        return Classes(support, descriptions, self._weights_in(support))
+        return self._replace(support=support, descriptions=descriptions, weights=self._weights_in(support))
 
     def renamed(self, label: Label, new: Label, description: str | None) -> "Classes":
         old = self.known(label)
@@ -157,7 +168,7 @@ class Classes(NamedTuple):
             descriptions = {**{key: value for key, value in descriptions.items() if key != old}, new: text}
         weights = {(new if key == old else key, text): one for (key, text), one in (self.weights or {}).items()}
         support = {new if key == old else key: texts for key, texts in self.support.items()}
-        return Classes(support, descriptions, weights or None)
+        return self._replace(support=support, descriptions=descriptions, weights=weights or None)
 
     def with_examples(self, X: Any, y: Any) -> "Classes":
         texts, labels = check_texts(X), check_labels(y)
@@ -168,7 +179,7 @@ class Classes(NamedTuple):
             support[label].append(text)
             if weights.get((label, fold(text)), 1.0) < 1:  # of copies, the largest counts
                 del weights[label, fold(text)]
-        return Classes(support, self.descriptions, weights or None)
+        return self._replace(support=support, weights=weights or None)
 
     def without_examples(self, X: Any) -> "Classes":
         gone = set(check_texts(X))
@@ -182,7 +193,7 @@ class Classes(NamedTuple):
         empty = [label for label, texts in support.items() if not texts]
         if empty and self.descriptions is None:
             raise InputError(f"class {empty[0]!r} would have no text left; use remove_class to remove it")
-        return Classes(support, self.descriptions, self._weights_in(support))
+        return self._replace(support=support, weights=self._weights_in(support))
 
     def _weights_in(self, support: Mapping[Label, Sequence[str]]) -> Weights | None:
         """The weights of these texts: one that is added again later weighs 1."""

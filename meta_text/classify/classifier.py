@@ -65,6 +65,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         progress: Progress | None = None,
         bad_rows: str = "raise",
         effort: str = "normal",
+        unlabeled: Any = None,
     ) -> "FewShotClassifier":
         """Learn from texts X and their labels y; progress(done, total) is called while the texts are read.
 
@@ -83,11 +84,17 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         effort: "high" takes up to a minute more and moves the upper layers of one encoder on these texts, where that
         helps on labels that are held out (extra `[effort]`); `audit` says what it brought. progress then starts anew.
 
+        unlabeled: texts without labels, such as will be asked: from hundreds on, they show where the classes lie, most of all
+        where labels are few. They may be of any class in any number, and of none; blank ones are left out, and of more than
+        10,000 these are chosen evenly. Whether and how much they count, held-out labels decide where there are enough.
+
         Raises ConfigError for another effort, or if no encoder can move; InputError for texts that are not strings, for labels of other or mixed
         types, several per text, different lengths, weights that are no finite numbers from 0 on, and a class whose texts all weigh 0.
         """
         check_effort(effort)
         classes = Classes.labelled(self._as_texts(X), y, self.label_names, bad_rows, sample_weight)
+        if unlabeled is not None:
+            classes = classes.among(self._as_texts(unlabeled))
         self._start(classes, progress, effort=effort)
         return self
 
@@ -276,7 +283,9 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
             warnings.warn(twice, stacklevel=3)
         before = self.adaptation_ if self.__sklearn_is_fitted__() else None
         known, calibration = before and before.resting, model.calibration.of(names is not None)
-        learned = Adaptation.learn(model, calibration, support, names, known, progress, classes.weights)
+        learned = Adaptation.learn(
+            model, calibration, support, names, known, progress, classes.weights, classes.unlabeled
+        )
         if old is not None:
             self.class_prior = after_edit(self.class_prior, old.support, learned.support)
         learned = learned.expecting(shares_of(self.class_prior, learned.distinct))

@@ -80,6 +80,14 @@ def fit(
             metavar="EFFORT", help="normal; or high, which also moves an encoder where that helps, in a minute."
         ),
     ] = "normal",
+    unlabeled: Annotated[
+        str | None,
+        typer.Option(
+            parser=word,
+            metavar="FILE",
+            help="Texts without labels, such as will be asked: they show where classes lie.",
+        ),
+    ] = None,
     separator: Separator = None,
     encoding: Encoding = None,
     device: Device = None,
@@ -90,6 +98,7 @@ def fit(
     from meta_text.files import check_target
     from meta_text.model.encoder_words import effort_sentence, encoder_choice
     from meta_text.model.moved_adaptation import check_effort
+    from meta_text.model.unlabeled import Gathered
 
     check_effort(effort)
     check_target(out)
@@ -106,11 +115,12 @@ def fit(
     else:  # classes that the model may hold were learned with others
         classifier = FewShotClassifier(model, embedding=encoders, device=device, label_names=label_names)
     labels = [corpus.class_names[i] for i in corpus.labels]
+    more = None if unlabeled is None else _texts_of(unlabeled, text, separator, encoding)
     classifier.class_prior = class_prior
     with bars() as bar, warnings.catch_warnings():
         # a note of the corpus, told above
         warnings.filterwarnings("ignore", "labels .* (differ only in case|look alike)")
-        classifier.fit(corpus.texts, labels, progress=_reading_then_moving(bar), effort=effort)
+        classifier.fit(corpus.texts, labels, progress=_reading_then_moving(bar), effort=effort, unlabeled=more)
     if note_of_engine := classifier.meta_model.engine_note:
         err_console.print(note_of_engine, style="dim", highlight=False, markup=False)
     classifier.save_pretrained(out, include_support=not without_texts)
@@ -123,8 +133,20 @@ def fit(
             out_console.print(str(doubt))
     elif (choice := encoder_choice(classifier.adaptation_)) is not None:
         out_console.print(f"read by {choice.sentence()}")
-        if moving := effort_sentence(classifier.adaptation_):
-            out_console.print(moving)
+        for sentence in (Gathered.of(classifier.adaptation_.task).sentence(), effort_sentence(classifier.adaptation_)):
+            if sentence:
+                out_console.print(sentence)
+
+
+def _texts_of(source: str, column: str, separator: str | None, encoding: str | None) -> list[str]:
+    """The texts of a file, which need no labels."""
+    from meta_text.classify.input_rows import input_rows
+
+    rows = input_rows(source, column, separator=separator, encoding=encoding, note=_tell)
+    texts = [row.text for row in rows if row.text is not None]
+    if not texts:
+        raise InputError(f"{source} has no text in column {column!r}; name the column of texts with --text")
+    return texts
 
 
 def predict(

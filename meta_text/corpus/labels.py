@@ -66,18 +66,18 @@ def plain(value: Any) -> Any:
     return value
 
 
-def texts_or_none(X: Any) -> list[str | None]:
+def texts_or_none(X: Any, name: str = "X") -> list[str | None]:
     """Texts in order, None for missing or blank ones. Raises InputError naming the first that is not a string.
 
     Lone surrogates, which no tokenizer accepts, become question marks.
     """
-    texts = column(X, "X", "texts")
+    texts = column(X, name, "texts")
     for i, text in enumerate(texts):
         if text is not None and not isinstance(text, str):
             way_out = "decode it first" if isinstance(text, bytes) else "convert it first"
             if isinstance(text, list | tuple | np.ndarray) and all(isinstance(number, int | float) for number in text):
                 way_out += VECTORS
-            raise InputError(f"X[{i}] is {_shown(text)} ({type(text).__name__}); a string is needed: {way_out}")
+            raise InputError(f"{name}[{i}] is {_shown(text)} ({type(text).__name__}); a string is needed: {way_out}")
     return [text.encode("utf-8", "replace").decode("utf-8") if text and text.strip() else None for text in texts]
 
 

@@ -3,7 +3,6 @@
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn import functional as F
 
 from meta_text.learners.learner import membership
 from meta_text.learners.uneven import inverse_count
@@ -23,12 +22,14 @@ def converged_head(
     names: Float[Tensor, "N D"] | None = None,
     name_weight: float = 0.0,
     weights: Float[Tensor, " S"] | None = None,
+    soft: tuple[Float[Tensor, "P D"], Float[Tensor, "P N"]] | None = None,
 ) -> Float[Tensor, "N D1"]:
     """Rows [w, b] of multinomial logistic regression in which every class has the same weight.
 
     The texts of a class with fewer texts than others must win by a margin (Menon et al., ICLR 2021, eq. 10, with 1 / K in
     place of the logarithm of how often a class occurs). names: one more text of each class, which counts as `name_weight`
-    texts. weights: as those of `Learner.adapt`. Solved by L-BFGS in the span of the texts, which holds the solution.
+    texts. weights: as those of `Learner.adapt`. soft: further texts, and how much each counts as a text of each class.
+    Solved by L-BFGS in the span of the texts, which holds the solution.
     """
     weight_S = torch.ones_like(features[:, 0]) if weights is None else weights.to(features)
     count_N = membership(labels, n_way, weight_S).sum(0)
@@ -42,11 +43,15 @@ def converged_head(
     weight_S = weight_S * (member_SN @ (1 / (member_SN.T @ weight_S)))  # each class sums to 1
     weight_S = weight_S * n_texts / n_way
     margin_SN = MARGIN * member_SN * (inverse_N - inverse_N.mean())
+    target_SN = weight_S[:, None] * member_SN
+    if soft is not None:
+        features, target_SN = torch.cat([features, soft[0]]), torch.cat([target_SN, soft[1]])
+        margin_SN = torch.cat([margin_SN, torch.zeros_like(soft[1])])
     basis_RD = _span(features)
     if basis_RD is None:
-        solution_DN, bias_N = _minimum(features, labels, weight_S, margin_SN)
+        solution_DN, bias_N = _minimum(features, target_SN, margin_SN)
     else:
-        solution_RN, bias_N = _minimum(features @ basis_RD.T, labels, weight_S, margin_SN)
+        solution_RN, bias_N = _minimum(features @ basis_RD.T, target_SN, margin_SN)
         solution_DN = basis_RD.T @ solution_RN
     return torch.cat([solution_DN.T, bias_N[:, None]], dim=1)
 
@@ -66,11 +71,10 @@ def _span(features: Float[Tensor, "S D"]) -> Float[Tensor, "R D"] | None:
 @torch.enable_grad()
 def _minimum(
     features: Float[Tensor, "S R"],
-    labels: Int[Tensor, " S"],
-    weights: Float[Tensor, " S"],
+    targets: Float[Tensor, "S N"],
     margin: Float[Tensor, "S N"],
 ) -> tuple[Float[Tensor, "R N"], Float[Tensor, " N"]]:
-    """Weights and biases with the least loss."""
+    """Weights and biases with the least loss; targets: how much each text counts as a text of each class."""
     features = features.detach()
     solution_RN = features.new_zeros(features.shape[1], margin.shape[1]).requires_grad_()
     bias_N = features.new_zeros(margin.shape[1]).requires_grad_()
@@ -84,8 +88,8 @@ def _minimum(
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        losses_S = F.cross_entropy(features @ solution_RN + bias_N - margin, labels, reduction="none")
-        loss = (weights * losses_S).mean() + solution_RN.square().sum() / (2 * C * len(labels))
+        log_p_SN = (features @ solution_RN + bias_N - margin).log_softmax(-1)
+        loss = (solution_RN.square().sum() / (2 * C) - (targets * log_p_SN).sum()) / len(features)
         loss.backward()
         return loss
 

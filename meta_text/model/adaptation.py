@@ -14,16 +14,18 @@ from meta_text.corpus.same_text import fold, one_of_each
 from meta_text.embedding.process import own_settings
 from meta_text.embedding.reading import Progress, Represented
 from meta_text.embedding.token_states import masked_mean
+from meta_text.errors import ConfigError
 from meta_text.learners.learner import TaskState
 from meta_text.model.calibration import Calibration
 from meta_text.model.cheap_encoders import cheap_model, cheap_places
 from meta_text.model.familiar import damped, familiar_range
-from meta_text.model.finish import Finish, at_finish, blended
-from meta_text.model.held_out import converged_apart, judged
+from meta_text.model.finish import Finish, at_finish, blended, can_finish
+from meta_text.model.held_out import Apart, apart, judged
 from meta_text.model.mixture import SPACE
 from meta_text.model.model import MetaModel, Packed
 from meta_text.model.moving import Move
 from meta_text.model.task import Given, Label, Weights, learn_task, pack
+from meta_text.model.unlabeled import Gathered, gather, pool_of, with_directions
 from meta_text.model.without_itself import likeness_without_itself
 
 
@@ -50,6 +52,7 @@ class Adaptation:
     move: Move | None = None  # what came of moving an encoder, if that was asked for (`model.moved_adaptation`)
     still: "Adaptation | None" = None  # the same with encoders that stay, if one was moved
     weights: Weights | None = None  # of labelled texts; None: all alike
+    pool: tuple[str, ...] = ()  # unlabelled texts, each once, none of them labelled
 
     @classmethod
     @own_settings()
@@ -62,18 +65,20 @@ class Adaptation:
         before: "Adaptation | None" = None,
         progress: Progress | None = None,
         weights: Weights | None = None,
+        unlabeled: Sequence[str] = (),
     ) -> "Adaptation":
         """Adapt to these classes; texts that the same model encoded for `before` are not encoded again."""
         sorted_support = {label: tuple(sorted(texts)) for label, texts in support.items()}
         distinct = _distinct(sorted_support)
-        texts = _texts_of(distinct, names)
+        pool = pool_of(unlabeled, distinct)
+        texts = [*_texts_of(distinct, names), *pool]
         known = before.features if before is not None and before.model is model else {}
         new = list(dict.fromkeys(text for text in texts if text not in known))
         read, cut, unread = _read(model, new, progress)
         features = {text: known[text] for text in texts if text in known} | read
         if before is not None and known:
             cut, unread = cut | before.cut & features.keys(), unread | before.unread & features.keys()
-        learned = cls.of_represented(model, calibration, sorted_support, names, features, weights)
+        learned = cls.of_represented(model, calibration, sorted_support, names, features, weights, pool)
         return replace(learned, cut=cut, unread=unread, first=_learn_first(learned))
 
     @classmethod
@@ -85,14 +90,20 @@ class Adaptation:
         names: Sequence[str] | None,
         features: Mapping[str, Tensor],
         weights: Weights | None = None,
+        pool: tuple[str, ...] = (),
     ) -> "Adaptation":
         """Adapt to these classes, whose texts and names were represented before; all encoders read every text then."""
-        given = Given(model, calibration, _distinct(support), names, features, weights)
+        given = Given(model, calibration, _distinct(support), names, features, weights, pool)
         task = learn_task(given)
+        if pool and not can_finish(model, task):
+            raise ConfigError(
+                f"unlabeled texts need a linear head over sentence encoders, which '{model.embedding.model}' with this learner is "
+                "not; leave unlabeled out, or use model='default'"
+            )
         if "weights" in task:
             task = judged(task, given)
         kept = None if names is None else tuple(names)
-        learned = cls(model, calibration, support, kept, task, given.shots, features, weights=weights)
+        learned = cls(model, calibration, support, kept, task, given.shots, features, weights=weights, pool=pool)
         corrections = learned._corrections()
         if calibration.thresholds and "weights" in task:
             task["familiar"] = familiar_range(calibration, learned.n_way, learned.shots, corrections)
@@ -120,7 +131,7 @@ class Adaptation:
     @property
     def given(self) -> Given:
         """What the task was learned from, if its texts are there."""
-        return Given(self.model, self.calibration, self.distinct, self.names, self.features, self.weights)
+        return Given(self.model, self.calibration, self.distinct, self.names, self.features, self.weights, self.pool)
 
     @own_settings()
     def with_features(self) -> "Adaptation":
@@ -186,7 +197,8 @@ class Adaptation:
 
         Of a head that went beyond the rule's no other task taught anything, so it has its own.
         """
-        return self.temperature if Finish.of(self.task).share else self.taught_temperature
+        is_beyond = Finish.of(self.task).share or Gathered.of(self.task).concentration
+        return self.temperature if is_beyond else self.taught_temperature
 
     def probabilities(self, logits: Float[Tensor, "Q N"], *, deciding: bool = False) -> np.ndarray:
         """Softmax at the task's temperature, weighted by `prior`; or `deciding` who answers, classes alike. Rows sum to 1.
@@ -226,17 +238,23 @@ class Adaptation:
                 support[other] = rest
         # one text hardly moves them
         space = {key: value for key, value in self.task.items() if key in (*SPACE, "sharpness", "familiar")}
-        task = learn_task(replace(self.given, support=support), space)
-        finish, column = Finish.of(self.task), list(self.distinct).index(label)
-        if finish.share and (text, column) in self._converged_apart:
-            own = self._converged_apart[text, column]
-            task = blended(task, finish, own, self.model, self.temperature)
+        given = replace(self.given, support=support)
+        task = learn_task(given, space)
+        own = self._apart.get((text, list(self.distinct).index(label)))
+        if own is not None and own.directions is not None:
+            task = with_directions(task, own.directions, Gathered.of(self.task), given)
+        if own is not None and own.converged is not None:
+            task = blended(task, Finish.of(self.task), own.converged, self.model, self.temperature)
         return replace(self, support=support, task=task)
 
     @cached_property
-    def _converged_apart(self) -> dict[tuple[str, int], Tensor]:
-        """Leaving texts out one by one would take minutes where convergence is worth most."""
-        return converged_apart(self.task, self.given)
+    def _apart(self) -> dict[tuple[str, int], Apart]:
+        """Leaving texts out one by one would take minutes where convergence or unlabelled texts are worth most."""
+        if not Finish.of(self.task).share and not Gathered.of(self.task).concentration:
+            return {}
+        missing = [text for text in self.pool if text not in self.features]  # after loading
+        read, _, _ = _read(self.model, missing) if missing else ({}, None, None)
+        return apart(self.task, replace(self.given, features={**self.features, **read}))
 
 
 def _distinct(support: Mapping[Label, Sequence[str]]) -> dict[Label, tuple[str, ...]]:
@@ -266,8 +284,10 @@ def _learn_first(whole: Adaptation) -> Adaptation | None:
         return None
     cheap, columns = cheap_model(whole.model, places)
     part = {text: feature[columns] for text, feature in whole.features.items()}
-    given = Given(cheap, calibration, distinct, whole.names, part, whole.weights)
+    given = Given(cheap, calibration, distinct, whole.names, part, whole.weights, whole.pool)
     alone = {**learn_task(given), "sharpness": task["sharpness"].clone()}
+    if "gathered" in task:
+        alone = gather(alone, given, Gathered.of(task).concentration)
     alone = at_finish(alone, Finish.of(task), given)
     first = Adaptation(cheap, calibration, distinct, whole.names, alone, whole.shots, part, weights=whole.weights)
     if calibration.thresholds:

@@ -15,6 +15,7 @@ from meta_text.learners.converged import converged_head
 from meta_text.learners.learner import TaskState
 from meta_text.model.model import MetaModel
 from meta_text.model.task import Given, Placed
+from meta_text.model.unlabeled import Gathered, soft_labels
 
 
 @dataclass(frozen=True)
@@ -74,10 +75,13 @@ def at_finish(task: TaskState, finish: Finish, given: Given) -> TaskState:
 
 
 def converged_on(given: Given, space: TaskState) -> Float[Tensor, "N D1"]:
-    """The head of logistic regression on these texts."""
+    """The head of logistic regression on these texts, and on unlabelled ones by what a task with directions says of them."""
     own, learner = Placed.of(given, space), given.model.learner
     names = None if own.names is None else learner.features(own.names)
-    return converged_head(learner.features(own.texts), own.labels, given.n_way, names, learner.name_weight, own.weights)
+    soft = soft_labels(space, given) if Gathered.of(space).concentration else None
+    return converged_head(
+        learner.features(own.texts), own.labels, given.n_way, names, learner.name_weight, own.weights, soft
+    )
 
 
 def blended(

@@ -4,6 +4,7 @@ import hashlib
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,6 +15,15 @@ from meta_text.learners.learner import TaskState
 from meta_text.model.finish import CONVERGED, RULE_ALONE, Finish, at_finish, can_finish, converged_on, finished
 from meta_text.model.mixture import SPACE
 from meta_text.model.task import Given, learn_task, pack
+from meta_text.model.unlabeled import (
+    CONCENTRATIONS,
+    TAUGHT_GAIN,
+    Gathered,
+    Pool,
+    directions,
+    gather,
+    with_directions,
+)
 
 FOLDS = 3
 TENTHS = 10  # folds where a text is to be answered nearly as by all others
@@ -153,16 +163,20 @@ def finish_of(rule: HeldOut, converged: HeldOut) -> Finish:
 
 
 @torch.no_grad()
-def held_out(given: Given, space: TaskState, held: Sequence[int], finish: Finish = RULE_ALONE) -> HeldOut:
+def held_out(
+    given: Given, space: TaskState, held: Sequence[int], finish: Finish = RULE_ALONE, concentration: float | None = None
+) -> HeldOut:
     """What classes say of the labelled texts at the places `held` if they are learned from all others.
 
     space: of the whole task. Its encoders are not weighed again, which a third of the texts would hardly change.
-    finish: how far the head goes.
+    finish: how far the head goes. concentration: of directions among the unlabelled texts; None: without these.
     """
     model, rest, labelled = given.model, given.without(held), given.labelled
     task = learn_task(rest, space)
     asked = model.in_space(task, pack([given.features[labelled[place][0]] for place in held], model.embedding.device))
     temperature = rest.taught_temperature(task)
+    if concentration is not None:
+        task = gather(task, rest, concentration)
     task = finished(task, finish, rest, temperature)
     logits = model.learner.logits(task, asked).float().cpu() / temperature
     likeness = model.learner.likeness(task["prototypes"], asked, task.get("excess")).float().cpu().numpy()
@@ -173,27 +187,61 @@ def held_out(given: Given, space: TaskState, held: Sequence[int], finish: Finish
 
 @torch.no_grad()
 def judged(task: TaskState, given: Given) -> TaskState:
-    """The task with how certain its answers may be (`sharpness`), and its head taken as far as is best (`finish`)."""
+    """The task with how certain its answers may be (`sharpness`), and its head taken as far as is best (`finish`).
+
+    With unlabelled texts, each only if these help (`gathered`).
+    """
     space, folds = {key: task[key] for key in SPACE}, folds_of(given.labelled)
-    by_rule = [held_out(given, space, held) for held in folds]
+    uses_pool = bool(given.pool) and can_finish(given.model, task) and given.n_way > 1
+    tried: dict[float | None, list[HeldOut]] = {
+        one: [held_out(given, space, held, concentration=one) for held in folds]
+        for one in (CONCENTRATIONS if uses_pool else (None,))
+    }
+    concentration = max(tried, key=lambda one: _expected_gain(one, tried[one], tried[next(iter(tried))]))
+    by_rule = tried[concentration]
+    if concentration is not None:
+        task = gather(task, given, concentration)
     sharpness = HeldOut.joined(by_rule).factor if by_rule else 1.0
     task = {**task, "sharpness": torch.tensor(sharpness, dtype=torch.float32)}
     several = sum(len(texts) > 1 for texts in given.support.values())  # texts of one class alone tell nothing apart
     if sum(map(len, folds)) < LEAST_TEXTS or several < 2 or not can_finish(given.model, task):
         return task
     few = enough(folds, ENOUGH_TEXTS)
-    converged = [held_out(given, space, held, CONVERGED) for held in few]
+    converged = [held_out(given, space, held, CONVERGED, concentration) for held in few]
     return at_finish(task, finish_of(HeldOut.joined(by_rule[: len(few)]), HeldOut.joined(converged)), given)
 
 
+def _expected_gain(concentration: float | None, found: list[HeldOut], without: list[HeldOut]) -> float:
+    """By how much unlabelled texts are to make a label more likely, by other tasks and by this task's held-out labels."""
+    taught = PRIOR_TEXTS * TAUGHT_GAIN[concentration or 0.0]
+    if not found:
+        return taught
+    answers = HeldOut.joined(found)
+    gain, _ = answers.gain_over(HeldOut.joined(without))
+    return (taught + answers.texts * gain) / (PRIOR_TEXTS + answers.texts)
+
+
+class Apart(NamedTuple):
+    """What is learned without a tenth of the labelled texts."""
+
+    directions: Float[Tensor, "N D"] | None  # among the unlabelled texts, if there are any
+    converged: Float[Tensor, "N D1"] | None  # by logistic regression, if the head goes beyond the rule's
+
+
 @torch.no_grad()
-def converged_apart(task: TaskState, given: Given) -> dict[tuple[str, int], Float[Tensor, "N D1"]]:
-    """For each labelled text and its column, logistic regression without it and the tenth of the texts that it is among."""
+def apart(task: TaskState, given: Given) -> dict[tuple[str, int], Apart]:
+    """For each labelled text and its column, what is learned without the tenth of the texts that it is among."""
     space, labelled = {key: task[key] for key in SPACE}, given.labelled
-    found: dict[tuple[str, int], Tensor] = {}
+    gathered, finish = Gathered.of(task), Finish.of(task)
+    found: dict[tuple[str, int], Apart] = {}
     for held in folds_of(labelled, TENTHS):
-        head = converged_on(given.without(held), space)
-        found |= {labelled[place]: head for place in held}
+        rest, among, part = given.without(held), None, space
+        if gathered.concentration:
+            part = learn_task(rest, space)
+            among = directions(part, rest, Pool.of(part, rest), gathered.concentration)
+            part = with_directions(part, among, gathered, rest)
+        one = Apart(among, converged_on(rest, part) if finish.share else None)
+        found |= {labelled[place]: one for place in held}
     return found
 
 

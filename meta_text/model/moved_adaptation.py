@@ -31,6 +31,7 @@ from meta_text.model.moving import (
     train,
 )
 from meta_text.model.task import Features, learn_task
+from meta_text.model.unlabeled import Gathered, gather
 
 EFFORTS = ("normal", "high")
 
@@ -82,7 +83,11 @@ def follow(still: Adaptation, move: Move) -> Adaptation:
     space = _moved_space(still, move.place, features)
     given = replace(still.given, model=model, features=features)
     task = learn_task(given, space)
-    task["sharpness"] = torch.tensor(move.sharpness, dtype=torch.float32)
+    if "gathered" in still.task:
+        task = gather(task, given, Gathered.of(still.task).concentration)
+    # how certain unlabelled texts make the answers was not judged with an encoder that moves
+    sharpness = float(still.task["sharpness"]) if still.pool else move.sharpness
+    task["sharpness"] = torch.tensor(sharpness, dtype=torch.float32)
     if still.calibration.thresholds:
         task["familiar"] = familiar_range(still.calibration, still.n_way, still.shots, move.corrections)
     task = at_finish(task, Finish.of(still.task), given)
@@ -179,7 +184,7 @@ def _place(still: Adaptation) -> int | None:
 
 def _with_columns(features: Features, vectors: Features, columns: Tensor) -> dict[str, Tensor]:
     """Joined vectors whose numbers at `columns` are others."""
-    return {text: feature.index_copy(0, columns, vectors[text]) for text, feature in features.items()}
+    return {text: features[text].index_copy(0, columns, vector) for text, vector in vectors.items()}
 
 
 def _moved_space(still: Adaptation, place: int, features: Features) -> TaskState:

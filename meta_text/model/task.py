@@ -26,7 +26,7 @@ Weights = Mapping[
 
 @dataclass(frozen=True)
 class Given:
-    """What a task is learned from: each class's texts and, if used, one name per class, all of them represented."""
+    """What a task is learned from: each class's texts and, if used, one name per class and unlabelled texts, all represented."""
 
     model: MetaModel
     calibration: Calibration
@@ -34,6 +34,7 @@ class Given:
     names: Sequence[str] | None
     features: Features
     weights: Weights | None = None
+    pool: Sequence[str] = ()  # unlabelled texts
 
     @property
     def n_way(self) -> int:

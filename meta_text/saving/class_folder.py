@@ -23,7 +23,7 @@ from meta_text.model.task import Weights
 from meta_text.saving.model_folder import AGAIN, checked, read_config, read_tensors
 from meta_text.wording import counted
 
-TASK, SUPPORT, MOVED = "task.safetensors", "support.jsonl", "moved.safetensors"
+TASK, SUPPORT, MOVED, UNLABELED = "task.safetensors", "support.jsonl", "moved.safetensors", "unlabeled.jsonl"
 FIRST = "first."  # before the names of tensors that the cheap encoders learned alone
 
 
@@ -59,6 +59,7 @@ class StoredClasses:
     task_sha256: str
     corrections: tuple[float, ...] = ()
     support_sha256: str | None = None
+    unlabeled_sha256: str | None = None
     encoders: tuple[StoredEncoder, ...] = ()
     prior: tuple[float, ...] | None = None
     move: StoredMove | None = None
@@ -78,6 +79,9 @@ def write_adaptation(adapted: Adaptation, folder: Path, *, include_support: bool
             for text in texts
         ]
         (folder / SUPPORT).write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
+    if include_support and adapted.pool:
+        lines = [json.dumps({"text": text}, ensure_ascii=False) for text in adapted.pool]
+        (folder / UNLABELED).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     stored = {
         "labels": list(adapted.support),
         "names": adapted.names,
@@ -89,6 +93,8 @@ def write_adaptation(adapted: Adaptation, folder: Path, *, include_support: bool
         "prior": adapted.prior,
         "move": None if adapted.move is None else asdict(_write_move(adapted.move, folder)),
     }
+    if (folder / UNLABELED).exists():  # not read by versions before
+        stored["unlabeled_sha256"] = file_sha256(folder / UNLABELED)
     return {**stored, "sha256": _digest(stored)}
 
 
@@ -144,6 +150,7 @@ def load_adaptation(folder: Path, model: MetaModel) -> Adaptation | None:
         corrections=stored.corrections,
         first=first,
         weights=weights,
+        pool=_read_unlabeled(folder / UNLABELED, stored),
     )
     bare = bare.expecting(stored.prior)
     if stored.move is not None:
@@ -157,7 +164,9 @@ def _moved(bare: Adaptation, move: Move) -> Adaptation:
         return replace(bare, move=move)
     still = None
     if any(bare.support.values()):
-        still = Adaptation.learn(bare.model, bare.calibration, bare.support, bare.names, weights=bare.weights)
+        still = Adaptation.learn(
+            bare.model, bare.calibration, bare.support, bare.names, weights=bare.weights, unlabeled=bare.pool
+        )
         still = still.expecting(bare.prior)
     return replace(bare, model=moved_model(bare.model, move), move=move, still=still)
 
@@ -246,6 +255,15 @@ def _read_support(path: Path, stored: StoredClasses) -> tuple[dict[Any, tuple[st
     except CorpusError as error:
         raise ModelFileError(f"{error}; {AGAIN}") from None
     return support, weights or None
+
+
+def _read_unlabeled(path: Path, stored: StoredClasses) -> tuple[str, ...]:
+    """The unlabelled texts, which a change of the classes needs; none if they were not saved."""
+    if stored.unlabeled_sha256 is None:
+        return ()
+    if not path.exists() or file_sha256(path) != stored.unlabeled_sha256:
+        raise ModelFileError(f"{path} does not hold the unlabelled texts that were learned from; {AGAIN}")
+    return tuple(str(row["text"]) for row in read_rows(path))
 
 
 def _digest(stored: dict[str, Any]) -> str:
