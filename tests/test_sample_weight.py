@@ -444,7 +444,7 @@ def test_a_spoiled_weight_in_a_folder_is_refused(weight: Any, tmp_path: Path) ->
     values["classifier"]["support_sha256"] = values["classifier"]["sha256"] = None  # as in the first folders
     config.write_text(json.dumps(values), "utf-8")
     with pytest.raises(
-        ModelFileError, match="line 2: a text .* is needed, its weight, if it has one, a positive number, found"
+        ModelFileError, match=r"line 2: a text .* is needed, its weight, if it has one, a positive number, found"
     ):
         FewShotClassifier.from_pretrained(tmp_path / "m", device="cpu")
 

@@ -17,11 +17,12 @@ from meta_text.model.mixture import SPACE
 from meta_text.model.task import Given, learn_task, pack
 from meta_text.model.unlabeled import (
     CONCENTRATIONS,
-    TAUGHT_GAIN,
+    LEAST_POOL_GAIN,
     Gathered,
     Pool,
     directions,
     gather,
+    taught_gain,
     with_directions,
 )
 
@@ -197,7 +198,7 @@ def judged(task: TaskState, given: Given) -> TaskState:
         one: [held_out(given, space, held, concentration=one) for held in folds]
         for one in (CONCENTRATIONS if uses_pool else (None,))
     }
-    concentration = max(tried, key=lambda one: _expected_gain(one, tried[one], tried[next(iter(tried))]))
+    concentration = max(tried, key=lambda one: _expected_gain(one, tried[one], tried[next(iter(tried))], task))
     by_rule = tried[concentration]
     if concentration is not None:
         task = gather(task, given, concentration)
@@ -211,14 +212,16 @@ def judged(task: TaskState, given: Given) -> TaskState:
     return at_finish(task, finish_of(HeldOut.joined(by_rule[: len(few)]), HeldOut.joined(converged)), given)
 
 
-def _expected_gain(concentration: float | None, found: list[HeldOut], without: list[HeldOut]) -> float:
+def _expected_gain(concentration: float | None, found: list[HeldOut], without: list[HeldOut], task: TaskState) -> float:
     """By how much unlabelled texts are to make a label more likely, by other tasks and by this task's held-out labels."""
-    taught = PRIOR_TEXTS * TAUGHT_GAIN[concentration or 0.0]
+    if not concentration:
+        return 0.0
+    taught = taught_gain(concentration, task, len(task["prototypes"]))
     if not found:
         return taught
     answers = HeldOut.joined(found)
     gain, _ = answers.gain_over(HeldOut.joined(without))
-    return (taught + answers.texts * gain) / (PRIOR_TEXTS + answers.texts)
+    return (PRIOR_TEXTS * taught + answers.texts * (gain - LEAST_POOL_GAIN)) / (PRIOR_TEXTS + answers.texts)
 
 
 class Apart(NamedTuple):
