@@ -17,7 +17,7 @@ from scipy.stats import ttest_rel
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, f1_score
 from sklearn.neighbors import KNeighborsClassifier
-from small_mixture import untrained
+from small_mixture import base_folder, untrained
 
 from meta_text import FewShotClassifier
 from meta_text.embedding.encoders import open_encoder
@@ -33,14 +33,14 @@ from meta_text.own_data.table import Row, Table
 TFIDF, LR = "logistic regression, TF-IDF", "logistic regression, {}"
 
 
-def sentences(topics: Sequence[str], each: int, length: int = 5, times: int = 1) -> tuple[list[str], list[str]]:
-    """Different texts of words that the small encoders know; the topic's word stands so many times in all of its texts."""
+def sentences(topics: Sequence[str], each: int, length: int = 5) -> tuple[list[str], list[str]]:
+    """Different texts of words that the small encoders know; the topic's word stands in all of its texts."""
     rng, rest = np.random.default_rng(0), [word for word in WORDS if word not in topics]
     texts: dict[str, str] = {}
     for topic in topics:
         before = len(texts)
         while len(texts) < before + each:
-            words = [*rng.choice(rest, length), *[topic] * times]
+            words = [*rng.choice(rest, length), topic]
             texts.setdefault(" ".join(rng.permutation(words)), topic)
     return list(texts), list(texts.values())
 
@@ -274,9 +274,14 @@ def test_tfidf_wins_where_only_it_can_see_the_labels(small: dict[str, Any]) -> N
     assert table.sentence().startswith(f"Take {TFIDF}: it is better than meta_text by ")
 
 
-def test_level_where_all_can_see_the_labels(small: dict[str, Any]) -> None:
-    texts, labels = sentences(["card", "bank"], 30, length=3, times=8)
-    table = benchmark(texts, labels, "all", n_draws=3, **small).tables[0]
+def card_or_bank(texts: list[str]) -> np.ndarray:
+    return np.array([[text.count("card"), text.count("bank"), 1] for text in texts], dtype=np.float32)
+
+
+def test_level_where_all_can_see_the_labels(folder: str, tmp_path: Path) -> None:
+    texts, labels = sentences(["card", "bank"], 30)
+    classifier = FewShotClassifier(base_folder(tmp_path / "model", [folder]), embedding=card_or_bank)
+    table = benchmark(texts, labels, "all", n_draws=3, classifier=classifier, encoder=card_or_bank).tables[0]
     assert [row.accuracy for row in table.rows] == [1.0] * 4
     assert "is level with" in table.sentence()
     assert "(+0.0 points, 95 % interval 0.0 to 0.0)" in table.sentence()
