@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from meta_text.extras import EXTRAS
 
 REFUSED = sorted({package for packages in EXTRAS.values() for package in packages} | {"pandas"})
-HIDE = f"import sys\nfor package in {REFUSED!r}:\n    sys.modules[package] = None  # importing it fails\n"
+HIDE = "import sys\nfor package in {!r}:\n    sys.modules[package] = None  # importing it fails\n"
 LIFE = """
 from pathlib import Path
 from meta_text import Corpus, FewShotClassifier
@@ -37,16 +38,34 @@ assert (folder / "answers.csv").read_text().count("wine") >= 1
 """
 
 
-def run(code: str, *words: str) -> subprocess.CompletedProcess[str]:
+BENCHMARK = """
+from meta_text.cli import main
+path = sys.argv[1] + "/texts.csv"
+open(path, "w").write("text,label\\nred wine,wine\\nnew tyre,car\\nwhite wine,wine\\nflat tyre,car\\n")
+sys.argv = ["meta-text", "benchmark", path, "--k", "1", "--device", "cpu"]
+main()
+"""
+
+
+def run(code: str, *words: str, hidden: Sequence[str] = REFUSED) -> subprocess.CompletedProcess[str]:
     root = str(Path(__file__).parents[1])
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}
-    command = [sys.executable, "-c", HIDE + code, *words]
+    command = [sys.executable, "-c", HIDE.format(hidden) + code, *words]
     return subprocess.run(command, capture_output=True, text=True, env=environment)
 
 
 def test_fit_predict_save_and_load_import_no_extra(tmp_path: Path) -> None:
     done = run(LIFE, str(tmp_path))
     assert done.returncode == 0, done.stderr
+
+
+def test_benchmark_imports_no_extra(tmp_path: Path) -> None:
+    # scikit-learn asks whether these were imported, and takes hidden ones for that
+    done = run(
+        BENCHMARK, str(tmp_path), hidden=[package for package in REFUSED if package not in ("pandas", "pyarrow")]
+    )
+    assert done.returncode == 0, done.stderr
+    assert "4 texts in 2 draws are too few to say which to take." in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -27,11 +27,12 @@ def test_readme_python_runs(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
     exec(compile(code, "README.md", "exec"), {})
 
 
-def test_walk_through_runs_in_order() -> None:
-    text = (ROOT / "docs" / "classify_new_categories.md").read_text("utf-8")
+@pytest.mark.parametrize("page", ["classify_new_categories.md", "compare_on_your_data.md"])
+def test_walk_through_runs_in_order(page: str) -> None:
+    text = (ROOT / "docs" / page).read_text("utf-8")
     names: dict[str, object] = {}
     for code in re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL):
-        exec(compile(code, "classify_new_categories.md", "exec"), names)
+        exec(compile(code, page, "exec"), names)
 
 
 def test_readme_commands_exist() -> None:

@@ -17,10 +17,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from development import CORPORA, SHOTS, Remembered, draw, texts_and_labels
+from development import CORPORA, SHOTS, draw, texts_and_labels
 
 from meta_text import FewShotClassifier
 from meta_text.embedding.encoders import open_encoders
+from meta_text.embedding.remembered import Remembered
 from meta_text.model.adaptation import Adaptation
 from meta_text.model.cascade import answers_of
 from meta_text.saving.loading import DEFAULT

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -23,9 +22,7 @@ from meta_text import Corpus, FewShotClassifier
 from meta_text.config import load_recipe
 from meta_text.corpus.same_text import fold
 from meta_text.embedding.encoders import open_encoders
-from meta_text.embedding.reading import Progress as Reading
-from meta_text.embedding.reading import Represented
-from meta_text.embedding.sentence_encoder import SentenceEncoder
+from meta_text.embedding.remembered import Remembered
 from meta_text.evaluation.metrics import ExpectedCalibrationError
 from meta_text.model.mixture import Prior
 from meta_text.saving.model_folder import load_model
@@ -49,28 +46,6 @@ CORPORA = [
 ]
 SHOTS = (1, 5, 16)
 MOST_TEXTS, MOST_ASKED = 300, 500  # texts of each class that are drawn from; texts asked
-
-
-class Remembered(SentenceEncoder):
-    """An encoder that reads no text twice, so that ten draws cost the encoding of one."""
-
-    def __init__(self, encoder: SentenceEncoder) -> None:
-        self.encoder, self.known = encoder, dict[str, tuple[torch.Tensor, bool]]()
-        self.name, self.source, self.width = encoder.name, encoder.source, encoder.width
-        self.is_counts, self.cost = encoder.is_counts, encoder.cost
-
-    def encode(self, texts: Sequence[str], progress: Reading | None = None) -> Represented:
-        new = list(dict.fromkeys(text for text in texts if text not in self.known))
-        read = self.encoder.encode(new)
-        self.known.update(zip(new, zip(read.parts, read.is_unread, strict=True), strict=True))
-        known = [self.known[text] for text in texts]
-        return Represented([part for part, _ in known], [False] * len(known), [unread for _, unread in known])
-
-    def digest(self) -> str:
-        return self.encoder.digest()
-
-    def matrix(self, texts: Sequence[str]) -> np.ndarray:
-        return torch.stack(self.encode(texts).parts).numpy()
 
 
 def texts_and_labels(name: str) -> tuple[list[str], np.ndarray]:

@@ -16,12 +16,13 @@ from statistics import fmean
 
 import numpy as np
 import torch
-from development import Remembered, centred, draw, scores, texts_and_labels
+from development import centred, draw, scores, texts_and_labels
 from sklearn.linear_model import LogisticRegression
 
 from meta_text import FewShotClassifier
 from meta_text.embedding.encoders import open_encoder
 from meta_text.embedding.given_vectors import CallableEncoder
+from meta_text.embedding.remembered import Remembered
 from meta_text.embedding.sentence_encoder import SentenceEncoder, TransformerEncoder
 from meta_text.saving.loading import DEFAULT
 from meta_text.saving.model_folder import load_model

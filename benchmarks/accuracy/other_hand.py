@@ -11,11 +11,11 @@ from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
-from development import Remembered
 from sklearn.metrics import roc_auc_score
 
 from meta_text import Corpus, FewShotClassifier
 from meta_text.embedding.encoders import open_encoders
+from meta_text.embedding.remembered import Remembered
 from meta_text.saving.loading import DEFAULT
 from meta_text.saving.model_folder import load_model
 

@@ -18,11 +18,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from development import Remembered, texts_and_labels
+from development import texts_and_labels
 from development_table import with_interval
 
 from meta_text import FewShotClassifier
 from meta_text.embedding.encoders import open_encoders
+from meta_text.embedding.remembered import Remembered
 from meta_text.learners.learner import prototype_head
 from meta_text.model.adaptation import Adaptation
 from meta_text.model.finish import CONVERGED, Finish, at_finish

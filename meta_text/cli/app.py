@@ -10,7 +10,7 @@ import typer
 import typer.core
 
 import meta_text
-from meta_text.cli import classify, demo, recipes, train
+from meta_text.cli import benchmark, classify, demo, recipes, train
 from meta_text.cli.console import err_console
 
 
@@ -36,6 +36,7 @@ for command in (
     classify.predict,
     classify.export,
     classify.push,
+    benchmark.benchmark,
     train.train,
     train.evaluate,
     train.compare,

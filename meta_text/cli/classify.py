@@ -9,6 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from meta_text.cli.console import Bar, bars, err_console, out_console
+from meta_text.cli.labelled_file import (
+    Encoding,
+    LabelColumn,
+    LabelledFile,
+    Separator,
+    TextColumn,
+    read_labelled,
+    tell,
+)
 from meta_text.cli.options import (
     Classifier,
     Device,
@@ -16,13 +25,12 @@ from meta_text.cli.options import (
     LabelNames,
     Model,
     encoders_named,
-    path,
     path_option,
     word,
 )
 from meta_text.errors import InputError
 from meta_text.extras import check_extra
-from meta_text.files import KINDS_READ, did_you_mean_file
+from meta_text.files import KINDS_READ
 from meta_text.wording import counted
 
 if TYPE_CHECKING:
@@ -31,16 +39,6 @@ if TYPE_CHECKING:
 
 # torch keeps up to 1,024 kernels, one per batch shape, in each of two caches: a gigabyte over a long file
 BOUNDED_KERNELS = {"LRU_CACHE_CAPACITY": "16", "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "16"}
-Separator = Annotated[
-    str | None,
-    typer.Option(metavar="CHARACTER", help="Column separator of a CSV: one character, or tab, semicolon, pipe."),
-]
-Encoding = Annotated[str | None, typer.Option(metavar="NAME", help="Encoding of a text file, such as utf-8 or cp1252.")]
-
-
-def _tell(line: str) -> None:
-    """Print what was guessed about a file to stderr."""
-    err_console.print(line, style="dim")
 
 
 def _reading_then_moving(bar: Bar) -> "Progress":
@@ -58,14 +56,12 @@ def _reading_then_moving(bar: Bar) -> "Progress":
 
 def fit(
     model: Model,
-    support_file: Annotated[
-        Path, typer.Argument(parser=path, metavar="FILE", help=f"File of labelled texts: {KINDS_READ}.")
-    ],
+    support_file: LabelledFile,
     out: Annotated[Path, path_option("--out", "Folder for the classifier.", "FOLDER")],
     embedding: Embedding = None,
     label_names: LabelNames = False,
-    text: Annotated[str, typer.Option(metavar="COLUMN", help="Column of texts.")] = "text",
-    label: Annotated[str, typer.Option(metavar="COLUMN", help="Column of labels.")] = "label",
+    text: TextColumn = "text",
+    label: LabelColumn = "label",
     without_texts: Annotated[
         bool,
         typer.Option("--without-texts", help="Do not keep the labelled texts: the classifier cannot be changed later."),
@@ -94,7 +90,6 @@ def fit(
 ) -> None:
     """Learn categories from a file of labelled texts."""
     from meta_text.classify.classifier import FewShotClassifier
-    from meta_text.corpus.corpus import Corpus
     from meta_text.files import check_target
     from meta_text.model.encoder_words import effort_sentence, encoder_choice
     from meta_text.model.moved_adaptation import check_effort
@@ -103,13 +98,7 @@ def fit(
     check_effort(effort)
     check_target(out)
     encoders = encoders_named(embedding)
-    if not support_file.is_file():
-        what = "is a folder" if support_file.is_dir() else "does not exist"
-        hint = "" if support_file.is_dir() else did_you_mean_file(support_file)
-        raise InputError(f"{support_file} {what}; a file of labelled texts is needed: {KINDS_READ}{hint}")
-    corpus = Corpus.open(support_file, text=text, label=label, separator=separator, encoding=encoding)
-    for line in corpus.notes:
-        _tell(line)
+    corpus = read_labelled(support_file, text, label, separator, encoding)
     if encoders is None:
         classifier = FewShotClassifier.from_pretrained(model, device=device, label_names=label_names)
     else:  # classes that the model may hold were learned with others
@@ -162,7 +151,7 @@ def predict(
             "--output", parser=word, metavar="FILE", help="A .csv, .jsonl or .parquet file; - writes JSON lines."
         ),
     ] = "-",
-    text: Annotated[str, typer.Option(metavar="COLUMN", help="Column of texts.")] = "text",
+    text: TextColumn = "text",
     reject: Annotated[
         float | None,
         typer.Option(
@@ -230,7 +219,7 @@ def predict(
             show,
             note,
             resume=resume,
-            note=_tell,
+            note=tell,
             **how,
         )
     if not answered and not resume:  # a run to resume may have answered all

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from meta_text.cli.console import out_console, run_progress, write_json
+from meta_text.cli.labelled_file import LabelColumn, TextColumn
 from meta_text.cli.options import (
     Device,
     Embedding,
@@ -63,8 +64,8 @@ def evaluate(
     corpus: Annotated[
         str, typer.Option(parser=word, metavar="CORPUS", help=f"A known name, a folder, or a file: {KINDS_READ}.")
     ],
-    text: Annotated[str, typer.Option(metavar="COLUMN", help="Column of texts.")] = "text",
-    label: Annotated[str, typer.Option(metavar="COLUMN", help="Column of labels.")] = "label",
+    text: TextColumn = "text",
+    label: LabelColumn = "label",
     classes: Annotated[str, typer.Option(metavar="PART", help="train, validation, test, or all.")] = "test",
     split: Annotated[
         str | None,

@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 
 from meta_text.extras import needs
+from meta_text.model.calibration import calibration_error
 from meta_text.model.results import Interval
 
 with needs("train", "evaluating on episodes"):
@@ -73,10 +74,7 @@ class ExpectedCalibrationError(_EpisodeMetric):
         best = [(int(np.argmax(row)), max(row)) for episode in predictions for row in episode]
         labels = np.array([label for episode in references for label in episode])
         right = np.array([label for label, _ in best]) == labels
-        confidence = np.array([value for _, value in best])
-        bin_of = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-        gaps = [abs((right[bin_of == b] - confidence[bin_of == b]).sum()) for b in range(bins)]
-        return {"ece": float(sum(gaps) / len(labels))}
+        return {"ece": calibration_error(np.array([value for _, value in best]), right, bins)}
 
 
 def mean_interval(values: Sequence[float]) -> Interval:

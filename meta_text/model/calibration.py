@@ -14,6 +14,7 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool, Float
 
 from meta_text.errors import InputError
 
@@ -108,3 +109,10 @@ def temperature_terms(n_way: int, shots: float, left_out: Sequence[float] | None
 def threshold_terms(n_way: int, shots: float) -> tuple[float, float, float, float]:
     """A prototype's squared length falls as 1/K, so likeness does not follow a logarithm alone."""
     return 1.0, math.log(n_way), 1 / (1 + shots), math.log1p(shots)
+
+
+def calibration_error(confidence: Float[np.ndarray, " Q"], right: Bool[np.ndarray, " Q"], bins: int = 15) -> float:
+    """Weighted gap between confidence and accuracy in equal bins of confidence (Guo et al., ICML 2017, eq. 3)."""
+    bin_of = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    gaps = [abs((right[bin_of == b] - confidence[bin_of == b]).sum()) for b in range(bins)]
+    return float(sum(gaps) / len(right))
