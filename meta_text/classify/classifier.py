@@ -12,6 +12,7 @@ from meta_text.classify import audit as auditing
 from meta_text.classify.answers import answer, details, warn_of_labelled
 from meta_text.classify.class_edits import ClassChange, Classes, report
 from meta_text.classify.class_prior import after_edit, prior_of, shares_of
+from meta_text.classify.suggest import suggest
 from meta_text.corpus.labels import label_array, object_array, texts_or_none, under_two_labels
 from meta_text.embedding.given_vectors import row_texts
 from meta_text.embedding.reading import Progress
@@ -73,8 +74,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         effort: "high" takes up to a minute more and moves the upper layers of one encoder on these texts, where that
         helps on labels that are held out (extra `[effort]`); `audit` says what it brought. progress then starts anew.
 
-        Raises ConfigError for another effort, or if no encoder can move; InputError for texts that are not strings, for labels of other or mixed
-        types, for several labels per text, and for different lengths.
+        Raises ConfigError for another effort, or if no encoder can move; InputError for what is not one text and one label each.
         """
         check_effort(effort)
         self._start(Classes.labelled(self._as_texts(X), y, self.label_names, bad_rows), progress, effort=effort)
@@ -119,11 +119,11 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         return auditing.audit(self._adapted())
 
     def suggest(self, X: Any, n: int = 10) -> list[int]:
-        """Positions in X of up to n texts most worth labelling next: uncertain, and unlike one another.
+        """Positions in X of up to n texts most worth labelling next, the best first; before `fit`, to start with.
 
-        Copies of one another or of labelled texts are left out, as are blank or missing texts.
+        Copies and near copies of one another, copies of labelled texts, and blank or missing texts are left out.
         """
-        return auditing.suggest(self._adapted(), texts_or_none(self._as_texts(X)), n)
+        return suggest(self.meta_model, getattr(self, "adaptation_", None), texts_or_none(self._as_texts(X)), n)
 
     def add_class(self, label: Label, texts: Any, description: str | None = None) -> list[ClassChange]:
         """Learn one more class; returns the effect on the others.

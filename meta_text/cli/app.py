@@ -10,7 +10,7 @@ import typer
 import typer.core
 
 import meta_text
-from meta_text.cli import classify, demo, recipes, train
+from meta_text.cli import classify, demo, label, recipes, train
 from meta_text.cli.console import err_console
 
 
@@ -36,6 +36,8 @@ for command in (
     classify.predict,
     classify.export,
     classify.push,
+    label.suggest,
+    label.label,
     train.train,
     train.evaluate,
     train.compare,

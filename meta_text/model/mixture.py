@@ -24,7 +24,7 @@ RIDGES = (0.1, 0.3, 1.0)
 SCALES = (4.0, 8.0, 16.0)  # of the ridge's answers, as logits
 MOST_TEXTS = 600  # that the choice looks at: beyond, it takes seconds and changes nothing
 LEAST_WEIGHT = 0.02  # below which an encoder is not run
-
+GUESSED_WAY = 10  # classes of a task of which nothing is known yet
 
 CENTRE_TEXTS = 50  # labelled texts that `Prior.centres` count for; 5 to 50 differ little where classes are even
 
@@ -137,6 +137,20 @@ def fit_space(
     parts = centred_blocks(vectors, centre_D, blocks.widths)
     weights_B, left_out = weigh(parts, labels, n_way, before_B, prior.texts)
     return Space(blocks.widths, weights_B.to(vectors), scale_D, centre_D, left_out.to(vectors))
+
+
+@torch.no_grad()
+def unlabelled_space(vectors: Float[Tensor, "S D"], blocks: EncoderBlocks, prior: Prior) -> Space:
+    """A space for texts without labels: around their own mean, with the weights of a task of GUESSED_WAY classes."""
+    scale_D = inverse_document_frequency(vectors, blocks.is_counts.to(vectors.device))
+    scaled, labels = vectors * scale_D, torch.zeros(len(vectors), dtype=torch.long, device=vectors.device)
+    parts = scaled.split(list(blocks.widths), dim=-1)
+    centre_D = torch.cat([_mean_of_means(part, labels, 1) for part in parts])
+    read_B = torch.stack([is_read(part).double().mean() for part in parts])
+    weights_B = prior.of(blocks.names, GUESSED_WAY, 1.0, read_B).to(vectors)
+    return Space(
+        blocks.widths, weights_B, scale_D, centre_D, torch.zeros(2, dtype=vectors.dtype, device=vectors.device)
+    )
 
 
 def _mean_of_means(block: Float[Tensor, "S W"], labels: Int[Tensor, " S"], n_way: int) -> Float[Tensor, " W"]:
