@@ -115,6 +115,7 @@ def test_the_classifier_of_a_session_is_that_of_fit(tmp_path: Path) -> None:
     fitted = FewShotClassifier(MODEL).fit(TEXTS, LABELS)
     adapted = session.adapted()
     assert adapted is not None
+    assert len(session.classes) == 2
     parts = MODEL.represent(["a red wine", "tyre"]).parts
     assert (adapted.probabilities(adapted.score(parts)) == fitted.predict_proba(["a red wine", "tyre"])).all()
     assert session.audit() == fitted.audit()

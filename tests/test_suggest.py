@@ -1,6 +1,7 @@
 """What to label next: the greedy choice counted again by loops, before labels and after them; classes found soon."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -30,8 +31,8 @@ POOL = [
 ]
 
 
-def greedy(vectors: np.ndarray, labelled: np.ndarray, weights: np.ndarray, n: int) -> list[int]:
-    """Each time the text that makes the weighted sum of likenesses to the nearest chosen or labelled text largest."""
+def greedy(vectors: np.ndarray, labelled: np.ndarray, n: int) -> list[int]:
+    """Each time the text that makes the sum of likenesses to the nearest chosen or labelled text largest."""
 
     def nearest(to: list[np.ndarray]) -> np.ndarray:
         return np.array([max([0.0, *(float(v @ one) for one in to)]) for v in vectors])
@@ -42,7 +43,7 @@ def greedy(vectors: np.ndarray, labelled: np.ndarray, weights: np.ndarray, n: in
         for i in range(len(vectors)):
             if i in chosen or any(vectors[i] @ vectors[j] > NEAR_COPY for j in chosen):
                 continue
-            worth[i] = float(weights @ nearest([*labelled, *(vectors[j] for j in [*chosen, i])]))
+            worth[i] = float(nearest([*labelled, *(vectors[j] for j in [*chosen, i])]).sum())
         if not worth:
             break
         chosen.append(max(worth, key=lambda i: worth[i]))
@@ -61,7 +62,7 @@ def features(texts: list[str]) -> np.ndarray:
 def test_before_labels_the_choice_is_greedy_around_the_mean_of_the_pile(n: int) -> None:
     kept = [i for i in range(len(POOL)) if i != 4]  # the fifth is a copy of the third
     rows = features([POOL[i] for i in kept])
-    expected = greedy(units(rows - rows.mean(0)), np.zeros((0, rows.shape[1])), np.ones(len(rows)), n)
+    expected = greedy(units(rows - rows.mean(0)), np.zeros((0, rows.shape[1])), n)
     assert FewShotClassifier(MODEL).suggest(POOL, n) == [kept[i] for i in expected]
 
 
@@ -74,9 +75,19 @@ def test_after_fit_the_choice_is_greedy_beyond_what_is_labelled(n: int) -> None:
     parts = model.represent([pool[i] for i in kept]).parts
     labelled = units(np.stack([part.double().numpy() for part in model.represent(TEXTS).parts]))
     vectors = units(np.stack([part.double().numpy() for part in parts]))
-    doubt = 1 - task.probabilities(task.score(parts)).max(1)
-    expected = greedy(vectors, labelled, doubt ** (3 / 23), n)  # three texts a class
+    expected = greedy(vectors, labelled, n)
     assert suggest(model, task, pool, n) == [kept[i] for i in expected]
+
+
+def test_a_loaded_classifier_suggests_what_it_did_before(tmp_path: Path) -> None:
+    classifier = fitted()
+    classifier.save_pretrained(tmp_path / "saved", include_support=True)
+    loaded = FewShotClassifier.from_pretrained(tmp_path / "saved", device="cpu")
+    assert loaded.suggest(POOL, 9) == classifier.suggest(POOL, 9)
+    classifier.save_pretrained(tmp_path / "bare")  # which has no texts to be unlike
+    assert sorted(FewShotClassifier.from_pretrained(tmp_path / "bare").suggest(POOL, 9)) == sorted(
+        loaded.suggest(POOL, 9)
+    )
 
 
 def test_a_pile_of_many_texts_is_measured_by_a_part_of_them(monkeypatch: pytest.MonkeyPatch) -> None:

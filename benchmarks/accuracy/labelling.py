@@ -37,7 +37,8 @@ MARKS = {
     "sst2": (8, 16, 32, 64),
 }
 MANY = ("banking77", "clinc150")  # for which labels are counted until every class has one
-MOST_TEXTS, MOST_ASKED = 50, 1000  # of a class, 300 where there are fewer than ten classes; asked
+MOST_TEXTS = {"banking77": 50, "clinc150": 40, "intents": 50, "snips": 120, "sst2": 300}  # of each class
+MOST_ASKED = 1000
 WAYS = ("suggest", "random", "k-means")
 
 
@@ -56,7 +57,7 @@ class Task:
         support: defaultdict[int, list[str]] = defaultdict(list)
         for row in rows:
             support[int(self.labels[row])].append(str(row))
-        if len(support) < 2:
+        if not support:
             return None
         features = {str(row): self.vectors[row] for row in rows}
         in_order = {label: tuple(sorted(support[label])) for label in sorted(support)}
@@ -65,15 +66,15 @@ class Task:
     def accuracy(self, rows: Sequence[int]) -> float:
         """In percent, of texts of all classes, those without a label too."""
         adapted = self.learned(rows)
-        if adapted is None:
-            return 100 * float((self.targets == self.labels[rows[0]]).mean())
+        assert adapted is not None
         answers = np.array(list(adapted.support))[adapted.score(list(self.asked)).argmax(1).numpy()]
         return 100 * float((answers == self.targets).mean())
 
-    def suggested(self, most: int, batch: int) -> list[int]:
+    def suggested(self, least: int, batch: int, classes: int) -> list[int]:
+        """So many rows at least, and until so many classes are found."""
         rows: list[int] = []
-        while len(rows) < most:
-            rows += most_worth(self.pile, min(batch, most - len(rows)), self.model, self.learned(rows), set(rows))
+        while len(rows) < least or self.found(rows) < classes:
+            rows += most_worth(self.pile, batch, self.model, self.learned(rows), set(rows))
         return rows
 
     def random(self) -> list[int]:
@@ -92,17 +93,18 @@ class Task:
 def measure(task: Task, way: str, name: str) -> dict[str, Any]:
     """Accuracy and classes found at the marks; and with many classes the number of labels until each has one."""
     marks, n_way = MARKS[name], len(set(task.labels))
+    needed = n_way if name in MANY else 0
     if way == "k-means":
         sets = {mark: task.nearest_centres(mark) for mark in marks}
         until, k = None, n_way
-        while name in MANY and until is None:
+        while needed and until is None:
             until = k if task.found(task.nearest_centres(k)) == n_way else None
             k = round(1.1 * k)
     else:
-        order = task.random() if way == "random" else task.suggested(marks[-1], max(2, marks[0] // 4))
+        order = task.random() if way == "random" else task.suggested(marks[-1], marks[0] // 4, needed)
         sets = {mark: order[:mark] for mark in marks}
         until = next((i for i in range(n_way, len(order) + 1) if task.found(order[:i]) == n_way), None)
-    row: dict[str, Any] = {"n_way": n_way, "until": until if name in MANY else None}
+    row: dict[str, Any] = {"n_way": n_way, "until": until if needed else None}
     row["found"] = {str(mark): task.found(rows) for mark, rows in sets.items()}
     return row | {"accuracy": {str(mark): task.accuracy(rows) for mark, rows in sets.items()}}
 
@@ -110,9 +112,9 @@ def measure(task: Task, way: str, name: str) -> dict[str, Any]:
 def encoded(model: MetaModel, name: str) -> tuple[torch.Tensor, np.ndarray]:
     """Vectors and labels of a corpus, at most MOST_TEXTS of each class."""
     texts, labels = texts_and_labels(name)
-    most = MOST_TEXTS if len(np.unique(labels)) >= 10 else 300
     rng = np.random.default_rng(0)
-    rows = np.concatenate([rng.permutation(np.flatnonzero(labels == label))[:most] for label in np.unique(labels)])
+    each = [rng.permutation(np.flatnonzero(labels == label))[: MOST_TEXTS[name]] for label in np.unique(labels)]
+    rows = np.concatenate(each)
     return torch.stack(list(model.represent([texts[row] for row in rows]).parts)), labels[rows]
 
 
@@ -136,10 +138,8 @@ def tables(rows: Sequence[dict[str, Any]]) -> str:
     names = [name for name in MARKS if (name, "suggest") in groups]
     lines = [f"| corpus | classes | {' | '.join(WAYS)} |", "| --- | ---: | ---: | ---: | ---: |"]
     for name in [name for name in names if name in MANY]:
-        cells = []
-        for way in WAYS:
-            until = [row["until"] for row in groups[name, way]]
-            cells.append("not all" if None in until else f"{fmean(until):.0f} ({min(until)} to {max(until)})")
+        each = [[row["until"] for row in groups[name, way]] for way in WAYS]
+        cells = [f"{fmean(until):.0f} ({min(until)} to {max(until)})" for until in each]
         lines.append(f"| {name} | {groups[name, 'suggest'][0]['n_way']} | {' | '.join(cells)} |")
     lines += ["", f"| corpus | labels | {' | '.join(WAYS)} | random, twice as many | difference | classes found |"]
     lines += ["| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |"]
@@ -163,11 +163,12 @@ def figure(rows: Sequence[dict[str, Any]], path: Path) -> None:
     groups = grouped(rows)
     names = [name for name in MARKS if (name, "suggest") in groups]
     fig, panels = plt.subplots(1, len(names), figsize=(2.6 * len(names), 3), layout="constrained", squeeze=False)
-    styles = {"suggest": "o-k", "random": "s--", "k-means": "^:"}
+    styles = {"suggest": ("k", "o-"), "random": ("0.6", "s--"), "k-means": ("tab:blue", "^:")}
     for axes, name in zip(panels[0], names, strict=True):
         for way in WAYS:
             values = [mean(groups, name, way, "accuracy", mark) for mark in MARKS[name]]
-            axes.plot(MARKS[name], values, styles[way], color="k" if way == "suggest" else "0.5", label=way)
+            color, style = styles[way]
+            axes.plot(MARKS[name], values, style, color=color, label=way)
         axes.set_xscale("log", base=2)
         axes.set_xticks(MARKS[name], [str(mark) for mark in MARKS[name]])
         axes.set_title(name, fontsize=10)

@@ -69,17 +69,17 @@ class Labelling:
         return text
 
     def adapted(self) -> Adaptation | None:
-        """What the labels so far teach; None before there are two classes."""
+        """What the labels so far teach; None before the first."""
         support: dict[str, list[str]] = {}
         for text, label in self.labelled.items():
             support.setdefault(label, []).append(text)
-        if len(support) < 2:
+        if not support:
             return None
         in_order = {label: tuple(sorted(support[label])) for label in sorted(support)}
         features = {text: self.features[text] for texts in in_order.values() for text in texts}
         return Adaptation.of_represented(self.model, self.model.calibration.plain, in_order, None, features)
 
     def audit(self) -> Audit | None:
-        """Leave-one-out over the labels so far; None before there are two classes."""
+        """Leave-one-out over the labels so far; None before the first."""
         adapted = self.adapted()
         return None if adapted is None else audit(adapted)

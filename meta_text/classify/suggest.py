@@ -29,7 +29,6 @@ from meta_text.model.task import pack
 
 REFERENCES = 2000  # texts drawn to stand for the pile, so that time and memory grow with its length and not its square
 NEAR_COPY = 0.97  # cosine from which two texts are not suggested together
-DOUBT_SHOTS = 20  # labels a class at which a doubt counts with its root; few labels know no better than likeness
 AT_ONCE = 1024  # texts whose gains are computed together
 
 
@@ -82,27 +81,24 @@ def most_worth(
     """Which n of a pile's texts to label next, by their numbers in it, the best first.
 
     The gain of a text is the sum, over references drawn from the pile, of what it adds to each one's likeness to its
-    nearest labelled text. References count the more, the less certain the classifier is of them.
+    nearest labelled text. How unsure the classifier is of them does not count: no weight by that was measurably better.
     """
     if not pile.parts:
         return []
     vectors = _unlabelled(model, pile.parts) if adapted is None else adapted.unit_vectors(pile.parts).float()
     drawn = np.random.default_rng(0).permutation(len(vectors))[:REFERENCES]
     references = vectors[drawn]
-    covered, weights = torch.zeros(len(drawn), dtype=torch.float32), torch.ones(len(drawn), dtype=torch.float32)
-    if adapted is not None:
-        weights = _weights(adapted, [pile.parts[i] for i in drawn])
-        if adapted.features:
-            labelled = [adapted.features[text] for text, _ in adapted.given.labelled]
-            covered = (adapted.unit_vectors(labelled).float() @ references.T).amax(0).clamp_min(0)
-    return _greedy(vectors, references, covered, weights, n, leaving_out)
+    covered = torch.zeros(len(drawn), dtype=torch.float32)
+    if adapted is not None and adapted.given.labelled:
+        labelled = [adapted.features[text] for text, _ in adapted.given.labelled]
+        covered = (adapted.unit_vectors(labelled).float() @ references.T).amax(0).clamp_min(0)
+    return _greedy(vectors, references, covered, n, leaving_out)
 
 
 def _greedy(
     vectors: Float[Tensor, "Q D"],
     references: Float[Tensor, "R D"],
     covered: Float[Tensor, " R"],
-    weights: Float[Tensor, " R"],
     n: int,
     leaving_out: Collection[int],
 ) -> list[int]:
@@ -110,7 +106,7 @@ def _greedy(
     likeness = vectors @ references.T
 
     def gains(rows: Float[Tensor, "_ R"]) -> list[float]:
-        gained: list[float] = ((rows - covered).clamp_min(0) @ weights).tolist()
+        gained: list[float] = (rows - covered).clamp_min(0).sum(1).tolist()
         return gained
 
     first = [gain for rows in likeness.split(AT_ONCE) for gain in gains(rows)]
@@ -127,12 +123,6 @@ def _greedy(
             chosen.append(best)
             covered = torch.maximum(covered, likeness[best])
     return chosen
-
-
-def _weights(adapted: Adaptation, references: Sequence[Tensor]) -> Float[Tensor, " R"]:
-    """How much each reference counts: its doubt, to a power that grows with the labels that the doubt rests on."""
-    doubt = torch.from_numpy(1 - adapted.probabilities(adapted.score(references)).max(1))
-    return doubt.float().clamp_min(1e-9) ** (adapted.shots / (adapted.shots + DOUBT_SHOTS))
 
 
 def _unlabelled(model: MetaModel, parts: Sequence[Tensor]) -> Float[Tensor, "Q D"]:

@@ -29,7 +29,11 @@ def suggest(
     n: Annotated[int, typer.Option("-n", metavar="NUMBER", help="How many texts.")] = 20,
     classifier: Annotated[
         str | None,
-        typer.Option(parser=word, metavar="FOLDER", help="A classifier that `fit` wrote; what it is unsure of counts."),
+        typer.Option(
+            parser=word,
+            metavar="FOLDER",
+            help="A classifier that `fit` wrote; what is unlike its labelled texts comes first.",
+        ),
     ] = None,
     labelled: Annotated[Path | None, path_option("--labelled", "Texts that have labels already.")] = None,
     out: Annotated[
