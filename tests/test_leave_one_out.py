@@ -10,8 +10,7 @@ import torch
 from test_classifier import CALIBRATION, TEXTS, small_model
 
 from meta_text.classify.answers import details
-from meta_text.classify.audit import Audit, _wilson, audit, suggest
-from meta_text.errors import InputError
+from meta_text.classify.audit import Audit, _wilson, audit
 from meta_text.model.adaptation import Adaptation
 from meta_text.model.calibration import Calibration
 
@@ -195,32 +194,6 @@ def test_a_summary_gives_whole_percentages() -> None:
 @pytest.mark.parametrize(("share", "count"), [(0.0, 3), (1.0, 3), (0.5, 10), (0.9, 40), (0.25, 1000)])
 def test_wilsons_interval_is_where_its_equation_is_zero(share: float, count: int) -> None:
     assert _wilson(share, count) == pytest.approx(oracles.wilson(share, count), abs=1e-9)
-
-
-# what to label next
-
-
-@pytest.mark.parametrize("n", [1, 3, 9])
-def test_suggestions_are_the_greedy_choice(n: int) -> None:
-    task = adapted()
-    pool = [*ASKED, "sail the red  MAST", "red wine glass", "tyre low", "mast", "dry red"]
-    candidates = [0, 1, 2, 3, 6, 7, 8]  # the fifth is a copy of the third, the sixth is labelled
-    doubt = 1 - task.probabilities(task.score(MODEL.represent([pool[i] for i in candidates])[0])).max(1)
-    vectors, chosen = units([pool[i] for i in candidates]), []
-    while len(chosen) < min(n, 7):
-        worth = {}
-        for i in range(7):
-            if i not in chosen:
-                similar = max((float(vectors[i] @ vectors[j]) for j in chosen), default=0.0)
-                worth[i] = (doubt[i] + 1e-9) * max(1 - max(similar, 0.0), 1e-9)
-        chosen.append(max(worth, key=lambda i: worth[i]))
-    assert suggest(task, pool, n) == [candidates[i] for i in chosen]
-
-
-def test_nothing_to_suggest() -> None:
-    assert suggest(adapted(), ["red wine glass", "RED wine glass"], 3) == []
-    with pytest.raises(InputError, match="n=0; the number of texts to suggest must be at least 1"):
-        suggest(adapted(), ASKED, 0)
 
 
 # why

@@ -18,12 +18,13 @@ from statistics import fmean
 from typing import Any
 
 import numpy as np
-from development import Remembered, texts_and_labels
+from development import texts_and_labels
 from development_table import with_interval
 
 from meta_text import FewShotClassifier
 from meta_text.embedding.encoders import open_encoders
-from meta_text.evaluation.metrics import ExpectedCalibrationError
+from meta_text.embedding.remembered import Remembered
+from meta_text.model.calibration import calibration_error
 from meta_text.model.model import MetaModel
 from meta_text.model.unlabeled import Gathered
 from meta_text.saving.loading import DEFAULT
@@ -72,8 +73,7 @@ def measure(
         right = probabilities.argmax(1) == targets
         found[f"accuracy_{name}"] = 100 * float(right.mean())
         found[f"loss_{name}"] = float(-np.log(probabilities[np.arange(len(targets)), targets].clip(1e-12)).mean())
-        scores = ExpectedCalibrationError().compute(predictions=[probabilities.tolist()], references=[targets.tolist()])
-        found[f"error_{name}"] = float(scores["ece"])
+        found[f"error_{name}"] = calibration_error(probabilities.max(1), right)
     return found
 
 

@@ -1,17 +1,11 @@
-"""Accuracy and doubtful labels by leave-one-out, and what to label next."""
+"""Accuracy and doubtful labels by leave-one-out."""
 
 import math
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from numbers import Integral
 
 import numpy as np
-import torch
 
-from meta_text.corpus.same_text import fold
-from meta_text.embedding.process import own_settings
-from meta_text.errors import InputError
 from meta_text.model.adaptation import Adaptation
 from meta_text.model.encoder_words import effort_sentence, encoder_choice
 from meta_text.model.finish import Finish
@@ -163,36 +157,3 @@ def _wilson(share: float, count: int, z: float = 1.96) -> tuple[float, float]:
     half = z / (1 + z * z / count) * (share * (1 - share) / count + z * z / (4 * count * count)) ** 0.5
     # exactly 0 and 1 where the equation says so: rounding would leave 1e-17 or 0.9999999
     return 0.0 if share == 0 else middle - half, 1.0 if share == 1 else middle + half
-
-
-@own_settings()
-def suggest(adaptation: Adaptation, texts: Sequence[str | None], n: int) -> list[int]:
-    """Positions of the n texts most worth labelling: uncertain, and unlike one another.
-
-    Greedy: the next one has the largest (1 - probability of its best class) x (1 - similarity to those chosen).
-    Copies of labelled texts, copies of one another, and None are never chosen.
-    """
-    if not isinstance(n, Integral) or n < 1:
-        raise InputError(f"n={n!r}; the number of texts to suggest must be at least 1, and whole")
-    n = int(n)
-    places: dict[str, int] = {}
-    for place, text in enumerate(texts):
-        if text is not None:
-            places.setdefault(fold(text), place)
-    for labelled in (text for given in adaptation.support.values() for text in given):
-        places.pop(fold(labelled), None)
-    candidates = list(places.values())
-    if not candidates:
-        return []
-    parts = adaptation.represent([text for place in candidates if (text := texts[place]) is not None]).parts
-    doubt = 1 - torch.from_numpy(adaptation.probabilities(adaptation.score(parts)).max(1))
-    vectors = adaptation.unit_vectors(parts)
-    similar = torch.zeros(len(candidates), dtype=torch.float64)
-    chosen: list[int] = []
-    for _ in range(min(n, len(candidates))):
-        worth = (doubt + 1e-9) * (1 - similar).clamp_min(1e-9)
-        worth[chosen] = -1
-        best = int(worth.argmax())
-        chosen.append(best)
-        similar = torch.maximum(similar, vectors @ vectors[best])
-    return [candidates[i] for i in chosen]

@@ -97,7 +97,9 @@ class Classes(NamedTuple):
         return cls(support, described or None, kept)
 
     def among(self, texts: Any) -> "Classes":
-        """The same with unlabelled texts; blank or missing ones are left out."""
+        """The same with unlabelled texts, if not None; blank or missing ones are left out."""
+        if texts is None:
+            return self
         given = [text for text in texts_or_none(texts, "unlabeled") if text is not None]
         if not given:
             raise InputError(

@@ -12,6 +12,7 @@ from meta_text.classify import audit as auditing
 from meta_text.classify.answers import answer, details, warn_of_labelled
 from meta_text.classify.class_edits import ClassChange, Classes, report
 from meta_text.classify.class_prior import after_edit, prior_of, shares_of
+from meta_text.classify.suggest import suggest
 from meta_text.corpus.labels import label_array, object_array, texts_or_none, under_two_labels
 from meta_text.embedding.given_vectors import row_texts
 from meta_text.embedding.reading import Progress
@@ -37,9 +38,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
     device: "cpu", "cuda", ...; None takes CUDA if there is one.
 
     Labels are returned as given. Those of a `ClassLabel` are integers; its `int2str` gives their names.
-
-    After `fit`: classes_ (sorted, in column order), support_ (label -> its texts), n_cut_ (labelled texts
-    that were too long to be read whole).
+    After `fit`: classes_ (sorted, in column order), support_ (label -> its texts), n_cut_ (labelled texts too long to be read).
     """
 
     def __init__(
@@ -69,32 +68,26 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
     ) -> "FewShotClassifier":
         """Learn from texts X and their labels y; progress(done, total) is called while the texts are read.
 
-        X and y: lists, generators, and columns or arrays of NumPy, pandas, polars, pyarrow, torch and `datasets`.
-        Labels are all str, all int or all bool; whole floats count as int, UTF-8 bytes as str. Copies of a text
-        under one label, whatever their case, white space or Unicode form, count once. Warnings name labels that
-        differ only in outer white space (one class, named without that space), labels that differ only in case or
-        in what cannot be seen (two classes), and a text under two labels.
+        X and y: lists, generators, and columns or arrays of NumPy, pandas, polars, pyarrow, torch and `datasets`. Labels are
+        all str, all int or all bool; whole floats count as int, UTF-8 bytes as str. Copies of a text under one label, whatever
+        their case, white space or Unicode form, count once. Warnings name labels that differ only in outer white space (one
+        class, named without it), only in case or in what cannot be seen (two classes), and a text under two labels.
 
-        sample_weight: how much each text counts beside the others of its class, in class means, in the losses of the steps
-        and of logistic regression, and where labels are held out. Classes count alike (see class_prior), so only ratios
-        within one matter. 0 is as if the text had not been given; of copies, the largest weight counts; texts added later
-        weigh 1. `audit` and class_prior="support" count texts, whatever they weigh.
-        bad_rows: "raise" refuses a blank or missing text and a missing or empty label, naming the row; "skip" drops
-        such rows and warns how many.
-        effort: "high" takes up to a minute more and moves the upper layers of one encoder on these texts, where that
-        helps on labels that are held out (extra `[effort]`); `audit` says what it brought. progress then starts anew.
+        sample_weight: how much each text counts beside the others of its class, in class means, in the losses of the steps and
+        of logistic regression, and where labels are held out. Classes count alike, so only ratios within one matter. 0: as if
+        not given; of copies, the largest counts; texts added later weigh 1. `audit` and class_prior="support" ignore weights.
+        bad_rows: "raise" refuses a blank or missing text or label, naming the row; "skip" drops such rows and warns how many.
+        effort: "high" takes up to a minute more and moves the upper layers of one encoder on these texts, where that helps on
+        labels that are held out (extra `[effort]`); `audit` says what it brought. progress then starts anew.
+        unlabeled: texts such as will be asked, of any class or none: from hundreds on, they show where the classes lie, where
+        held-out labels do not speak against it. Blank ones are left out, and of more than 10,000 that many are read.
 
-        unlabeled: texts without labels, such as will be asked: from hundreds on, they show where the classes lie, most of all
-        where labels are few. They may be of any class in any number, and of none; blank ones are left out, and of more than
-        10,000 these are chosen evenly. Whether and how much they count, held-out labels decide where there are enough.
-
-        Raises ConfigError for another effort, or if no encoder can move; InputError for texts that are not strings, for labels of other or mixed
-        types, several per text, different lengths, weights that are no finite numbers from 0 on, and a class whose texts all weigh 0.
+        Raises ConfigError for another effort, or if no encoder can move; InputError for what is not one text and one label
+        each, for weights that are no finite numbers from 0 on, and for a class whose texts all weigh 0.
         """
         check_effort(effort)
         classes = Classes.labelled(self._as_texts(X), y, self.label_names, bad_rows, sample_weight)
-        if unlabeled is not None:
-            classes = classes.among(self._as_texts(unlabeled))
+        classes = classes.among(unlabeled if unlabeled is None else self._as_texts(unlabeled))
         self._start(classes, progress, effort=effort)
         return self
 
@@ -108,8 +101,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
     def predict(self, X: Any, reject: float | None = None) -> np.ndarray:
         """The most probable label of each text; with reject=0.05, None for a text that fits no class.
 
-        `reject` is the false-reject rate: the share of texts that belong to a class but are answered None. A blank or
-        missing text is answered None with `reject`, and the first of classes_ without it.
+        `reject`: the share of texts that belong to a class but are answered None. A blank or missing text is answered None with
+        `reject`, and the first of classes_ without it.
         """
         adapted = self._adapted()
         answers = answer(adapted, self._as_texts(X), reject)
@@ -137,11 +130,11 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         return auditing.audit(self._adapted())
 
     def suggest(self, X: Any, n: int = 10) -> list[int]:
-        """Positions in X of up to n texts most worth labelling next: uncertain, and unlike one another.
+        """Positions in X of up to n texts most worth labelling next, the best first; before `fit`, to start with.
 
-        Copies of one another or of labelled texts are left out, as are blank or missing texts.
+        Copies and near copies of one another, copies of labelled texts, and blank or missing texts are left out.
         """
-        return auditing.suggest(self._adapted(), texts_or_none(self._as_texts(X)), n)
+        return suggest(self.meta_model, getattr(self, "adaptation_", None), texts_or_none(self._as_texts(X)), n)
 
     def add_class(self, label: Label, texts: Any, description: str | None = None) -> list[ClassChange]:
         """Learn one more class; returns the effect on the others.
@@ -179,8 +172,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
     ) -> str | None:
         """Write the model and, if fitted, its classes: safetensors and JSON only, all or nothing.
 
-        include_support=True also writes the labelled texts, which may be private: without them the loaded
-        classifier answers, but cannot be changed. embed=True also writes the embedding's weights.
+        include_support=True also writes the labelled texts, which may be private: without them the loaded classifier answers,
+        but cannot be changed. embed=True also writes the embedding's weights.
         """
         options = publish.push_options(options, push_to_hub)
         adapted = self.adaptation_ if self.__sklearn_is_fitted__() else None
@@ -195,8 +188,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
     def push_to_hub(self, repo_id: str, *, include_support: bool = False, embed: bool = False, **options: Any) -> str:
         """Publish in one commit, so that the repository is never half updated; returns the commit's address.
 
-        Options: token, private, branch, commit_message. Raises HubError with the way out when the Hub
-        refuses or cannot be reached.
+        Options: token, private, branch, commit_message. Raises HubError with the way out when the Hub refuses or cannot be
+        reached.
         """
         adapted = self.adaptation_ if self.__sklearn_is_fitted__() else None
         return publish.push_classifier(
@@ -210,9 +203,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
     def export_onnx(self, target: str | Path) -> None:
         """Write embedding, encoder and head as one ONNX file (extra `[onnx]`): token ids in, probabilities out.
 
-        Each of several encoders has inputs of its own; `docs/onnx.md` has a program that makes them from texts.
-        A transformer reads one window there, so longer texts are cut at its max_tokens. Raises ExportError if an
-        encoder has no ONNX form.
+        Each of several encoders has inputs of its own; `docs/onnx.md` has a program that makes them from texts. A transformer
+        reads one window there, so longer texts are cut at its max_tokens. Raises ExportError if an encoder has no ONNX form.
         """
         from meta_text.classify.onnx_export import export_classifier
 
@@ -234,9 +226,9 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
     ) -> "FewShotClassifier":
         """A classifier from a folder, or from one snapshot of a Hub repository; fitted if it was saved fitted.
 
-        embedding: an encoder that only its owner can make, for a classifier that was saved with it.
-        cache_dir, token and local_files_only also apply to the embedding that the model needs. label_names=None keeps those
-        it was fitted with. Raises ModelFileError for a broken or newer folder, HubError if the Hub refuses or is out of reach.
+        embedding: an encoder that only its owner can make, for a classifier that was saved with it. cache_dir, token and
+        local_files_only also apply to the embedding that the model needs. label_names=None keeps those it was fitted with.
+        Raises ModelFileError for a broken or newer folder, HubError if the Hub refuses or is out of reach.
         """
         name = str(pretrained_model_name_or_path)
         folder = loading.find_folder(name, revision, cache_dir, token, local_files_only, force_download)

@@ -10,7 +10,7 @@ import typer
 import typer.core
 
 import meta_text
-from meta_text.cli import benchmark, classify, demo, recipes, train
+from meta_text.cli import benchmark, classify, demo, label, recipes, train
 from meta_text.cli.console import err_console
 
 
@@ -37,6 +37,8 @@ for command in (
     classify.export,
     classify.push,
     benchmark.benchmark,
+    label.suggest,
+    label.label,
     train.train,
     train.evaluate,
     train.compare,

@@ -131,7 +131,7 @@ def _texts_of(source: str, column: str, separator: str | None, encoding: str | N
     """The texts of a file, which need no labels."""
     from meta_text.classify.input_rows import input_rows
 
-    rows = input_rows(source, column, separator=separator, encoding=encoding, note=_tell)
+    rows = input_rows(source, column, separator=separator, encoding=encoding, note=tell)
     texts = [row.text for row in rows if row.text is not None]
     if not texts:
         raise InputError(f"{source} has no text in column {column!r}; name the column of texts with --text")

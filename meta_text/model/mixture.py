@@ -136,7 +136,7 @@ def fit_space(
     vectors = vectors * scale_D
     parts = vectors.split(list(blocks.widths), dim=-1)
     count_N = membership(labels, n_way, weights).sum(0)
-    middles = [_mean_of_means(part, labels, n_way, weights) for part in parts]
+    middles = [mean_of_means(part, labels, n_way, weights) for part in parts]
     pairs = zip(middles, blocks.names, strict=True)
     centre_D = torch.cat([_drawn(middle, prior.centres.get(name), count_N) for middle, name in pairs])
     read_B = torch.stack([is_read(part).double().mean() for part in parts])
@@ -146,7 +146,7 @@ def fit_space(
     return Space(blocks.widths, weights_B.to(vectors), scale_D, centre_D, left_out.to(vectors))
 
 
-def _mean_of_means(
+def mean_of_means(
     block: Float[Tensor, "S W"], labels: Int[Tensor, " S"], n_way: int, weights: Float[Tensor, " S"]
 ) -> Float[Tensor, " W"]:
     """The mean over classes of the mean of each one's texts, as far as the encoder can read them."""
