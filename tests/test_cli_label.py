@@ -63,7 +63,8 @@ def test_suggestions_as_a_file_to_be_filled_in(
     assert run(monkeypatch, "suggest", "pile.csv", "-n", "2", "--out", "new.csv", "--label", "intent") == 0
     first, second = (TEXTS[i] for i in FewShotClassifier(MODEL).suggest(TEXTS, 2))
     assert rows("new.csv") == [["text", "intent"], [first, ""], [second, ""]]
-    assert "2 texts in new.csv; fill in the column intent, then run" in capsys.readouterr().out
+    told = "2 texts in new.csv; fill in the column intent, then run `meta-text fit default new.csv --label intent --out FOLDER`"
+    assert told in capsys.readouterr().out
     filled = Path("new.csv").read_text().replace(f"{first},", f"{first},x").replace(f"{second},", f"{second},y")
     Path("new.csv").write_text(filled)
     words = ["suggest", "pile.csv", "--labelled", "new.csv", "--label", "intent"]
@@ -135,7 +136,10 @@ def test_a_pipe_labels_and_the_same_command_goes_on(
     assert label(monkeypatch, "wine\ncar\n") == 0  # then the pipe ends
     told = capsys.readouterr().out
     assert "new class: wine" in told and "1 wine" in told
-    assert "2 labels of 2 classes in labels.csv; run the same command to go on, or `meta-text fit default" in told
+    assert (
+        "2 labels of 2 classes in labels.csv; run the same command to go on, or `meta-text fit default labels.csv --out FOLDER`"
+        in told
+    )
     assert [row[1] for row in rows("labels.csv")] == ["label", "wine", "car"]
     assert label(monkeypatch, "2\n1\nq\n") == 0
     told = capsys.readouterr().out

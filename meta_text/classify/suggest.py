@@ -28,7 +28,7 @@ from meta_text.model.task import pack
 from meta_text.model.unlabelled_space import unlabelled_space
 
 REFERENCES = 2000  # texts drawn to stand for the pile, so that time and memory grow with its length and not its square
-NEAR_COPY = 0.97  # cosine from which two texts are not suggested together
+NEAR_COPY = 0.97  # cosine above which two texts are not suggested together: in BANKING77 and CLINC150 a word apart
 AT_ONCE = 1024  # texts whose gains are computed together
 
 

@@ -1,5 +1,6 @@
 """Commands that help to label texts: suggest, label."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -46,9 +47,9 @@ def suggest(
     encoding: Encoding = None,
     device: Device = None,
 ) -> None:
-    """Print the rows and texts of a file that are most worth labelling, the best first.
+    """List the texts most worth labelling, the best first.
 
-    Without a label yet they are typical and different texts; else those that add most to what is labelled.
+    Each with the number of its row. Without a label yet they are typical and different texts; else those that add most to what is labelled.
     """
     from meta_text.classify.label_file import labelled_rows, write_unlabelled
 
@@ -77,15 +78,13 @@ def suggest(
     write_unlabelled(out, [row.text or "" for row in chosen], (text, label))
     out_console.print(
         f"{counted(len(chosen), 'text')} in {out}; fill in the column {label}, then run "
-        f"`meta-text fit default {out} --out FOLDER`"
+        f"`{_fit_command(out, (text, label))}`"
     )
 
 
 def label(
     file: TextFile,
-    out: Annotated[
-        Path, path_option("--out", "CSV that the labels are added to; name it again to go on.", "LABELS.csv")
-    ],
+    out: Annotated[Path, path_option("--out", "CSV that the labels are added to; name it again to go on.")],
     embedding: Embedding = None,
     text: TextColumn = "text",
     label: LabelColumn = "label",
@@ -93,7 +92,7 @@ def label(
     encoding: Encoding = None,
     device: Device = None,
 ) -> None:
-    """Label texts one after another in the terminal, the most useful first.
+    """Label texts in the terminal, the most useful first.
 
     Every answer is saved at once: stop at any time, and run the same command to go on.
     """
@@ -185,8 +184,14 @@ def _tell_end(labelling: "Labelling", out: Path) -> None:
     more = "" if classes > 1 else "; with one class alone there is nothing to tell apart yet"
     out_console.print(
         f"{counted(count, 'label')} of {counted(classes, 'class', 'classes')} in {out}{more}; "
-        f"run the same command to go on, or `meta-text fit default {out} --out FOLDER`"
+        f"run the same command to go on, or `{_fit_command(out, labelling.file.columns)}`"
     )
+
+
+def _fit_command(out: Path, columns: tuple[str, str]) -> str:
+    named = zip(("text", "label"), columns, strict=True)
+    options = [word for own, column in named if column != own for word in (f"--{own}", column)]
+    return f"{shlex.join(['meta-text', 'fit', 'default', str(out), *options])} --out FOLDER"
 
 
 def _rows(file: Path, text: str, separator: str | None, encoding: str | None) -> list["InputRow"]:
