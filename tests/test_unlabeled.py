@@ -7,8 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from encoder_folders import WORDS
 from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
+from small_mixture import LABELS, TEXTS, base_folder, two_encoders
+from test_tables import run
 
 from meta_text import FewShotClassifier
 from meta_text.errors import ConfigError, InputError, ModelFileError
@@ -278,3 +281,18 @@ def test_a_model_that_reads_token_states_cannot_use_them() -> None:
         ConfigError, match=r"unlabeled texts need a linear head over sentence encoders.*leave unlabeled out"
     ):
         FewShotClassifier(MODEL).fit(["one text", "other words"], ["a", "b"], unlabeled=["more"])
+
+
+def test_on_the_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = base_folder(tmp_path / "base", two_encoders(tmp_path))
+    rows = [{"text": text, "label": label} for text, label in zip(TEXTS, LABELS, strict=True)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "more.csv").write_text("\n".join(["text", *WORDS, TEXTS[0]]) + "\n")
+    command = ["fit", base, str(tmp_path / "rows.jsonl"), "--out", str(tmp_path / "c"), "--unlabeled"]
+    assert run(monkeypatch, *command, str(tmp_path / "more.csv")) == 0
+    assert f"of {len(WORDS)} unlabelled texts" in " ".join(capsys.readouterr().out.split())
+    (tmp_path / "empty.csv").write_text("text\n\n")
+    assert run(monkeypatch, *command[:-2], str(tmp_path / "d"), "--unlabeled", str(tmp_path / "empty.csv")) == 2
+    assert "empty.csv" in capsys.readouterr().err
