@@ -49,7 +49,8 @@ def suggest(
 ) -> None:
     """List the texts most worth labelling, the best first.
 
-    Each with the number of its row. Without a label yet they are typical and different texts; else those that add most to what is labelled.
+    Each has the number of its row before it. Without labels these are typical and different texts, else those that are
+    least like what is labelled.
     """
     from meta_text.classify.label_file import labelled_rows, write_unlabelled
 
