@@ -107,6 +107,7 @@ def test_no_path_escapes_the_test_above() -> None:
         "NAME",
         "NAMES",
         "NUMBER",
+        "NUMBERS",
         "PART",
         "PRIOR",
         "RATE",
