@@ -49,7 +49,7 @@ def test_prints_a_table_for_each_k_and_says_which_to_take(
     told = said.err.splitlines()
     assert "mine.csv: 41 texts, 2 classes" in told
     assert "1 copy of other texts is left out" in told
-    assert "K = 50 is left out: no class has more than 15 texts that are not asked" in told
+    assert "K = 50 is left out: no class has more than 15 texts not asked" in told
     assert (
         "setfit and adaptive-classifier: not installed, so not compared; pip install setfit adaptive-classifier" in told
     )

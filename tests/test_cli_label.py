@@ -102,7 +102,7 @@ WRONG = {
         ["suggest", "pile.csv", "--out", "x.jsonl"],
         "texts to label are written as CSV; name a file that",
     ),
-    "blank": (["suggest", "blank.csv"], "blank.csv has no row with a text; nothing is there to label"),
+    "blank": (["suggest", "blank.csv"], "blank.csv has no row with a text in column 'text'; name the column of texts"),
     "over the pile": (
         ["label", "pile.csv", "--out", "./pile.csv"],
         "pile.csv is the same file as pile.csv; name another",

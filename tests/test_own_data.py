@@ -184,8 +184,8 @@ def test_what_is_left_out_is_told(small: dict[str, Any]) -> None:
         "1 text under two labels is left out, such as 'the one' ('card', 'bank')",
         "1 class without two different texts is left out: 'single'",
         "K = 3: 1 class has fewer texts that are not asked, and all of these are learned from: 'few'",
-        "K = 8 is left out: no class has more than 6 texts that are not asked",
-        "K = 20 is left out: no class has more than 6 texts that are not asked",
+        "K = 8 is left out: no class has more than 6 texts not asked",
+        "K = 20 is left out: no class has more than 6 texts not asked",
         "setfit and adaptive-classifier: not installed, so not compared; pip install setfit adaptive-classifier",
     ]
     assert told[7:] == ["classes have 2 to 9 texts: macro-F1 is compared, not accuracy"]

@@ -10,7 +10,7 @@ from meta_text.model.adaptation import Adaptation
 from meta_text.model.encoder_words import effort_sentence, encoder_choice
 from meta_text.model.finish import Finish
 from meta_text.model.task import Label
-from meta_text.model.unlabeled import Gathered
+from meta_text.model.unlabelled import Gathered
 from meta_text.wording import counted
 
 # How many other texts a class needs before one of its own is checked. With one (data/intents, 2 to 8 classes of two

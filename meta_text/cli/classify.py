@@ -16,6 +16,7 @@ from meta_text.cli.labelled_file import (
     Separator,
     TextColumn,
     read_labelled,
+    read_texts,
     tell,
 )
 from meta_text.cli.options import (
@@ -93,7 +94,7 @@ def fit(
     from meta_text.files import check_target
     from meta_text.model.encoder_words import effort_sentence, encoder_choice
     from meta_text.model.moved_adaptation import check_effort
-    from meta_text.model.unlabeled import Gathered
+    from meta_text.model.unlabelled import Gathered
 
     check_effort(effort)
     check_target(out)
@@ -104,7 +105,7 @@ def fit(
     else:  # classes that the model may hold were learned with others
         classifier = FewShotClassifier(model, embedding=encoders, device=device, label_names=label_names)
     labels = [corpus.class_names[i] for i in corpus.labels]
-    more = None if unlabeled is None else _texts_of(unlabeled, text, separator, encoding)
+    more = None if unlabeled is None else [row.text for row in read_texts(unlabeled, text, separator, encoding)]
     classifier.class_prior = class_prior
     with bars() as bar, warnings.catch_warnings():
         # a note of the corpus, told above
@@ -125,17 +126,6 @@ def fit(
         for sentence in (Gathered.of(classifier.adaptation_.task).sentence(), effort_sentence(classifier.adaptation_)):
             if sentence:
                 out_console.print(sentence)
-
-
-def _texts_of(source: str, column: str, separator: str | None, encoding: str | None) -> list[str]:
-    """The texts of a file, which need no labels."""
-    from meta_text.classify.input_rows import input_rows
-
-    rows = input_rows(source, column, separator=separator, encoding=encoding, note=tell)
-    texts = [row.text for row in rows if row.text is not None]
-    if not texts:
-        raise InputError(f"{source} has no text in column {column!r}; name the column of texts with --text")
-    return texts
 
 
 def predict(

@@ -6,21 +6,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from meta_text.cli.console import bars, err_console, out_console
-from meta_text.cli.labelled_file import Encoding, Separator
+from meta_text.cli.console import bars, out_console
+from meta_text.cli.labelled_file import Encoding, LabelColumn, Separator, TextColumn, read_texts, tell
 from meta_text.cli.options import Device, Embedding, encoders_named, path, path_option, word
 from meta_text.errors import InputError, OutputError
 from meta_text.files import KINDS_READ, check_file
-from meta_text.wording import are, counted
+from meta_text.wording import counted
 
 if TYPE_CHECKING:
     from meta_text.classify.classifier import FewShotClassifier
-    from meta_text.classify.input_rows import InputRow
     from meta_text.classify.labelling import Labelling
 
 TextFile = Annotated[Path, typer.Argument(parser=path, metavar="FILE", help=f"File of texts: {KINDS_READ}.")]
-TextColumn = Annotated[str, typer.Option("--text", metavar="COLUMN", help="Column of texts.")]
-LabelColumn = Annotated[str, typer.Option("--label", metavar="COLUMN", help="Column of labels.")]
 TOLD_EVERY = 10  # labels, and five times as many from there on: leave-one-out takes longer, the more there are
 HELP = "Type a class's number or name; a new name makes a new class. s skips, u takes the last label back, q ends."
 
@@ -62,16 +59,16 @@ def suggest(
         )
     if out is not None:
         _check_new(out)
-    rows = _rows(file, text, separator, encoding)
+    rows = read_texts(file, text, separator, encoding)
     model = _model(classifier, embedding, device)
     if labelled is not None:
-        pairs = labelled_rows(labelled, (text, label), note=_tell)
+        pairs = labelled_rows(labelled, (text, label), note=tell)
         model.fit([one for one, _ in pairs], [name for _, name in pairs])
     chosen = [rows[i] for i in model.suggest([row.text for row in rows], n)]
     if not chosen:
         raise InputError(f"every text of {file} is labelled already; nothing is left to suggest")
     if len(chosen) < n:
-        _tell(f"{counted(len(chosen), 'text')} of {n}: the others are labelled, or copies of one another")
+        tell(f"{counted(len(chosen), 'text')} of {n}: the others are labelled, or copies of one another")
     if out is None:
         for row in chosen:
             typer.echo(f"{row.number}\t{' '.join((row.text or '').split())}")
@@ -103,7 +100,7 @@ def label(
     if out.exists() and file.exists() and out.samefile(file):
         raise OutputError(f"--out {out} is the same file as {file}; name another file")
     labels = LabelFile(out, (text, label))
-    rows = _rows(file, text, separator, encoding)
+    rows = read_texts(file, text, separator, encoding)
     model = _model(None, embedding, device).meta_model
     with bars() as bar:
         texts = [row.text for row in rows if row.text is not None]
@@ -195,23 +192,6 @@ def _fit_command(out: Path, columns: tuple[str, str]) -> str:
     return f"{shlex.join(['meta-text', 'fit', 'default', str(out), *options])} --out FOLDER"
 
 
-def _rows(file: Path, text: str, separator: str | None, encoding: str | None) -> list["InputRow"]:
-    """Rows with a text. Raises CorpusError for a file that cannot be read, and InputError where no row has a text."""
-    from meta_text.classify.input_rows import input_rows
-
-    rows = list(input_rows(str(file), text, separator=separator, encoding=encoding, note=_tell))
-    bad = [row for row in rows if row.text is None]
-    if bad:
-        _tell(
-            f"{counted(len(bad), 'row')} without a readable text {are(len(bad))} left out, such as row "
-            f"{bad[0].number} ({bad[0].problem})"
-        )
-    kept = [row for row in rows if row.text is not None]
-    if not kept:
-        raise InputError(f"{file} has no row with a text; nothing is there to label")
-    return kept
-
-
 def _model(name: str | None, embedding: list[str] | None, device: str | None) -> "FewShotClassifier":
     from meta_text.classify.classifier import FewShotClassifier
 
@@ -226,7 +206,3 @@ def _check_new(out: Path) -> None:
         raise OutputError(f"--out {out}: texts to label are written as CSV; name a file that ends in .csv")
     if out.exists():
         raise OutputError(f"--out {out} exists already, and may hold labels; name a new file")
-
-
-def _tell(line: str) -> None:
-    err_console.print(line, style="dim")

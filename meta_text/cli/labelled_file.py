@@ -1,4 +1,4 @@
-"""A file of labelled texts, as `fit` and `benchmark` read it."""
+"""Files of texts, labelled or not, as commands read them."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,8 +9,10 @@ from meta_text.cli.console import err_console
 from meta_text.cli.options import path
 from meta_text.errors import InputError
 from meta_text.files import KINDS_READ, did_you_mean_file
+from meta_text.wording import are, counted
 
 if TYPE_CHECKING:
+    from meta_text.classify.input_rows import InputRow
     from meta_text.corpus.corpus import Corpus
 
 LabelledFile = Annotated[
@@ -42,3 +44,19 @@ def read_labelled(file: Path, text: str, label: str, separator: str | None, enco
     for line in corpus.notes:
         tell(line)
     return corpus
+
+
+def read_texts(file: str | Path, column: str, separator: str | None, encoding: str | None) -> "list[InputRow]":
+    """The rows of a file that have a text; tells of the others. Raises InputError where no row has one."""
+    from meta_text.classify.input_rows import input_rows
+
+    rows = list(input_rows(str(file), column, separator=separator, encoding=encoding, note=tell))
+    bad, kept = [row for row in rows if row.text is None], [row for row in rows if row.text is not None]
+    if bad:
+        tell(
+            f"{counted(len(bad), 'row')} without a readable text {are(len(bad))} left out, such as row "
+            f"{bad[0].number} ({bad[0].problem})"
+        )
+    if not kept:
+        raise InputError(f"{file} has no row with a text in column {column!r}; name the column of texts with --text")
+    return kept

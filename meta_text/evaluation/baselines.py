@@ -5,13 +5,12 @@ from typing import Any
 
 import numpy as np
 from scipy.special import softmax
-from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
-from sklearn.pipeline import make_pipeline
 from torch.nn import functional as F
 
 from meta_text.corpus.episode import Episode
 from meta_text.embedding.token_states import TokenStates, masked_mean
+from meta_text.learners.regression_on_ngrams import regression_on_ngrams
 from meta_text.model.embedded_corpus import EmbeddedCorpus
 
 
@@ -23,13 +22,10 @@ def chance(embedded: EmbeddedCorpus, episodes: Sequence[Episode], *, label_names
 def tfidf_logistic_regression(
     embedded: EmbeddedCorpus, episodes: Sequence[Episode], *, label_names: bool = False
 ) -> list[np.ndarray]:
-    """Logistic regression on TF-IDF of character n-grams (2 to 4), which need no word boundaries."""
+    """`regression_on_ngrams`."""
     answers, corpus = [], embedded.corpus
     for episode in episodes:
-        model = make_pipeline(
-            TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), sublinear_tf=True),
-            LogisticRegression(C=30, max_iter=1000),
-        )
+        model = regression_on_ngrams()
         names = [corpus.label_text(name) for name in episode.class_names] if label_names else []
         texts, labels = [corpus.texts[row] for row in episode.support], list(episode.support_labels)
         model.fit(texts + names, labels + list(range(len(names))))

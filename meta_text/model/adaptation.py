@@ -25,7 +25,7 @@ from meta_text.model.mixture import SPACE
 from meta_text.model.model import MetaModel, Packed
 from meta_text.model.moving import Move
 from meta_text.model.task import Given, Label, Weights, learn_task, pack
-from meta_text.model.unlabeled import Gathered, gather, pool_of, with_directions
+from meta_text.model.unlabelled import Gathered, gather, pool_of, with_directions
 from meta_text.model.without_itself import likeness_without_itself
 
 

@@ -15,7 +15,7 @@ from meta_text.learners.converged import converged_head
 from meta_text.learners.learner import TaskState
 from meta_text.model.model import MetaModel
 from meta_text.model.task import Given, Placed
-from meta_text.model.unlabeled import Gathered, soft_labels
+from meta_text.model.unlabelled import Gathered, soft_labels
 
 
 @dataclass(frozen=True)

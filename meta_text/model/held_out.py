@@ -15,8 +15,9 @@ from meta_text.learners.learner import TaskState
 from meta_text.model.finish import CONVERGED, RULE_ALONE, Finish, at_finish, can_finish, converged_on, finished
 from meta_text.model.mixture import SPACE
 from meta_text.model.task import Given, learn_task, pack
-from meta_text.model.unlabeled import (
+from meta_text.model.unlabelled import (
     CONCENTRATIONS,
+    LEAST_POOL,
     LEAST_POOL_GAIN,
     Gathered,
     Pool,
@@ -193,11 +194,10 @@ def judged(task: TaskState, given: Given) -> TaskState:
     With unlabelled texts, each only if these help (`gathered`).
     """
     space, folds = {key: task[key] for key in SPACE}, folds_of(given.labelled)
-    uses_pool = bool(given.pool) and can_finish(given.model, task) and given.n_way > 1
-    tried: dict[float | None, list[HeldOut]] = {
-        one: [held_out(given, space, held, concentration=one) for held in folds]
-        for one in (CONCENTRATIONS if uses_pool else (None,))
-    }
+    concentrations: Sequence[float | None] = (None,)
+    if given.pool and can_finish(given.model, task) and given.n_way > 1:
+        concentrations = CONCENTRATIONS if len(given.pool) >= LEAST_POOL else (0.0,)
+    tried = {one: [held_out(given, space, held, concentration=one) for held in folds] for one in concentrations}
     concentration = max(tried, key=lambda one: _expected_gain(one, tried[one], tried[next(iter(tried))], task))
     by_rule = tried[concentration]
     if concentration is not None:

@@ -31,7 +31,7 @@ from meta_text.model.moving import (
     train,
 )
 from meta_text.model.task import Features, learn_task
-from meta_text.model.unlabeled import Gathered, gather
+from meta_text.model.unlabelled import Gathered, gather
 
 EFFORTS = ("normal", "high")
 

@@ -94,7 +94,7 @@ def _possible(data: Labelled, drawn: dict[Shots, list[Draw]], tell: Note) -> dic
         there = fewest(data, parts)
         short = [data.class_names[i] for i in np.flatnonzero(there < (shots or 0))]
         if shots is not None and len(short) == len(there):
-            tell(f"K = {shots} is left out: no class has more than {there.max()} texts that are not asked")
+            tell(f"K = {shots} is left out: no class has more than {counted(int(there.max()), 'text')} not asked")
             continue
         if short:
             tell(

@@ -7,15 +7,14 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 from sklearn.base import clone
-from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
-from sklearn.pipeline import make_pipeline
 
 from meta_text.classify.classifier import FewShotClassifier
 from meta_text.embedding.encoder_blocks import EncoderBlocks
 from meta_text.embedding.encoders import open_encoder
 from meta_text.embedding.remembered import Remembered
+from meta_text.learners.regression_on_ngrams import regression_on_ngrams
 from meta_text.model.task import Label
 
 OURS = "meta_text"
@@ -77,9 +76,8 @@ def contenders(classifier: FewShotClassifier, encoder: Remembered) -> list[Conte
 
 
 def tfidf(texts: Sequence[str], columns: np.ndarray, names: Sequence[Label]) -> Answer:
-    """Logistic regression on TF-IDF of character n-grams (2 to 4), which need no word boundaries."""
-    counted = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), sublinear_tf=True)
-    fitted = make_pipeline(counted, LogisticRegression(C=30, max_iter=1000)).fit(texts, columns)
+    """Logistic regression on n-grams of letters."""
+    fitted = regression_on_ngrams().fit(texts, columns)
     return lambda asked: np.asarray(fitted.predict_proba(asked))
 
 

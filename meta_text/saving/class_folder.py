@@ -23,7 +23,7 @@ from meta_text.model.task import Weights
 from meta_text.saving.model_folder import AGAIN, checked, read_config, read_tensors
 from meta_text.wording import counted
 
-TASK, SUPPORT, MOVED, UNLABELED = "task.safetensors", "support.jsonl", "moved.safetensors", "unlabeled.jsonl"
+TASK, SUPPORT, MOVED, UNLABELLED = "task.safetensors", "support.jsonl", "moved.safetensors", "unlabelled.jsonl"
 FIRST = "first."  # before the names of tensors that the cheap encoders learned alone
 
 
@@ -59,7 +59,7 @@ class StoredClasses:
     task_sha256: str
     corrections: tuple[float, ...] = ()
     support_sha256: str | None = None
-    unlabeled_sha256: str | None = None
+    unlabelled_sha256: str | None = None
     encoders: tuple[StoredEncoder, ...] = ()
     prior: tuple[float, ...] | None = None
     move: StoredMove | None = None
@@ -81,7 +81,7 @@ def write_adaptation(adapted: Adaptation, folder: Path, *, include_support: bool
         (folder / SUPPORT).write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
     if include_support and adapted.pool:
         lines = [json.dumps({"text": text}, ensure_ascii=False) for text in adapted.pool]
-        (folder / UNLABELED).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        (folder / UNLABELLED).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     stored = {
         "labels": list(adapted.support),
         "names": adapted.names,
@@ -93,8 +93,8 @@ def write_adaptation(adapted: Adaptation, folder: Path, *, include_support: bool
         "prior": adapted.prior,
         "move": None if adapted.move is None else asdict(_write_move(adapted.move, folder)),
     }
-    if (folder / UNLABELED).exists():  # not read by versions before
-        stored["unlabeled_sha256"] = file_sha256(folder / UNLABELED)
+    if (folder / UNLABELLED).exists():  # not read by versions before
+        stored["unlabelled_sha256"] = file_sha256(folder / UNLABELLED)
     return {**stored, "sha256": _digest(stored)}
 
 
@@ -150,7 +150,7 @@ def load_adaptation(folder: Path, model: MetaModel) -> Adaptation | None:
         corrections=stored.corrections,
         first=first,
         weights=weights,
-        pool=_read_unlabeled(folder / UNLABELED, stored),
+        pool=_read_unlabelled(folder / UNLABELLED, stored),
     )
     bare = bare.expecting(stored.prior)
     if stored.move is not None:
@@ -257,11 +257,11 @@ def _read_support(path: Path, stored: StoredClasses) -> tuple[dict[Any, tuple[st
     return support, weights or None
 
 
-def _read_unlabeled(path: Path, stored: StoredClasses) -> tuple[str, ...]:
+def _read_unlabelled(path: Path, stored: StoredClasses) -> tuple[str, ...]:
     """The unlabelled texts, which a change of the classes needs; none if they were not saved."""
-    if stored.unlabeled_sha256 is None:
+    if stored.unlabelled_sha256 is None:
         return ()
-    if not path.exists() or file_sha256(path) != stored.unlabeled_sha256:
+    if not path.exists() or file_sha256(path) != stored.unlabelled_sha256:
         raise ModelFileError(f"{path} does not hold the unlabelled texts that were learned from; {AGAIN}")
     return tuple(str(row["text"]) for row in read_rows(path))
 

@@ -17,11 +17,11 @@ from meta_text import FewShotClassifier
 from meta_text.errors import ConfigError, InputError, ModelFileError
 from meta_text.learners.converged import C, converged_head
 from meta_text.model import held_out as holding
-from meta_text.model import unlabeled as pooling
+from meta_text.model import unlabelled as pooling
 from meta_text.model.held_out import folds_of
 from meta_text.model.mixture import SPACE
 from meta_text.model.task import learn_task, pack
-from meta_text.model.unlabeled import FLATTENING, ROUNDS, Gathered, Pool, directions, gather, pool_of, soft_labels
+from meta_text.model.unlabelled import FLATTENING, ROUNDS, Gathered, Pool, directions, gather, pool_of, soft_labels
 
 WAYS, WIDTH = 3, 24
 RNG = np.random.default_rng(0)
@@ -243,16 +243,16 @@ def test_texts_that_get_a_label_leave_the_pool() -> None:
 
 def test_texts_are_not_saved_unless_labelled_ones_are(tmp_path: Path) -> None:
     fitted(4).save_pretrained(tmp_path / "bare")
-    assert not (tmp_path / "bare" / "unlabeled.jsonl").exists()
+    assert not (tmp_path / "bare" / "unlabelled.jsonl").exists()
 
 
 @pytest.mark.parametrize("spoil", ["change", "remove"])
 def test_a_folder_whose_texts_were_changed_is_refused(tmp_path: Path, spoil: str) -> None:
     fitted(4).save_pretrained(tmp_path / "kept", include_support=True)
-    path = tmp_path / "kept" / "unlabeled.jsonl"
+    path = tmp_path / "kept" / "unlabelled.jsonl"
     lines = path.read_text("utf-8").splitlines()
     path.unlink() if spoil == "remove" else path.write_text(json.dumps({"text": "x"}) + "\n".join(lines[1:]), "utf-8")
-    with pytest.raises(ModelFileError, match=r"unlabeled\.jsonl does not hold the unlabelled texts"):
+    with pytest.raises(ModelFileError, match=r"unlabelled\.jsonl does not hold the unlabelled texts"):
         FewShotClassifier.from_pretrained(tmp_path / "kept", device="cpu", embedding="vectors")
 
 
@@ -292,7 +292,14 @@ def test_on_the_command_line(
     (tmp_path / "more.csv").write_text("\n".join(["text", *WORDS, TEXTS[0]]) + "\n")
     command = ["fit", base, str(tmp_path / "rows.jsonl"), "--out", str(tmp_path / "c"), "--unlabeled"]
     assert run(monkeypatch, *command, str(tmp_path / "more.csv")) == 0
-    assert f"of {len(WORDS)} unlabelled texts" in " ".join(capsys.readouterr().out.split())
+    assert "13 unlabelled texts are too few to say where the classes lie; give 100 or more" in " ".join(
+        capsys.readouterr().out.split()
+    )
+    (tmp_path / "more.csv").write_text(
+        "\n".join(["text", *(f"{one} {i}" for one in WORDS for i in range(8)), TEXTS[0]])
+    )
+    assert run(monkeypatch, *command[:-2], str(tmp_path / "e"), "--unlabeled", str(tmp_path / "more.csv")) == 0
+    assert "of 104 unlabelled texts" in " ".join(capsys.readouterr().out.split())
     (tmp_path / "empty.csv").write_text("text\n\n")
     assert run(monkeypatch, *command[:-2], str(tmp_path / "d"), "--unlabeled", str(tmp_path / "empty.csv")) == 2
     assert "empty.csv" in capsys.readouterr().err

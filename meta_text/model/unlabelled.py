@@ -21,11 +21,13 @@ from meta_text.corpus.same_text import fold, one_of_each
 from meta_text.learners.learner import TaskState
 from meta_text.model.calibration import NORMAL_SPAN, RATES, threshold_terms
 from meta_text.model.task import Given, Label, pack
+from meta_text.wording import are, counted
 
 MOST_TEXTS = 10_000  # that are read: CLINC150 gains .1 to .6 points from 3,000 to 10,000
+LEAST_POOL = 100  # that are used: so many gain 2 points at most, or lose 1 (BANKING77, 10 labels)
 MOST_REGRESSED = 2_000  # that logistic regression learns from
 CONCENTRATIONS = (0.0, 10.0, 20.0)  # that are tried; 0 leaves the task as it was
-# By how much each makes a label of another corpus more likely than 0 does, in nats (`benchmarks/accuracy/unlabeled.py`).
+# By how much each makes a label of another corpus more likely than 0 does, in nats (`benchmarks/accuracy/unlabelled.py`).
 # Where labelled texts that are left out are answered hardly better than by chance, classes lie nowhere (irony, offence)
 TAUGHT_GAIN = {10.0: 0.04, 20.0: 0.05}
 HARD, LOSS_WHERE_HARD = 0.8, 0.36
@@ -63,6 +65,8 @@ class Gathered:
         """For people; empty without unlabelled texts."""
         if not self.texts:
             return ""
+        if self.texts < LEAST_POOL:
+            return f"{counted(self.texts, 'unlabelled text')} {are(self.texts)} too few to say where the classes lie; give {LEAST_POOL} or more"
         found = f"{100 * self.familiar:.0f} % of {self.texts:,} unlabelled texts are like those of a class"
         if self.concentration == 0:
             return f"{found}; they are not used, for labels that were held out became no more probable by them"

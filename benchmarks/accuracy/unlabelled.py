@@ -1,6 +1,6 @@
 """What unlabelled texts are worth to the default: such as will be asked, of uneven classes, and with a third of other texts.
 
-    META_TEXT_DATA=DIR python benchmarks/accuracy/unlabeled.py [--only banking77 ...] [--draws 5] [--json runs/unlabeled.jsonl]
+    META_TEXT_DATA=DIR python benchmarks/accuracy/unlabelled.py [--only banking77 ...] [--draws 5] [--json runs/unlabelled.jsonl]
 
 All classes of a corpus at once, K labels for each, the rest split into asked texts, of which none is in the pool, and the
 pool. Kinds of pools: "alike", as the corpus has them; "uneven", where the share of a class falls from 1 to a tenth; "others",
@@ -26,7 +26,7 @@ from meta_text.embedding.encoders import open_encoders
 from meta_text.embedding.remembered import Remembered
 from meta_text.model.calibration import calibration_error
 from meta_text.model.model import MetaModel
-from meta_text.model.unlabeled import Gathered
+from meta_text.model.unlabelled import Gathered
 from meta_text.saving.loading import DEFAULT
 from meta_text.saving.model_folder import load_model
 
@@ -118,7 +118,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="*", default=CORPORA)
     parser.add_argument("--draws", type=int, default=5)
-    parser.add_argument("--json", type=Path, default=Path("runs/unlabeled.jsonl"))
+    parser.add_argument("--json", type=Path, default=Path("runs/unlabelled.jsonl"))
     options = parser.parse_args()
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.touch()
