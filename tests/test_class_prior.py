@@ -1,6 +1,7 @@
 """How often each class is expected: what it does to answers, and where it goes with the classes."""
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -96,8 +97,8 @@ def test_exported(base: str, over_encoders: bool, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("class_prior", "message"),
     [
-        ("even", "class_prior='even'; use 'balanced', 'support' or {label: share}"),
-        (None, "class_prior=None; use 'balanced', 'support' or {label: share}"),
+        ("even", "class_prior='even'; use 'balanced', 'support', 'unlabeled' or {label: share}"),
+        (None, "class_prior=None; use 'balanced', 'support', 'unlabeled' or {label: share}"),
         ({"card": 1}, "class_prior has no share for class 'bank'; a positive number is needed for every class"),
         ({"card": 1, "bank": 0}, "class_prior has the share 0 for class 'bank'; a positive number"),
         ({"card": 1, "bank": float("nan")}, "class_prior has the share nan for class 'bank'"),
@@ -114,8 +115,9 @@ def test_what_is_no_prior_is_refused(base: str, class_prior: Any, message: str) 
     assert message in str(caught.value)
 
 
-def test_support_needs_a_text_for_each_class() -> None:
+def test_support_needs_a_text_for_each_class(base: str) -> None:
+    adapted = replace(fitted(base, "balanced").adaptation_, support={"a": ("x",), "b": ()})
     with pytest.raises(
         InputError, match="class_prior='support' gives 'b' no share, for it has no labelled text; give it"
     ):
-        shares_of("support", {"a": ["x"], "b": []})
+        shares_of("support", adapted)

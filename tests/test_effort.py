@@ -279,7 +279,7 @@ def test_the_command_moves_and_says_so(
     assert run(monkeypatch, *given, "--effort", "max") == 2
     assert "effort='max'; use 'normal' or 'high'" in capsys.readouterr().err
     assert run(monkeypatch, *given, "--class-prior", "even") == 2
-    assert "class_prior='even'; use 'balanced', 'support' or {label: share}" in capsys.readouterr().err
+    assert "class_prior='even'; use 'balanced', 'support', 'unlabeled' or {label: share}" in capsys.readouterr().err
 
 
 # --- refused

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from meta_text.classify.expected_accuracy import NOTHING_EXPECTED, Expected, expected_accuracy
 from meta_text.model.adaptation import Adaptation
 from meta_text.model.encoder_words import effort_sentence, encoder_choice
 from meta_text.model.finish import Finish
@@ -60,6 +61,7 @@ class Audit:
     encoders: str = ""  # which encoders read the texts, and what they are worth, in words
     finish: str = ""  # how far the head goes, where it goes further than the learned steps
     unlabeled: str = ""  # what unlabelled texts were worth, if there were any
+    expected: Expected = NOTHING_EXPECTED  # of texts such as these
     effort: str = ""  # what came of moving one of them, if that was asked for
 
     @property
@@ -70,7 +72,8 @@ class Audit:
     def summary(self) -> str:
         """The audit in a sentence or two, for people; and one each on the encoders, on the head, and on moving an encoder."""
         read = f"read by {self.encoders}" if self.encoders else ""
-        return "\n".join(line for line in (self._checks(), read, self.finish, self.unlabeled, self.effort) if line)
+        lines = (self._checks(), self.expected.sentence(), read, self.finish, self.unlabeled, self.effort)
+        return "\n".join(line for line in lines if line)
 
     def __str__(self) -> str:
         """The summary, and the texts that are probably mislabelled."""
@@ -116,6 +119,7 @@ def audit(adaptation: Adaptation) -> Audit:
         found,
         finish=Finish.of(task).sentence(),
         unlabeled=Gathered.of(task).sentence(),
+        expected=expected_accuracy(adaptation.resting),
         effort=effort_sentence(adaptation),
     )
 

@@ -1,24 +1,31 @@
 """How often each class is expected among the texts that are asked."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from numbers import Real
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from meta_text.errors import InputError
 from meta_text.model.adaptation import Adaptation
+from meta_text.model.asked_texts import belonging_in_pool
 from meta_text.model.task import Label
+from meta_text.model.unlabelled import LEAST_POOL
+from meta_text.model.without_itself import own_corrections
 
-CHOICES = ("balanced", "support")
+CHOICES = ("balanced", "support", "unlabeled")
+ROUNDS = 50
 
 
-def shares_of(class_prior: Any, support: Mapping[Label, Sequence[str]]) -> tuple[float, ...] | None:
-    """The share of each class, in the order of `support`; None where all are the same.
+def shares_of(class_prior: Any, adapted: Adaptation) -> tuple[float, ...] | None:
+    """The share of each class, in column order; None where all are the same.
 
-    class_prior: "balanced"; "support", as often as among the labelled texts, copies counted once; or {label: share}, any
-    positive numbers. Raises InputError for anything else, and where it leaves a class without a share.
+    class_prior: "balanced"; "support", as often as among the labelled texts, copies counted once; "unlabeled", as among the
+    unlabelled texts (`shares_in_pool`); or {label: share}, any positive numbers. Raises InputError for anything else, where it
+    leaves a class without a share, and where unlabelled texts are too few to tell.
     """
+    support = adapted.distinct
     if isinstance(class_prior, Mapping):
         given = [_share(class_prior, label) for label in support]
         unknown = [label for label in class_prior if label not in support]
@@ -32,11 +39,37 @@ def shares_of(class_prior: Any, support: Mapping[Label, Sequence[str]]) -> tuple
                 f"class_prior='support' gives {empty[0]!r} no share, for it has no labelled text; give it one, or use "
                 "class_prior={label: share} or 'balanced'"
             )
+    elif class_prior == "unlabeled":
+        return tuple(shares_in_pool(adapted).tolist())
     elif class_prior == "balanced":
         return None
     else:
-        raise InputError(f"class_prior={class_prior!r}; use 'balanced', 'support' or {{label: share}}")
+        raise InputError(f"class_prior={class_prior!r}; use 'balanced', 'support', 'unlabeled' or {{label: share}}")
     return tuple((np.array(given) / sum(given)).tolist())
+
+
+def shares_in_pool(adapted: Adaptation) -> Float[np.ndarray, " N"]:
+    """How often each class occurs among the unlabelled texts that belong to one.
+
+    By expectation-maximization from the answers to them (Saerens et al., Neural Computation 2002), where equal shares count as
+    much as all of the texts: without that, answers that are wrong drive classes away. Raises InputError for too few texts.
+    """
+    given = adapted.read_again
+    if len(given.pool) < LEAST_POOL:
+        raise InputError(
+            f"class_prior='unlabeled' needs {LEAST_POOL} unlabelled texts or more, there are {len(given.pool)}; give them "
+            "to fit as unlabeled=, or use 'balanced', 'support' or {label: share}"
+        )
+    found = belonging_in_pool(adapted.task, given, own_corrections(adapted.task, given))
+    counts = np.ones(len(given.pool)) if found is None else found.shares
+    alike = adapted.expecting(None)
+    likely = alike.probabilities(alike.score([given.features[text] for text in given.pool]))
+    shares = np.full(adapted.n_way, 1 / adapted.n_way)
+    for _ in range(ROUNDS):
+        of_class = likely * shares
+        of_class *= counts[:, None] / of_class.sum(1, keepdims=True)
+        shares = (of_class.sum(0) / counts.sum() + 1 / adapted.n_way) / 2
+    return shares
 
 
 def after_edit(class_prior: Any, before: Collection[Label], after: Collection[Label]) -> Any:

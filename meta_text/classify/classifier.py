@@ -34,7 +34,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         "vectors" (X is an array [n, width]), or a list of these, which every task weighs (see `open_encoders`).
     label_names: True to use labels as texts too; or {label: description}, also for classes without any
         text; or a `datasets.ClassLabel`. A name counts less the more labelled texts there are. False or None: no names.
-    class_prior: how often each class is asked: "balanced", "support" (as among the labelled texts) or {label: share}.
+    class_prior: how often each class is asked: "balanced", "support", "unlabeled" (as among such texts) or {label: share}.
     device: "cpu", "cuda", ...; None takes CUDA if there is one.
 
     Labels are returned as given. Those of a `ClassLabel` are integers; its `int2str` gives their names.
@@ -79,8 +79,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         bad_rows: "raise" refuses a blank or missing text or label, naming the row; "skip" drops such rows and warns how many.
         effort: "high" takes up to a minute more and moves the upper layers of one encoder on these texts, where that helps on
         labels that are held out (extra `[effort]`); `audit` says what it brought. progress then starts anew.
-        unlabeled: texts such as will be asked, of any class or none: from hundreds on, they show where the classes lie, where
-        held-out labels do not speak against it. Blank ones are left out, and of more than 10,000 that many are read.
+        unlabeled: texts such as will be asked, of any class or none: from 100 on, they show where the classes lie, unless held-out
+        labels speak against it, and set the thresholds of `reject`. Of more than 10,000 that many are read; blank ones are not.
 
         Raises ConfigError for another effort, or if no encoder can move; InputError for what is not one text and one label
         each, for weights that are no finite numbers from 0 on, and for a class whose texts all weigh 0.
@@ -280,7 +280,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         )
         if old is not None:
             self.class_prior = after_edit(self.class_prior, old.support, learned.support)
-        learned = learned.expecting(shares_of(self.class_prior, learned.distinct))
+        learned = learned.expecting(shares_of(self.class_prior, learned))
         if effort == "high":
             learned = moved(learned, progress)
         elif old is not None and old.move is not None:

@@ -69,7 +69,9 @@ def fit(
     ] = False,
     class_prior: Annotated[
         str,
-        typer.Option(metavar="PRIOR", help="balanced; or support, to expect classes as often as they are labelled."),
+        typer.Option(
+            metavar="PRIOR", help="balanced; or support or unlabeled, to expect classes as often as among such texts."
+        ),
     ] = "balanced",
     effort: Annotated[
         str,

@@ -16,6 +16,7 @@ from meta_text.embedding.reading import Progress, Represented
 from meta_text.embedding.token_states import masked_mean
 from meta_text.errors import ConfigError
 from meta_text.learners.learner import TaskState
+from meta_text.model.asked_texts import with_pool
 from meta_text.model.calibration import Calibration
 from meta_text.model.cheap_encoders import cheap_model, cheap_places
 from meta_text.model.familiar import damped, familiar_range
@@ -26,7 +27,7 @@ from meta_text.model.model import MetaModel, Packed
 from meta_text.model.moving import Move
 from meta_text.model.task import Given, Label, Weights, learn_task, pack
 from meta_text.model.unlabelled import Gathered, gather, pool_of, with_directions
-from meta_text.model.without_itself import likeness_without_itself
+from meta_text.model.without_itself import own_corrections
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,9 @@ class Adaptation:
     features: Mapping[str, Tensor] = field(default_factory=dict)  # of labelled texts and names
     cut: frozenset[str] = frozenset()  # texts too long to be read whole
     unread: frozenset[str] = frozenset()  # texts in a script that the embedding does not know
-    corrections: tuple[float, ...] = ()  # of the thresholds for "none of these", from this task's own texts
+    corrections: tuple[
+        float, ...
+    ] = ()  # of the thresholds for "none of these", from this task's own texts and unlabelled ones
     first: "Adaptation | None" = None  # the same learned with the cheap encoders alone (`model.cascade`)
     prior: tuple[float, ...] | None = None  # how often each class is expected; None: all alike
     move: Move | None = None  # what came of moving an encoder, if that was asked for (`model.moved_adaptation`)
@@ -103,15 +106,21 @@ class Adaptation:
         if "weights" in task:
             task = judged(task, given)
         kept = None if names is None else tuple(names)
-        learned = cls(model, calibration, support, kept, task, given.shots, features, weights=weights, pool=pool)
-        corrections = learned._corrections()
+        corrections = own_corrections(task, given)
         if calibration.thresholds and "weights" in task:
-            task["familiar"] = familiar_range(calibration, learned.n_way, learned.shots, corrections)
-        return replace(learned, corrections=corrections)
-
-    def _corrections(self) -> tuple[float, ...]:
-        """What the task's own texts say that its thresholds are to be moved by."""
-        return self.calibration.corrections(self.n_way, self.shots, *likeness_without_itself(self.task, self.given))
+            task["familiar"] = familiar_range(calibration, given.n_way, given.shots, corrections)
+        return cls(
+            model,
+            calibration,
+            support,
+            kept,
+            task,
+            given.shots,
+            features,
+            corrections=with_pool(corrections, task, given),
+            weights=weights,
+            pool=pool,
+        )
 
     def expecting(self, prior: tuple[float, ...] | None) -> "Adaptation":
         """The same where each class is expected this often."""
@@ -252,9 +261,15 @@ class Adaptation:
         """Leaving texts out one by one would take minutes where convergence or unlabelled texts are worth most."""
         if not Finish.of(self.task).share and not Gathered.of(self.task).concentration:
             return {}
-        missing = [text for text in self.pool if text not in self.features]  # after loading
+        return apart(self.task, self.read_again)
+
+    @cached_property
+    @own_settings()
+    def read_again(self) -> Given:
+        """What the task was learned from, with the unlabelled texts read, which a loaded classifier has not."""
+        missing = [text for text in self.pool if text not in self.features]
         read, _, _ = _read(self.model, missing) if missing else ({}, None, None)
-        return apart(self.task, replace(self.given, features={**self.features, **read}))
+        return replace(self.given, features={**self.features, **read})
 
 
 def _distinct(support: Mapping[Label, Sequence[str]]) -> dict[Label, tuple[str, ...]]:
@@ -289,7 +304,6 @@ def _learn_first(whole: Adaptation) -> Adaptation | None:
     if "gathered" in task:
         alone = gather(alone, given, Gathered.of(task).concentration)
     alone = at_finish(alone, Finish.of(task), given)
-    first = Adaptation(cheap, calibration, distinct, whole.names, alone, whole.shots, part, weights=whole.weights)
     if calibration.thresholds:
-        alone["familiar"] = familiar_range(calibration, first.n_way, first.shots, first._corrections())
-    return replace(first, features={})
+        alone["familiar"] = familiar_range(calibration, given.n_way, given.shots, own_corrections(alone, given))
+    return Adaptation(cheap, calibration, distinct, whole.names, alone, whole.shots, weights=whole.weights)

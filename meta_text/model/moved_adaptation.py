@@ -16,6 +16,7 @@ from meta_text.errors import ConfigError
 from meta_text.extras import check_extra
 from meta_text.learners.learner import TaskState
 from meta_text.model.adaptation import Adaptation
+from meta_text.model.asked_texts import with_pool
 from meta_text.model.familiar import familiar_range
 from meta_text.model.finish import Finish, at_finish
 from meta_text.model.held_out import HeldOut, enough, folds_of, held_out
@@ -96,7 +97,7 @@ def follow(still: Adaptation, move: Move) -> Adaptation:
         model=model,
         task=task,
         features=features,
-        corrections=move.corrections,
+        corrections=with_pool(move.corrections, task, given),
         first=None,  # where the cheap encoders are sure of an answer was learned with encoders that stay
         move=move,
         still=still,

@@ -12,6 +12,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -20,6 +21,7 @@ from torch.nn import functional as F
 from meta_text.corpus.same_text import fold, one_of_each
 from meta_text.learners.learner import TaskState
 from meta_text.model.calibration import NORMAL_SPAN, RATES, threshold_terms
+from meta_text.model.model import Packed
 from meta_text.model.task import Given, Label, pack
 from meta_text.wording import are, counted
 
@@ -94,11 +96,22 @@ class Pool:
     @torch.no_grad()
     def of(cls, task: TaskState, given: Given) -> "Pool":
         """Texts that are like nothing that was labelled count for little: they would pull one class to where they are."""
-        learner, device = given.model.learner, given.model.embedding.device
-        texts = given.model.in_space(task, pack([given.features[text] for text in given.pool], device))
+        learner, texts = given.model.learner, _packed(task, given)
         likeness = learner.likeness(task["prototypes"], texts, task.get("excess"))
         logits = learner.logits(task, texts) / given.taught_temperature(task)
         return cls(learner.features(texts), _familiarity(likeness, given), logits)
+
+
+@torch.no_grad()
+def likeness_of_pool(task: TaskState, given: Given) -> Float[np.ndarray, " P"]:
+    """How similar each unlabelled text is to its nearest class."""
+    likeness = given.model.learner.likeness(task["prototypes"], _packed(task, given), task.get("excess"))
+    return likeness.float().cpu().numpy()
+
+
+def _packed(task: TaskState, given: Given) -> Packed:
+    """The unlabelled texts in the space of the task."""
+    return given.model.in_space(task, pack([given.features[text] for text in given.pool], given.model.embedding.device))
 
 
 def _familiarity(likeness: Float[Tensor, " P"], given: Given) -> Float[Tensor, " P"]:

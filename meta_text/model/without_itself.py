@@ -69,3 +69,8 @@ def _copies(labelled: Sequence[tuple[str, int]], counts: Sequence[int]) -> tuple
         places[fold(text)].append(place)
     pairs = [(i, j) for same in places.values() for i in same for j in same if counts[labelled[j][1]] > 1]
     return [i for i, _ in pairs], [j for _, j in pairs]
+
+
+def own_corrections(task: TaskState, given: Given) -> tuple[float, ...]:
+    """What the labelled texts of a task say that is to be added to its thresholds."""
+    return given.calibration.corrections(given.n_way, given.shots, *likeness_without_itself(task, given))
