@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 
 FRESH := build/wheel
 
-.PHONY: demo test lint wheel mutation results accuracy effort default_model bench clean
+.PHONY: demo test test_long lint wheel mutation results accuracy effort default_model bench clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -16,7 +16,11 @@ demo: $(VENV)/installed
 	$(BIN)/meta-text demo
 
 test: $(VENV)/installed
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 -m "not long"
+
+# Whole trainings, exported encoders, other processes: as long again.
+test_long: $(VENV)/installed
+	$(BIN)/python -m pytest -n 2 -m long
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

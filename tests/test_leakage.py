@@ -11,6 +11,8 @@ from meta_text.config import load_recipe
 from meta_text.model.model import MetaModel
 from meta_text.training.run import run_recipe
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parent.parent
 SETTINGS = [
     "embedding.kind='learned'",

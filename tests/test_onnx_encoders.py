@@ -26,6 +26,8 @@ from meta_text.model.held_out import HeldOut
 from meta_text.model.mixture import SPACE
 from meta_text.model.task import learn_task
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(autouse=True)
 def in_float32(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,8 @@ from test_onnx import needs_onnx
 
 from meta_text.embedding.lexical_encoder import WIDTH, LexicalEncoder
 
+pytestmark = pytest.mark.long
+
 LETTERS = st.text(alphabet=st.sampled_from("aB é_-1\n\tяİß的🎉'"), max_size=30)
 ASKED = [
     "my parcel is late",

@@ -28,7 +28,10 @@ from meta_text.embedding.precision import VARIABLE
 
 ASKED = [*TEXTS, "where is my card", "lost it"]
 # Python 3.12 warns of every fork of a process with threads
-pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning"),
+]
 
 
 @pytest.fixture(params=["float32", "bfloat16", "training"])

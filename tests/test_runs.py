@@ -24,6 +24,8 @@ from meta_text.training.bench import Bench, draw_episodes
 from meta_text.training.progress import Progress
 from meta_text.training.run import run_recipe
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parent.parent
 SMALL = [
     "embedding.kind='learned'",

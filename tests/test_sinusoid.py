@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
+pytestmark = pytest.mark.long
+
 SINUSOID = runpy.run_path(str(Path(__file__).parent.parent / "benchmarks" / "accuracy" / "sinusoid.py"))
 
 

@@ -26,6 +26,8 @@ from meta_text.files import save_tensors
 from meta_text.learners import LEARNERS
 from meta_text.saving import loading
 
+pytestmark = pytest.mark.long
+
 ASKED = [*TEXTS, "glass of tyre"]
 
 

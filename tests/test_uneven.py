@@ -160,6 +160,7 @@ def recall(shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> tuple[flo
     return float(np.mean(recalls)), float(np.mean([r[small] for r in recalls])), float(np.mean(refused))
 
 
+@pytest.mark.long
 def test_more_texts_for_one_class_cost_no_other_class_its_recall(monkeypatch: pytest.MonkeyPatch) -> None:
     """Before the correction 12-1-1-1 left the small classes a recall of 0.08, and 12-6-3-1 likewise."""
     even, even_small, _ = recall((1, 1, 1, 1), monkeypatch)
