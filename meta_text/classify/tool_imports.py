@@ -85,7 +85,7 @@ class ToolFormat:
 
     def _argilla(self, others: Record, text: str, predicted: tuple[str, float] | None) -> Record:
         record: Record = {} if others.get("id") is None else {"id": str(others["id"])}
-        record |= {"fields": {self.to_name: text}, "suggestions": {}, "responses": {}}
+        record |= {"fields": {self.to_name: text}, "suggestions": {}}
         if predicted is not None:
             label, score = predicted
             record["suggestions"] = {self.from_name: {"value": label, "score": score, "agent": AGENT}}

@@ -17,6 +17,8 @@ from meta_text.wording import are, counted
 
 Labels = tuple[str, ...]  # what one annotator chose; usually one label
 MIN_COLUMNS = ("annotator", "annotation_id", "created_at", "updated_at", "lead_time", "agreement")  # of JSON-MIN
+ONE, MOST, NONE = "one label", "majority", "not annotated"  # what became of a text
+TIE, SEVERAL = "with a tie between annotators", "with several labels"
 OWN_COLUMN = "suggested"  # where a file for doccano keeps what was suggested; doccano gives it back as it was
 
 
@@ -92,7 +94,7 @@ def _texts(
         else:
             yield item or {}
     if note is not None:
-        unit = "annotation" if tool.is_by_annotation else tool.unit
+        unit = "row" if tool.is_by_annotation else tool.unit
         told = f"{Path(path).name}: {tool.name} export of {counted(count, unit)}, read for the texts alone"
         have = "has" if annotated == 1 else "have"
         note(f"{told}; {annotated} of them {have} annotations" if annotated else told)
@@ -132,7 +134,8 @@ def _labelled(
 
 def _key(tool: Tool, place: int, item: Item | BadRow | None) -> Any:
     """What the annotations of one text have in common."""
-    return ("id", item.cells.get("id")) if tool.is_by_annotation and isinstance(item, Item) else place
+    own_id = item.cells.get("id") if tool.is_by_annotation and isinstance(item, Item) else None
+    return place if own_id is None else ("id", own_id)
 
 
 def _question(tool: Tool, items: Sequence[Item], path: str | Path, label: str) -> str:
@@ -147,9 +150,6 @@ def _question(tool: Tool, items: Sequence[Item], path: str | Path, label: str) -
             f"name the one to learn, perhaps --label {names[0]} (label={names[0]!r} in Python)"
         )
     return names[0] if names else label
-
-
-ONE, MOST, NONE, TIE, SEVERAL = "one label", "majority", "not annotated", "annotators in a tie", "several labels"
 
 
 def _decided(answers: Sequence[Labels], is_aside: bool, tool: Tool) -> tuple[str | None, str]:
