@@ -311,6 +311,18 @@ def test_a_task_without_a_prediction() -> None:
     assert task("doccano", {"text": "a", "label": "x", "score": 3}) == {"text": "a", "label": []}
 
 
+def test_the_ids_of_the_tool_and_of_the_data_are_both_kept(tmp_path: Path) -> None:
+    task = label_studio(annotation("wine"), number=100)
+    path = written(tmp_path / "x.json", [{**task, "data": {"text": "a", "id": "b7"}}])
+    [row] = input_rows(str(path))
+    assert row.cells == {"text": "a", "id": "b7", "task_id": 100}
+    again = ToolFormat("label-studio").task(row.cells, "a", None, None)
+    assert again == {"id": 100, "data": {"text": "a", "id": "b7"}}
+    assert ToolFormat("argilla").task(row.cells, "a", None, None)["id"] == "100"
+    own = {"text": "a", "task_id": "not of a tool"}
+    assert ToolFormat("label-studio").task(own, "a", None, None) == {"data": own}
+
+
 def test_labels_that_are_no_strings_are_written_as_text() -> None:
     assert ToolFormat("doccano").task({}, "a", True, 0.5)["label"] == ["True"]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from meta_text.classify.answer_parts import Record, json_array, json_line
 from meta_text.corpus.table_row import heading_of
-from meta_text.corpus.tool_exports import OWN_COLUMN
+from meta_text.corpus.tool_exports import ID_COLUMN, OWN_COLUMN
 from meta_text.errors import InputError, OutputError
 from meta_text.files import check_file, whole_file
 
@@ -66,8 +66,9 @@ class ToolFormat:
         )
 
     def _label_studio(self, others: Record, text: str, predicted: tuple[str, float] | None) -> Record:
-        own_id = others.get("id")
+        own_id = others.get(ID_COLUMN, others.get("id"))
         task: Record = {"id": own_id} if isinstance(own_id, int) else {}
+        others = {name: cell for name, cell in others.items() if not (task and name == ID_COLUMN)}
         task["data"] = {self.text: text, **others}
         if predicted is not None:
             label, score = predicted
@@ -84,7 +85,8 @@ class ToolFormat:
         return {"text": text, "label": [label], OWN_COLUMN: label, "score": score, **others}
 
     def _argilla(self, others: Record, text: str, predicted: tuple[str, float] | None) -> Record:
-        record: Record = {} if others.get("id") is None else {"id": str(others["id"])}
+        own_id = others.get(ID_COLUMN, others.get("id"))
+        record: Record = {} if own_id is None else {"id": str(own_id)}
         record |= {"fields": {self.to_name: text}, "suggestions": {}}
         if predicted is not None:
             label, score = predicted

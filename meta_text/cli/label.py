@@ -49,7 +49,7 @@ def suggest(
     out: Annotated[
         Path | None,
         path_option(
-            "--out", "Write a CSV with empty labels to this new file, to be filled in, or the file that --format names."
+            "--out", "Write them to this new file: a CSV with empty labels to be filled in, or what --format names."
         ),
     ] = None,
     format: Format = None,

@@ -19,6 +19,7 @@ Labels = tuple[str, ...]  # what one annotator chose; usually one label
 MIN_COLUMNS = ("annotator", "annotation_id", "created_at", "updated_at", "lead_time", "agreement")  # of JSON-MIN
 ONE, MOST, NONE = "one label", "majority", "not annotated"  # what became of a text
 TIE, SEVERAL = "with a tie between annotators", "with several labels"
+ID_COLUMN = "task_id"  # where the tool's id is kept if the data have an id of their own
 OWN_COLUMN = "suggested"  # where a file for doccano keeps what was suggested; doccano gives it back as it was
 
 
@@ -280,8 +281,10 @@ def _argilla_1(row: Row) -> Item:
 
 
 def _with_id(data: Row, row: Row) -> Row:
-    """The columns with the id that the tool gave, so that answers find their way back."""
-    return {**data, "id": row["id"]} if row.get("id") is not None else {**data}
+    """The columns with the id that the tool gave, so that answers find their way back; an id in the data stays."""
+    if row.get("id") is None:
+        return {**data}
+    return {**data, ID_COLUMN if "id" in data else "id": row["id"]}
 
 
 TOOLS = (
