@@ -179,6 +179,8 @@ def test_rows_keep_their_numbers_and_other_columns(tmp_path: Path) -> None:
         Corpus.open(path)
     corpus = Corpus.open(written(path, tasks[:2]))
     assert corpus.fields == {"channel": ("mail",), "id": ("5",)}
+    short = Corpus.open(written(path, [label_studio_min(5, "a red wine", 11, sentiment="wine")]))
+    assert short.fields == corpus.fields
 
 
 def test_one_of_several_questions_is_named(tmp_path: Path) -> None:
