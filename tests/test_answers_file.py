@@ -29,7 +29,7 @@ def predicted(classifier: FewShotClassifier, source: Path, target: Path, column:
     return list(read_rows(target))
 
 
-@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet", "CSV"])
+@pytest.mark.parametrize("kind", ["csv", "json", "jsonl", "parquet", "CSV"])
 def test_other_columns_are_carried_in_order(kind: str, classifier: FewShotClassifier, tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_text('id,Text,note\n007,a red wine,"x, y"\n2,,\n3,flat tyre,z\n')
     rows = predicted(classifier, tmp_path / "in.csv", tmp_path / f"out.{kind}")
@@ -167,8 +167,8 @@ def test_files_that_are_one_another_are_refused_under_any_name(classifier: FewSh
 
 
 BAD_TARGETS = {
-    "out.xls": "unknown output format '.xls'; use .csv, .jsonl or .parquet",
-    "out": "unknown output format ''; use .csv, .jsonl or .parquet",
+    "out.xls": "unknown output format '.xls'; use .csv, .json, .jsonl or .parquet",
+    "out": "unknown output format ''; use .csv, .json, .jsonl or .parquet",
     "nowhere/out.csv": "the folder .*nowhere does not exist; create it first",
     "folder.csv": "--output .*folder.csv is a folder; name a file in it",
 }

@@ -4,7 +4,7 @@ import csv
 import json
 import math
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,12 @@ from meta_text.classify.answer_table import as_text, concatenate_tables, write_t
 from meta_text.errors import OutputError
 from meta_text.files import whole_file
 
-KINDS = ("csv", "jsonl", "parquet")
+KINDS = ("csv", "json", "jsonl", "parquet")
 Record = dict[str, Any]  # an output row: the input's cells, then the answer
 
 
 class Parts:
-    """Answers for a CSV, JSONL or Parquet file, one part per chunk, in `.NAME.parts` next to it.
+    """Answers for a CSV, JSON, JSONL or Parquet file, one part per chunk, in `.NAME.parts` next to it.
 
     `run` holds what the answers depend on. When resuming, parts of a different run are refused (OutputError);
     otherwise they are deleted. `columns` are the columns of every row, in order.
@@ -57,7 +57,7 @@ class Parts:
 
     def finished(self) -> list[Path]:
         """The complete parts, in order."""
-        return sorted(self.folder.glob(f"*.{self.kind}"))
+        return sorted(self.folder.glob(f"[0-9]*.{self.kind}"))  # run.json is none
 
     def add(self, number: int, answers: list[Record], problems: list[dict[str, Any]]) -> None:
         """Write a chunk's answers, completely or not at all."""
@@ -80,7 +80,8 @@ class Parts:
     def join(self, errors: Path | None) -> int:
         """Join all parts into the target, which appears only when complete; returns how many rows had a problem."""
         whole = self.folder / "whole.partial"
-        (concatenate_tables if self.kind == "parquet" else concatenate)(self.finished(), whole)
+        joined = {"parquet": concatenate_tables, "json": concatenate_array}.get(self.kind, concatenate)
+        joined(self.finished(), whole)
         problems = sorted(self.folder.glob("*.problems"))
         if errors is not None:
             concatenate(problems, errors)
@@ -94,7 +95,7 @@ def kind_written(target: Path) -> str:
     """The format of a file by its suffix. Raises OutputError for one that is not supported."""
     kind = target.suffix.lower().lstrip(".")
     if kind not in KINDS:
-        raise OutputError(f"{target}: unknown output format '{target.suffix}'; use .csv, .jsonl or .parquet")
+        raise OutputError(f"{target}: unknown output format '{target.suffix}'; use .csv, .json, .jsonl or .parquet")
     return kind
 
 
@@ -104,6 +105,26 @@ def concatenate(parts: Iterable[Path], whole: Path) -> None:
         for part in parts:
             with open(part, "rb") as read:
                 shutil.copyfileobj(read, file)
+
+
+def concatenate_array(parts: Iterable[Path], whole: Path) -> None:
+    """Write the lines of JSON of all parts to `whole` as one array."""
+    with open(whole, "w", encoding="utf-8") as file:
+        file.writelines(json_array(line for part in parts for line in _lines(part)))
+
+
+def _lines(part: Path) -> Iterator[str]:
+    with open(part, encoding="utf-8", newline="\n") as file:
+        yield from file
+
+
+def json_array(lines: Iterable[str]) -> Iterator[str]:
+    """The pieces of an array whose elements are lines of JSON."""
+    before = "[\n"
+    for line in lines:
+        yield before + line.rstrip("\n")
+        before = ",\n"
+    yield "[]\n" if before == "[\n" else "\n]\n"
 
 
 def json_line(record: Record) -> str:

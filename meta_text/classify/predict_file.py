@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from itertools import count, islice
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from meta_text.classify.answer_parts import Parts, Record, json_line, kind_writt
 from meta_text.classify.answer_table import answer_types, column_types
 from meta_text.classify.classifier import FewShotClassifier
 from meta_text.classify.input_rows import CHUNK_ROWS, STDIN, InputRow, chunks, input_rows
+from meta_text.classify.tool_imports import ToolFormat
 from meta_text.corpus.read_rows import column_names
 from meta_text.corpus.table_row import heading_of, no_column
 from meta_text.corpus.text_lines import Note
@@ -41,16 +42,18 @@ def predict_file(
     separator: str | None = None,
     encoding: str | None = None,
     note: Note | None = None,
+    tool: ToolFormat | None = None,
 ) -> int:
     """Answer every row in order, at constant memory; returns how many rows had no readable text.
 
     An output row is the input's row with two more columns (see `answer_columns`). A row without a readable text
-    keeps its place with no label, and its number and problem go to `errors` (JSON lines). A guessed separator or
+    keeps its place with no label, and its number and problem go to `errors` (JSON lines). With `tool` the rows are what
+    that labelling tool imports, the answer is a prediction, and a row without a text is left out. A guessed separator or
     encoding is reported to `note`; without it nothing is guessed. With resume=True a killed run continues after its
     last complete chunk. Raises OutputError for a target that cannot be written or is the input, and if the input, the
     classes or an option have changed since the run to resume.
     """
-    check_outputs(source, target, errors, resume=resume)
+    check_outputs(source, target, errors, resume=resume, tool=tool)
     source, errors = _expanded(source), None if errors is None else errors.expanduser()
     reported: dict[str, None] = {}
 
@@ -60,7 +63,7 @@ def predict_file(
         reported[line] = None
 
     how: dict[str, Any] = {"separator": separator, "encoding": encoding, "note": None if note is None else tell_once}
-    answering = Answering(classifier, column, reject, on_bad_row)
+    answering = Answering(classifier, column, reject, on_bad_row, tool=tool)
     if source == STDIN and target == STDIN:
         return _to_stdout(answering, source, how, errors, progress)
     if source != STDIN:
@@ -72,7 +75,13 @@ def predict_file(
         return _to_stdout(answering, source, how, errors, progress)
     path = Path(target).expanduser()
     run = {"input": _identity(source), "column": column, "reject": reject, "classifier": classifier.fingerprint()}
-    run |= {"separator": separator, "encoding": encoding, "chunk size": CHUNK_ROWS, "version": PARTS_FORMAT}
+    run |= {
+        "tool": None if tool is None else list(astuple(tool)),
+        "separator": separator,
+        "encoding": encoding,
+        "chunk size": CHUNK_ROWS,
+        "version": PARTS_FORMAT,
+    }
     if source == STDIN and kind_written(path) != "jsonl":  # the other columns of a pipe are not known in advance
         answering = answering.beside([column])
     parts = Parts(path, run, answering.columns, _types(source, path, answering), resume=resume)
@@ -96,6 +105,7 @@ class Answering:
     on_bad_row: Callable[[InputRow], None]
     columns: tuple[str, ...] = ()
     names: tuple[str, str] | None = None
+    tool: ToolFormat | None = None
 
     def beside(self, input_columns: Sequence[str]) -> "Answering":
         """The same with fixed columns: those of the input, then the answer's."""
@@ -103,13 +113,19 @@ class Answering:
         own = [*input_columns] if heading else [*input_columns, self.column]
         names = answer_columns(own)
         options = (self.classifier, heading or self.column, self.reject, self.on_bad_row)
-        return Answering(*options, columns=(*own, *names), names=names)
+        return Answering(*options, columns=(*own, *names), names=names, tool=self.tool)
 
     def answer(self, chunk: list[InputRow]) -> tuple[list[Record], list[dict[str, Any]]]:
         """An output row for each row, and the problems among them."""
         texts = [row.text for row in chunk if row.text is not None]
         answers = iter(self.classifier.answers(texts, self.reject) if texts else [])
-        records = [self._record(row, (None, None, None) if row.text is None else next(answers)) for row in chunk]
+        answered = [(row, (None, None, None) if row.text is None else next(answers)) for row in chunk]
+        if self.tool is None:
+            records = [self._record(row, answer) for row, answer in answered]
+        else:
+            records = [
+                self.tool.task(row.cells, row.text, *answer[1:]) for row, answer in answered if row.text is not None
+            ]
         bad = [row for row in chunk if row.problem is not None]
         for row in bad:
             self.on_bad_row(row)
@@ -138,7 +154,9 @@ def answer_columns(taken: Collection[str]) -> tuple[str, str]:
     return names
 
 
-def check_outputs(source: str, target: str, errors: Path | None, *, resume: bool = False) -> None:
+def check_outputs(
+    source: str, target: str, errors: Path | None, *, resume: bool = False, tool: ToolFormat | None = None
+) -> None:
     """Raises OutputError, before anything is opened, for files that cannot be written or are the same file."""
     if target == STDIN and resume:
         raise OutputError("standard output cannot be resumed; name a file with --output")
@@ -146,6 +164,8 @@ def check_outputs(source: str, target: str, errors: Path | None, *, resume: bool
         raise OutputError("standard input cannot be resumed; name a file with --input")
     options = {"--input": source, "--output": target, "--errors": None if errors is None else str(errors)}
     files = {option: Path(_expanded(name)) for option, name in options.items() if name not in (None, STDIN) and name}
+    if tool is not None:
+        tool.check(target, "--output")
     if "--output" in files:
         kind_written(files["--output"])
     for option in ("--output", "--errors"):

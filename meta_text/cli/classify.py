@@ -23,8 +23,11 @@ from meta_text.cli.options import (
     Classifier,
     Device,
     Embedding,
+    Format,
+    FromName,
     LabelNames,
     Model,
+    ToName,
     encoders_named,
     path_option,
     word,
@@ -140,7 +143,7 @@ def predict(
     output_file: Annotated[
         str,
         typer.Option(
-            "--output", parser=word, metavar="FILE", help="A .csv, .jsonl or .parquet file; - writes JSON lines."
+            "--output", parser=word, metavar="FILE", help="A .csv, .json, .jsonl or .parquet file; - writes JSON lines."
         ),
     ] = "-",
     text: TextColumn = "text",
@@ -156,6 +159,9 @@ def predict(
         Path | None, path_option("--errors", "Write the rows without a readable text to this file.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run of the same command.")] = False,
+    format: Format = None,
+    from_name: FromName = None,
+    to_name: ToName = None,
     separator: Separator = None,
     encoding: Encoding = None,
     device: Device = None,
@@ -166,15 +172,21 @@ def predict(
         os.environ.setdefault(name, value)
     from meta_text.classify.input_rows import InputRow, count_rows
     from meta_text.classify.predict_file import check_outputs, predict_file
+    from meta_text.classify.tool_imports import ToolFormat
 
+    tool = ToolFormat.named(format, text, from_name, to_name)
     if texts and input_file is not None:
         raise InputError("TEXT arguments and --input were both given; leave one out")
     if not texts and input_file is None:
         raise InputError("nothing to classify; give TEXT arguments, or --input FILE")
     if texts and resume:
         raise InputError("TEXT arguments leave nothing to resume; --resume goes with --input and --output")
+    if texts and tool is not None:
+        raise InputError("TEXT arguments are answered in the terminal; --format goes with --input and --output")
     if input_file is not None:
-        check_outputs(input_file, output_file, errors, resume=resume)  # before the model is loaded, not after
+        check_outputs(
+            input_file, output_file, errors, resume=resume, tool=tool
+        )  # before the model is loaded, not after
     classifier = _fitted(folder, device)
     note_of_engine = classifier.meta_model.engine_note
     if note_of_engine:
@@ -212,6 +224,7 @@ def predict(
             note,
             resume=resume,
             note=tell,
+            tool=tool,
             **how,
         )
     if not answered and not resume:  # a run to resume may have answered all

@@ -8,14 +8,26 @@ import typer
 
 from meta_text.cli.console import bars, out_console
 from meta_text.cli.labelled_file import Encoding, LabelColumn, Separator, TextColumn, read_texts, tell
-from meta_text.cli.options import Device, Embedding, encoders_named, path, path_option, word
+from meta_text.cli.options import (
+    Device,
+    Embedding,
+    Format,
+    FromName,
+    ToName,
+    encoders_named,
+    path,
+    path_option,
+    word,
+)
 from meta_text.errors import InputError, OutputError
 from meta_text.files import KINDS_READ, check_file
 from meta_text.wording import counted
 
 if TYPE_CHECKING:
     from meta_text.classify.classifier import FewShotClassifier
+    from meta_text.classify.input_rows import InputRow
     from meta_text.classify.labelling import Labelling
+    from meta_text.classify.tool_imports import ToolFormat
 
 TextFile = Annotated[Path, typer.Argument(parser=path, metavar="FILE", help=f"File of texts: {KINDS_READ}.")]
 TOLD_EVERY = 10  # labels, and five times as many from there on: leave-one-out takes longer, the more there are
@@ -35,8 +47,14 @@ def suggest(
     ] = None,
     labelled: Annotated[Path | None, path_option("--labelled", "Texts that have labels already.")] = None,
     out: Annotated[
-        Path | None, path_option("--out", "Write a CSV with empty labels to this new file, to be filled in.")
+        Path | None,
+        path_option(
+            "--out", "Write them to this new file: a CSV with empty labels to be filled in, or what --format names."
+        ),
     ] = None,
+    format: Format = None,
+    from_name: FromName = None,
+    to_name: ToName = None,
     embedding: Embedding = None,
     text: TextColumn = "text",
     label: LabelColumn = "label",
@@ -50,15 +68,19 @@ def suggest(
     least like what is labelled.
     """
     from meta_text.classify.label_file import labelled_rows, write_unlabelled
+    from meta_text.classify.tool_imports import ToolFormat
 
+    tool = ToolFormat.named(format, text, from_name, to_name)
     if n < 1:
         raise InputError(f"-n {n}; the number of texts to suggest must be at least 1")
     if classifier is not None and (labelled is not None or embedding):
         raise InputError(
             f"--classifier and {'--embedding' if labelled is None else '--labelled'} were both given; leave one out"
         )
+    if tool is not None and out is None:
+        raise InputError(f"--format {format} writes a file for {tool.name}; name it with --out")
     if out is not None:
-        _check_new(out)
+        _check_new(out, tool)
     rows = read_texts(file, text, separator, encoding)
     model = _model(classifier, embedding, device)
     if labelled is not None:
@@ -72,6 +94,9 @@ def suggest(
     if out is None:
         for row in chosen:
             typer.echo(f"{row.number}\t{' '.join((row.text or '').split())}")
+        return
+    if tool is not None:
+        _write_for(tool, out, model, chosen)
         return
     write_unlabelled(out, [row.text or "" for row in chosen], (text, label))
     out_console.print(
@@ -200,9 +225,25 @@ def _model(name: str | None, embedding: list[str] | None, device: str | None) ->
     return FewShotClassifier(embedding=encoders_named(embedding), device=device)
 
 
-def _check_new(out: Path) -> None:
+def _write_for(tool: "ToolFormat", out: Path, model: "FewShotClassifier", chosen: "list[InputRow]") -> None:
+    """Write the chosen texts for a tool, with predictions where anything is labelled."""
+    from meta_text.classify.tool_imports import write_tasks
+
+    texts = [row.text or "" for row in chosen]
+    can_answer = model.__sklearn_is_fitted__()
+    answers = [answer[1:] for answer in model.answers(texts)] if can_answer else [(None, None)] * len(texts)
+    tasks = (tool.task(row.cells, text, *answer) for row, text, answer in zip(chosen, texts, answers, strict=True))
+    write_tasks(out, tasks)
+    what = "label that nobody has checked" if tool.kind == "doccano" else "prediction"
+    how = f"each with a {what}" if can_answer else "without predictions, as no label was given"
+    out_console.print(f"{counted(len(texts), 'text')} in {out}, {how}; import the file into {tool.name}")
+
+
+def _check_new(out: Path, tool: "ToolFormat | None") -> None:
     check_file(out, "--out")
-    if out.suffix.lower() != ".csv":
+    if tool is not None:
+        tool.check(out, "--out")
+    elif out.suffix.lower() != ".csv":
         raise OutputError(f"--out {out}: texts to label are written as CSV; name a file that ends in .csv")
     if out.exists():
         raise OutputError(f"--out {out} exists already, and may hold labels; name a new file")

@@ -71,4 +71,19 @@ Embedding = Annotated[
         "then weighs them. Default: as the model or recipe says.",
     ),
 ]
+Format = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        metavar="TOOL",
+        help="Write a file for label-studio, doccano or argilla to import, with predictions; default: a plain table.",
+    ),
+]
+FromName = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Choices tag (Label Studio) or question (Argilla) to answer; default: label."),
+]
+ToName = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Text tag (Label Studio) or field (Argilla); default: text.")
+]
 LabelNames = Annotated[bool, typer.Option("--label-names", help="Use the class names as a prior.")]

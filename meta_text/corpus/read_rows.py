@@ -9,6 +9,7 @@ from meta_text.corpus.excel_rows import excel_rows
 from meta_text.corpus.json_rows import json_file_rows, json_line_rows
 from meta_text.corpus.table_row import BadRow, Place, Row, is_blank
 from meta_text.corpus.text_lines import Note, TextFile
+from meta_text.corpus.tool_exports import tool_rows
 from meta_text.errors import CorpusError
 from meta_text.files import KINDS, PACKED, did_you_mean_file
 from meta_text.wording import are, counted
@@ -37,7 +38,8 @@ def table_rows(
     """Rows of a file in order, with a BadRow for each that cannot be read; blank rows at the end are skipped.
 
     separator and encoding override what the file declares or suggests. Guesses and skipped rows are reported to
-    `note`; without it nothing is guessed (CorpusError says what to pass). `columns` are the expected headings.
+    `note`; without it nothing is guessed (CorpusError says what to pass). `columns` are the expected headings, of texts
+    and then of labels; with them a JSON file may also be the export of a labelling tool, as `tool_rows` reads it.
     """
     path = Path(path).expanduser()
     if not path.is_file():
@@ -63,7 +65,10 @@ def table_rows(
             rows = csv_rows(file, columns, separator, note)
         else:
             rows = json_file_rows(file) if kind == ".json" else json_line_rows(file)
-    return rows if kind == ".parquet" else _without_blank_end(rows, path, note)
+    if kind == ".parquet":
+        return rows
+    rows = _without_blank_end(rows, path, note)
+    return tool_rows(rows, path, columns, note) if columns and "json" in kind else rows
 
 
 def read_rows(
