@@ -23,3 +23,9 @@ def without_hint(message: str) -> str:
 def are(count: int) -> str:
     """The verb after a count: "is" or "are"."""
     return "is" if count == 1 else "are"
+
+
+def listed(words: Iterable[str]) -> str:
+    """One or more words as a list in a sentence: "a, b and c"."""
+    *most, last = words
+    return f"{', '.join(most)} and {last}" if most else last

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from meta_text.classify.expected_accuracy import NOTHING_EXPECTED, Expected, expected_accuracy
+from meta_text.classify.learning_curve import UNKNOWN, Growth, growth
 from meta_text.model.adaptation import Adaptation
 from meta_text.model.encoder_words import effort_sentence, encoder_choice
 from meta_text.model.finish import Finish
@@ -63,6 +64,7 @@ class Audit:
     unlabeled: str = ""  # what unlabelled texts were worth, if there were any
     expected: Expected = NOTHING_EXPECTED  # of texts such as these
     effort: str = ""  # what came of moving one of them, if that was asked for
+    growth: Growth = UNKNOWN  # what more labels would bring
 
     @property
     def near_chance(self) -> bool:
@@ -72,7 +74,15 @@ class Audit:
     def summary(self) -> str:
         """The audit in a sentence or two, for people; and one each on the encoders, on the head, and on moving an encoder."""
         read = f"read by {self.encoders}" if self.encoders else ""
-        lines = (self._checks(), self.expected.sentence(), read, self.finish, self.unlabeled, self.effort)
+        lines = (
+            self._checks(),
+            self.expected.sentence(),
+            self.growth.sentence(),
+            read,
+            self.finish,
+            self.unlabeled,
+            self.effort,
+        )
         return "\n".join(line for line in lines if line)
 
     def __str__(self) -> str:
@@ -126,6 +136,8 @@ def audit(adaptation: Adaptation) -> Audit:
 
 def _audit(adaptation: Adaptation) -> Audit:
     labels, right, doubts, skipped = list(adaptation.distinct), [], [], 0
+    sure: list[float] = []
+    of_own = {label: list[float]() for label in labels}
     choice = encoder_choice(adaptation)
     encoders = "" if choice is None else choice.sentence()
     if len(labels) == 1:
@@ -143,6 +155,8 @@ def _audit(adaptation: Adaptation) -> Audit:
             guess = int(row.argmax())
             right.append(guess == column)
             of_class[column] += 1
+            sure.append(float(row[guess]))
+            of_own[label].append(float(row[column]))
             if guess != column:
                 doubts.append(Doubt(text, label, labels[guess], float(row[guess])))
     if not right:
@@ -152,7 +166,8 @@ def _audit(adaptation: Adaptation) -> Audit:
     accuracy = float(np.mean(right))
     low, high = _wilson(accuracy, len(right))
     ranked = tuple(sorted(doubts, key=lambda doubt: -doubt.probability))
-    return Audit(accuracy, low, high, len(right), skipped, ranked, len(labels), chance, encoders)
+    grows = growth(right, sure, of_own, adaptation.shots)
+    return Audit(accuracy, low, high, len(right), skipped, ranked, len(labels), chance, encoders, growth=grows)
 
 
 def _wilson(share: float, count: int, z: float = 1.96) -> tuple[float, float]:
