@@ -33,6 +33,7 @@ class Command(typer.core.TyperCommand):
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 for command in (
     classify.fit,
+    classify.distill,
     classify.predict,
     classify.export,
     classify.push,
