@@ -267,6 +267,19 @@ def test_as_an_onnx_file(student: FewShotClassifier, tmp_path: Path, monkeypatch
     assert reader(tmp_path)["predict_proba"](ASKED) == pytest.approx(student.predict_proba(ASKED), abs=1e-5)
 
 
+@needs_onnx
+def test_eight_bits_from_the_command_line(
+    student: FewShotClassifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    student.save_pretrained(tmp_path / "kept")
+    command = ["export", str(tmp_path / "kept"), "--out", str(tmp_path / "mine.onnx")]
+    found = []
+    for more in ([], ["--int8"]):
+        assert run(monkeypatch, *command, *more) == 0
+        found.append(reader(tmp_path)["predict_proba"](ASKED))
+    assert 0 < np.abs(found[0] - found[1]).max() < 0.1
+
+
 # --- the default
 
 
