@@ -28,6 +28,11 @@ class Answers:
     probabilities: np.ndarray  # [texts, classes]
     known: np.ndarray | None  # [texts], if a rate was given
 
+    def labels(self, classes: Sequence[Label]) -> list[Label]:
+        """The most probable of these classes for each text, None for a text that is not known."""
+        known = [True] * len(self.texts) if self.known is None else self.known
+        return [classes[i] if one else None for i, one in zip(self.probabilities.argmax(1), known, strict=True)]
+
 
 def answer(adapted: Adaptation, X: Any, rate: float | None, *, whole: bool = False) -> Answers:
     """Classify every text. A blank or missing text gets equal probabilities and is never known, with a warning.

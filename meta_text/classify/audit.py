@@ -6,11 +6,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from meta_text.classify.class_edits import Classes
 from meta_text.classify.expected_accuracy import NOTHING_EXPECTED, Expected, expected_accuracy
 from meta_text.classify.learning_curve import UNKNOWN, Growth, growth
 from meta_text.model.adaptation import Adaptation
 from meta_text.model.encoder_words import effort_sentence, encoder_choice
 from meta_text.model.finish import Finish
+from meta_text.model.lesson import Lesson
 from meta_text.model.task import Label
 from meta_text.model.unlabelled import Gathered
 from meta_text.wording import counted
@@ -46,7 +48,7 @@ class Audit:
     `accuracy` is a fraction of the `checked` texts, and an estimate for texts by the same hand: three corpora of customers'
     requests were answered rightly 5 to 25 points less often than leave-one-out over labelled texts made up for them says. `low` and `high` are Wilson's 95 % interval (JASA 1927), which
     has a width even if all answers are correct. With checked=0, accuracy is NaN, the interval is 0 to 1, and there
-    are no doubts: no class has enough texts, or there is one class alone, for which every answer is right.
+    are no doubts: no class has enough texts, there is one class alone, for which every answer is right, or this is a student.
     `chance` is what answering the most common class reaches: its share of the checked texts. Where one class alone has
     enough texts to be checked, it is 1 / classes.
     """
@@ -65,6 +67,7 @@ class Audit:
     expected: Expected = NOTHING_EXPECTED  # of texts such as these
     effort: str = ""  # what came of moving one of them, if that was asked for
     growth: Growth = UNKNOWN  # what more labels would bring
+    student: str = ""  # whose student it is, and how often both agree, if it is one
 
     @property
     def near_chance(self) -> bool:
@@ -90,6 +93,8 @@ class Audit:
         return "\n".join([self.summary(), *map(str, self.doubts)])
 
     def _checks(self) -> str:
+        if self.student:
+            return f"{self.student}; how good its teacher is, the teacher's own audit says"
         if self.classes == 1:
             return (
                 "leave-one-out cannot tell how good this is: with one class every answer is right; "
@@ -121,8 +126,12 @@ def audit(adaptation: Adaptation) -> Audit:
 
     Where the head goes on to convergence, that part of it is learned without a tenth of the texts at a time.
 
-    Encoders stay meanwhile: one that was moved has seen the label that is hidden.
+    Encoders stay meanwhile: one that was moved has seen the label that is hidden. Nothing is hidden from a student, whose
+    teacher has seen it. Raises InputError if the texts were not saved.
     """
+    if adaptation.lesson is not None:
+        return _of_student(adaptation, adaptation.lesson)
+    Classes.of(adaptation, "there is nothing to audit")
     found = _audit(adaptation.resting)
     task = adaptation.task
     return replace(
@@ -168,6 +177,12 @@ def _audit(adaptation: Adaptation) -> Audit:
     ranked = tuple(sorted(doubts, key=lambda doubt: -doubt.probability))
     grows = growth(right, sure, of_own, adaptation.shots)
     return Audit(accuracy, low, high, len(right), skipped, ranked, len(labels), chance, encoders, growth=grows)
+
+
+def _of_student(adaptation: Adaptation, lesson: Lesson) -> Audit:
+    choice, texts = encoder_choice(adaptation), sum(map(len, adaptation.distinct.values()))
+    read = "" if choice is None else choice.sentence()
+    return Audit(math.nan, 0.0, 1.0, 0, texts, (), adaptation.n_way, encoders=read, student=lesson.sentence())
 
 
 def _wilson(share: float, count: int, z: float = 1.96) -> tuple[float, float]:

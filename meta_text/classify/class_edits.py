@@ -14,6 +14,7 @@ from meta_text.corpus.labels import (
     check_weights,
     merged_labels,
     texts_or_none,
+    under_two_labels,
     warn_of_look_alikes,
     without_bad_rows,
     words,
@@ -57,6 +58,15 @@ class Classes(NamedTuple):
             )
         support = {label: list(texts) for label, texts in adapted.support.items()}
         return cls(support, cls.descriptions_of(adapted), adapted.weights, adapted.pool)
+
+    @classmethod
+    def to_change(cls, adapted: Adaptation) -> "Classes":
+        """Raises InputError for a student, and as `of` does."""
+        if adapted.lesson is not None:
+            raise InputError(
+                "this classifier is a student, whose classes are its teacher's; change the teacher, and distill it again"
+            )
+        return cls.of(adapted)
 
     @classmethod
     def labelled(cls, X: Any, y: Any, label_names: Any, bad_rows: str, sample_weight: Any = None) -> "Classes":
@@ -106,6 +116,16 @@ class Classes(NamedTuple):
                 "unlabeled has no text that is not blank; give texts such as will be asked, or leave it out"
             )
         return self._replace(unlabeled=tuple(given))
+
+    def check(self, *, reads_vectors: bool) -> None:
+        """Warns of texts under two labels. Raises InputError for names of classes whose texts are vectors."""
+        if self.descriptions is not None and reads_vectors:
+            raise InputError(
+                "label names are texts, but embedding='vectors' reads rows of numbers; leave label_names out, or pass "
+                "texts and another embedding"
+            )
+        if (twice := under_two_labels(self.support)) is not None:
+            warnings.warn(twice, stacklevel=4)
 
     @property
     def in_order(self) -> tuple[dict[Label, list[str]], list[str] | None]:

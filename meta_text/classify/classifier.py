@@ -1,6 +1,5 @@
 """FewShotClassifier: a scikit-learn classifier that learns from a handful of labelled texts."""
 
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,12 @@ from meta_text.classify import audit as auditing
 from meta_text.classify.answers import answer, details, warn_of_labelled
 from meta_text.classify.class_edits import ClassChange, Classes, report
 from meta_text.classify.class_prior import after_edit, prior_of, shares_of
+from meta_text.classify.distill import distilled
 from meta_text.classify.suggest import suggest
-from meta_text.corpus.labels import label_array, object_array, texts_or_none, under_two_labels
+from meta_text.corpus.labels import label_array, object_array, texts_or_none
 from meta_text.embedding.given_vectors import row_texts
 from meta_text.embedding.reading import Progress
-from meta_text.errors import ConfigError, InputError
+from meta_text.errors import ConfigError
 from meta_text.model.adaptation import Adaptation
 from meta_text.model.model import MetaModel
 from meta_text.model.moved_adaptation import check_effort, follow, moved
@@ -104,17 +104,15 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         `reject`: the share of texts that belong to a class but are answered None. A blank or missing text is answered None with
         `reject`, and the first of classes_ without it.
         """
-        adapted = self._adapted()
-        answers = answer(adapted, self._as_texts(X), reject)
-        best = answers.probabilities.argmax(1)
+        answers = answer(self._adapted(), self._as_texts(X), reject)
         if answers.known is None:
-            return np.asarray(self.classes_[best])
-        return object_array(self._labels(best, answers.known))
+            return np.asarray(self.classes_[answers.probabilities.argmax(1)])
+        return object_array(answers.labels(self.classes_.tolist()))
 
     def answers(self, X: Any, reject: float | None = None) -> list[tuple[str | None, Label, float]]:
         """(text, label, probability) for each text; the label is None if `reject` rejects the text."""
         answers = answer(self._adapted(), self._as_texts(X), reject)
-        labels = self._labels(answers.probabilities.argmax(1), answers.known)
+        labels = answers.labels(self.classes_.tolist())
         return list(zip(answers.texts, labels, answers.probabilities.max(1).tolist(), strict=True))
 
     def predict_detail(self, X: Any, reject: float = 0.05) -> list[dict[str, Any]]:
@@ -126,7 +124,6 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
 
     def audit(self) -> auditing.Audit:
         """Leave-one-out over the labelled texts: expected accuracy without a test set, and probably mislabelled texts."""
-        Classes.of(self._adapted(), "there is nothing to audit")  # raises if the texts were not saved
         return auditing.audit(self._adapted())
 
     def suggest(self, X: Any, n: int = 10) -> list[int]:
@@ -141,24 +138,38 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
 
         description: a text that describes the class, if the others have one; `texts` may then be empty.
         """
-        return self._change(Classes.of(self._adapted()).added(label, self._as_texts(texts), description))
+        return self._change(Classes.to_change(self._adapted()).added(label, self._as_texts(texts), description))
 
     def remove_class(self, label: Label) -> list[ClassChange]:
         """Remove a class and its texts; returns the effect on the others."""
-        return self._change(Classes.of(self._adapted()).removed(label))
+        return self._change(Classes.to_change(self._adapted()).removed(label))
 
     def rename_class(self, label: Label, new: Label, description: str | None = None) -> None:
         """Give a class another label; its texts stay, and so does its description unless a new one is given."""
         before = self._adapted()
-        self._start(Classes.of(before).renamed(label, new, description), old=before)
+        self._start(Classes.to_change(before).renamed(label, new, description), old=before)
 
     def add_examples(self, X: Any, y: Any) -> list[ClassChange]:
         """Add labelled texts to existing classes."""
-        return self._change(Classes.of(self._adapted()).with_examples(self._as_texts(X), y))
+        return self._change(Classes.to_change(self._adapted()).with_examples(self._as_texts(X), y))
 
     def remove_examples(self, X: Any) -> list[ClassChange]:
         """Remove these labelled texts from whichever classes have them."""
-        return self._change(Classes.of(self._adapted()).without_examples(self._as_texts(X)))
+        return self._change(Classes.to_change(self._adapted()).without_examples(self._as_texts(X)))
+
+    def distill(self, texts: Any, progress: Progress | None = None) -> "FewShotClassifier":
+        """A new fitted classifier, the student: the cheapest encoder of this one, the teacher, answering as all of them do.
+
+        texts: unlabelled, such as will be asked; a hundred at least, better thousands, of which 10,000 are read. progress(texts
+        read, total). `audit` says how often the student agrees with its teacher on texts that it was not taught on. It is saved
+        and exported like any other; its classes can only be changed in the teacher.
+
+        Raises ConfigError if no encoder is cheaper than those in use, InputError for too few texts or a teacher without its own.
+        """
+        adapted = distilled(self._adapted(), self._as_texts(texts), progress)
+        student = FewShotClassifier(adapted.model, label_names=self.label_names, class_prior=self.class_prior)
+        student._take(adapted)
+        return student
 
     def save_pretrained(
         self,
@@ -200,15 +211,16 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         """SHA-256 over labels and task: equal for the same classes learned in the same way."""
         return fingerprint(self._adapted().task, self.classes_.tolist())
 
-    def export_onnx(self, target: str | Path) -> None:
+    def export_onnx(self, target: str | Path, *, int8: bool = False) -> None:
         """Write embedding, encoder and head as one ONNX file (extra `[onnx]`): token ids in, probabilities out.
 
         Each of several encoders has inputs of its own; `docs/onnx.md` has a program that makes them from texts. A transformer
-        reads one window there, so longer texts are cut at its max_tokens. Raises ExportError if an encoder has no ONNX form.
+        reads one window there, so longer texts are cut at its max_tokens. int8: encoders in eight bits, a quarter of the size.
+        Raises ExportError if an encoder has no ONNX form.
         """
         from meta_text.classify.onnx_export import export_classifier
 
-        export_classifier(self._adapted(), Path(target))
+        export_classifier(self._adapted(), Path(target), int8=int8)
 
     @classmethod
     def from_pretrained(
@@ -265,14 +277,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
     ) -> None:
         """Learn these classes; old: what they were before, whose model and moved encoder stay in use."""
         model = self.meta_model if old is None else old.resting.model
+        classes.check(reads_vectors=model.reads_vectors)
         support, names = classes.in_order
-        if names is not None and model.reads_vectors:
-            raise InputError(
-                "label names are texts, but embedding='vectors' reads rows of numbers; leave label_names out, or pass "
-                "texts and another embedding"
-            )
-        if (twice := under_two_labels(classes.support)) is not None:
-            warnings.warn(twice, stacklevel=3)
         before = self.adaptation_ if self.__sklearn_is_fitted__() else None
         known, calibration = before and before.resting, model.calibration.of(names is not None)
         learned = Adaptation.learn(
@@ -306,12 +312,6 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
     def _as_texts(self, X: Any) -> Any:
         """X as it is; or, where it is an array of vectors, each row written as a text."""
         return row_texts(X) if self.meta_model.reads_vectors else X
-
-    def _labels(self, columns: np.ndarray, known: np.ndarray | None) -> list[Label]:
-        """Labels as plain Python values, None for a text that is not known."""
-        labels = self.classes_.tolist()
-        pairs = zip(columns, [True] * len(columns) if known is None else known, strict=True)
-        return [labels[i] if is_known else None for i, is_known in pairs]
 
     def _change(self, classes: Classes) -> list[ClassChange]:
         """Learn these classes; returns the effect on the classes that stay."""

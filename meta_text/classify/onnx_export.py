@@ -88,18 +88,18 @@ def _onnx_gates(rows_4H: Tensor) -> Tensor:
     return torch.cat([i, o, f, g])
 
 
-def export_classifier(adapted: Adaptation, target: Path) -> None:
+def export_classifier(adapted: Adaptation, target: Path, *, int8: bool = False) -> None:
     """Write an adapted model as one ONNX file: token_ids and mask in, calibrated probabilities out.
 
     Where a task uses several sentence encoders, each has inputs of its own (`docs/onnx.md`). Labels (in column order),
-    and what makes the inputs of texts, are in the file's metadata. Raises ExportError for a hyper-LSTM encoder, a
+    and what makes the inputs of texts, are in the file's metadata. int8: as `write_graph` has it. Raises ExportError for a hyper-LSTM encoder, a
     function and ready vectors; ExtraError if the extra `[onnx]` is not installed, OutputError if the file cannot be
     written.
     """
     check_file(target)  # before the work, not after
     embedding = adapted.model.embedding
     if isinstance(embedding, EncoderBlocks):
-        _export_over_encoders(adapted, embedding, target)
+        _export_over_encoders(adapted, embedding, target, int8=int8)
         return
     encoder: TextEncoder = adapted.model.learner.encoder
     if isinstance(encoder.forward_cell, HyperLSTMCell):
@@ -112,7 +112,7 @@ def export_classifier(adapted: Adaptation, target: Path) -> None:
         "tokenizer": embedding.tokenizer.to_str(),
     }
     inputs = dict(zip(TOKENS, token_examples(), strict=True))
-    write_graph(Probabilities(adapted), target, ["probabilities"], metadata, inputs)
+    write_graph(Probabilities(adapted), target, ["probabilities"], metadata, inputs, int8=int8)
 
 
 class Head(nn.Module):
@@ -180,7 +180,7 @@ class ProbabilitiesOverEncoders(nn.Module):
         return mixed
 
 
-def _export_over_encoders(adapted: Adaptation, encoders: EncoderBlocks, target: Path) -> None:
+def _export_over_encoders(adapted: Adaptation, encoders: EncoderBlocks, target: Path, *, int8: bool) -> None:
     """Encoders without weight in this task are left out; what is said of the others stands in `encoders`.
 
     A tokenizer is an entry of its own, which `encoders` names: it is large, and programs for one encoder look there.
@@ -204,7 +204,8 @@ def _export_over_encoders(adapted: Adaptation, encoders: EncoderBlocks, target: 
     if len(said) == 1:
         metadata |= {key: str(said[0][key]) for key in ("max_tokens", "prompt") if said[0].get(key) is not None}
     metadata["encoders"] = _as_json(said)
-    write_graph(ProbabilitiesOverEncoders(adapted, encoders, parts), target, ["probabilities"], metadata, inputs)
+    graph = ProbabilitiesOverEncoders(adapted, encoders, parts)
+    write_graph(graph, target, ["probabilities"], metadata, inputs, int8=int8)
 
 
 def _part(encoder: SentenceEncoder, *, alone: bool) -> EncoderGraph:

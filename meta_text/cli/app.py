@@ -10,7 +10,7 @@ import typer
 import typer.core
 
 import meta_text
-from meta_text.cli import benchmark, classify, demo, label, recipes, train
+from meta_text.cli import benchmark, classify, demo, label, publish, recipes, train
 from meta_text.cli.console import err_console
 
 
@@ -33,9 +33,10 @@ class Command(typer.core.TyperCommand):
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 for command in (
     classify.fit,
+    classify.distill,
     classify.predict,
-    classify.export,
-    classify.push,
+    publish.export,
+    publish.push,
     benchmark.benchmark,
     label.suggest,
     label.label,

@@ -1,4 +1,4 @@
-"""Commands that use a model: fit, predict, export, push."""
+"""Commands that use a model: fit, distill, predict."""
 
 import os
 import warnings
@@ -29,11 +29,11 @@ from meta_text.cli.options import (
     Model,
     ToName,
     encoders_named,
+    path,
     path_option,
     word,
 )
 from meta_text.errors import InputError
-from meta_text.extras import check_extra
 from meta_text.files import KINDS_READ
 from meta_text.wording import counted
 
@@ -133,6 +133,30 @@ def fit(
                 out_console.print(sentence)
 
 
+def distill(
+    folder: Classifier,
+    file: Annotated[Path, typer.Argument(parser=path, metavar="FILE", help=f"File of texts: {KINDS_READ}.")],
+    out: Annotated[Path, path_option("--out", "Folder for the student.", "FOLDER")],
+    text: TextColumn = "text",
+    separator: Separator = None,
+    encoding: Encoding = None,
+    device: Device = None,
+) -> None:
+    """Teach a classifier's answers to its cheapest encoder, on texts without labels.
+
+    Prints how often this student answers as its teacher does. Labelled texts that the teacher has kept are kept.
+    """
+    from meta_text.files import check_target
+
+    check_target(out)
+    texts = [row.text for row in read_texts(file, text, separator, encoding)]
+    teacher = fitted(folder, device)
+    with bars() as bar:
+        student = teacher.distill(texts, lambda done, total: bar("encode", "asking the teacher", done, total))
+    student.save_pretrained(out, include_support=True)
+    out_console.print(f"{student.audit().summary()}\nstudent in {out}")
+
+
 def predict(
     folder: Classifier,
     texts: Annotated[list[str] | None, typer.Argument(metavar="TEXT", help="Texts to classify.")] = None,
@@ -187,7 +211,7 @@ def predict(
         check_outputs(
             input_file, output_file, errors, resume=resume, tool=tool
         )  # before the model is loaded, not after
-    classifier = _fitted(folder, device)
+    classifier = fitted(folder, device)
     note_of_engine = classifier.meta_model.engine_note
     if note_of_engine:
         err_console.print(note_of_engine, style="dim", highlight=False, markup=False)
@@ -237,7 +261,7 @@ def predict(
         err_console.print(f"{counted(bad, 'row')} without a readable text got no label: {where}")
 
 
-def _fitted(name: str, device: str | None) -> "FewShotClassifier":
+def fitted(name: str, device: str | None) -> "FewShotClassifier":
     """A classifier that can answer. Raises InputError for a model that has learned no categories yet."""
     from meta_text.classify.classifier import FewShotClassifier
 
@@ -256,39 +280,3 @@ def _as_utf8(argument: str) -> str:
         return os.fsencode(argument).decode("utf-8")
     except UnicodeError:
         return argument
-
-
-def export(
-    folder: Classifier,
-    out: Annotated[Path, path_option("--out", "The file to write.", "FILE.onnx")],
-) -> None:
-    """Write a classifier as one ONNX file.
-
-    Token ids in (and counts of n-grams, where it weighs these), probabilities out; tokenizers and labels are in its
-    metadata. docs/onnx.md has a program that reads it.
-    """
-    check_extra("onnx", "exporting to ONNX")
-    _fitted(folder, "cpu").export_onnx(out)
-    out_console.print(f"{out}, {out.stat().st_size / 1e6:.1f} MB")
-
-
-def push(
-    folder: Classifier,
-    repo_id: Annotated[str, typer.Argument(metavar="REPOSITORY", help="Its name on the Hub, such as user/model.")],
-    private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
-    embed: Annotated[bool, typer.Option("--embed", help="Publish the embedding's weights too.")] = False,
-    include_support: Annotated[
-        bool, typer.Option("--include-support", help="Publish the labelled texts too; they may be private.")
-    ] = False,
-    branch: Annotated[
-        str | None, typer.Option(metavar="BRANCH", help="Publish on this branch; it is created if needed.")
-    ] = None,
-) -> None:
-    """Publish a model or classifier on the Hugging Face Hub. All files go into one commit."""
-    from meta_text.classify.classifier import FewShotClassifier
-
-    classifier = FewShotClassifier.from_pretrained(folder)
-    address = classifier.push_to_hub(
-        repo_id, private=private or None, embed=embed, include_support=include_support, branch=branch
-    )
-    out_console.print(address)

@@ -83,10 +83,14 @@ def write_graph(
     outputs: Sequence[str],
     metadata: Mapping[str, str],
     inputs: Mapping[str, Tensor],
+    *,
+    int8: bool = False,
 ) -> None:
     """Write a module of `*inputs` as an ONNX file, completely or not at all.
 
     inputs: an example of each. All are of any number of texts, and those that are no floats of any number of tokens.
+    int8: embeddings and matrices in eight bits, with a scale for each column; what they are multiplied by is rounded to eight
+    bits as well, with one scale for a batch. One scale for a whole matrix would move answers twice as much.
     """
     check_extra("onnx", "exporting to ONNX")
     texts, tokens = {0: torch.export.Dim.DYNAMIC}, {1: torch.export.Dim.DYNAMIC}
@@ -106,3 +110,13 @@ def write_graph(
     program.model.metadata_props.update(metadata)
     with whole_file(target) as partial:
         program.save(partial)
+        if int8:
+            _to_int8(partial)
+
+
+def _to_int8(file: Path) -> None:
+    """In place."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    with _quiet("root"):  # its advice to simplify the graph before
+        quantize_dynamic(file, file, weight_type=QuantType.QInt8, per_channel=True)

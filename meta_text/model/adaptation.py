@@ -22,6 +22,7 @@ from meta_text.model.cheap_encoders import cheap_model, cheap_places
 from meta_text.model.familiar import damped, familiar_range
 from meta_text.model.finish import Finish, at_finish, blended, can_finish
 from meta_text.model.held_out import Apart, apart, judged
+from meta_text.model.lesson import Lesson
 from meta_text.model.mixture import SPACE
 from meta_text.model.model import MetaModel, Packed
 from meta_text.model.moving import Move
@@ -56,6 +57,7 @@ class Adaptation:
     still: "Adaptation | None" = None  # the same with encoders that stay, if one was moved
     weights: Weights | None = None  # of labelled texts; None: all alike
     pool: tuple[str, ...] = ()  # unlabelled texts, each once, none of them labelled
+    lesson: Lesson | None = None  # of a student (`model.student`)
 
     @classmethod
     @own_settings()

@@ -1,6 +1,7 @@
 """Which encoders of a task are asked first, because another one costs more than all of them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from torch import Tensor
 
@@ -37,7 +38,10 @@ def cheap_places(embedding: Embedding | EncoderBlocks, weights: Sequence[float] 
 
 
 def cheap_model(model: MetaModel, places: list[int]) -> tuple[MetaModel, Tensor]:
-    """The model over these encoders, and where their vectors stand in the joined one."""
+    """The model over these encoders, which its recipe names then, and where their vectors stand in the joined one."""
     blocks = model.embedding
     assert isinstance(blocks, EncoderBlocks)
-    return model.with_encoders(blocks.subset(places)), blocks.columns(places)
+    few = blocks.subset(places)
+    cheap = model.with_encoders(few)
+    cheap.recipe = replace(model.recipe, embedding=replace(model.recipe.embedding, encoders=few.sources))
+    return cheap, blocks.columns(places)

@@ -9,6 +9,7 @@ from scipy.stats import t
 
 from meta_text.model.results import Interval
 from meta_text.own_data.contenders import OURS
+from meta_text.wording import listed
 
 Metric = Literal["accuracy", "f1_macro"]
 FEWEST_ASKED = 30  # below this nothing is said
@@ -93,7 +94,9 @@ def _others_better(better: Sequence[tuple[Row, Interval]], ours: Row) -> str:
     (first, gap), *rest = better
     said = f"Take {first.method}: it is better than {OURS} {_by(gap)}."
     if rest:
-        said += f" {_and([row.method for row, _ in rest])} {'is' if len(rest) == 1 else 'are'} better than {OURS}, too."
+        said += (
+            f" {listed([row.method for row, _ in rest])} {'is' if len(rest) == 1 else 'are'} better than {OURS}, too."
+        )
     return said + _slower_or_unsure(first, ours)
 
 
@@ -127,7 +130,7 @@ def _slower_or_unsure(row: Row, ours: Row) -> str:
             f"the probabilities of {OURS} are closer to the truth (calibration error "
             f"{ours.calibration_error:.2f}, not {row.calibration_error:.2f})"
         )
-    return f" But {_and(said)}." if said else ""
+    return f" But {listed(said)}." if said else ""
 
 
 def _points(gap: Interval) -> str:
@@ -141,7 +144,3 @@ def _by(gap: Interval, sign: int = 1) -> str:
 def _span(gap: Interval, sign: int = 1) -> str:
     low, high = sign * gap.mean - gap.ci95, sign * gap.mean + gap.ci95
     return f"{100 * low:.1f} to {100 * high:.1f}"
-
-
-def _and(words: Sequence[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

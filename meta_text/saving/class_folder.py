@@ -16,6 +16,7 @@ from meta_text.errors import CorpusError, ModelFileError
 from meta_text.files import file_sha256, save_tensors
 from meta_text.model.adaptation import Adaptation
 from meta_text.model.cheap_encoders import cheap_model, cheap_places
+from meta_text.model.lesson import Lesson
 from meta_text.model.model import MetaModel
 from meta_text.model.moved_adaptation import moved_model
 from meta_text.model.moving import Move
@@ -63,6 +64,7 @@ class StoredClasses:
     encoders: tuple[StoredEncoder, ...] = ()
     prior: tuple[float, ...] | None = None
     move: StoredMove | None = None
+    lesson: Lesson | None = None
     sha256: str | None = None  # not in the first folders of format version 1
 
 
@@ -93,7 +95,10 @@ def write_adaptation(adapted: Adaptation, folder: Path, *, include_support: bool
         "prior": adapted.prior,
         "move": None if adapted.move is None else asdict(_write_move(adapted.move, folder)),
     }
-    if (folder / UNLABELLED).exists():  # not read by versions before
+    # what follows is not read by versions before
+    if adapted.lesson is not None:
+        stored["lesson"] = asdict(adapted.lesson)
+    if (folder / UNLABELLED).exists():
         stored["unlabelled_sha256"] = file_sha256(folder / UNLABELLED)
     return {**stored, "sha256": _digest(stored)}
 
@@ -151,6 +156,7 @@ def load_adaptation(folder: Path, model: MetaModel) -> Adaptation | None:
         first=first,
         weights=weights,
         pool=_read_unlabelled(folder / UNLABELLED, stored),
+        lesson=stored.lesson,
     )
     bare = bare.expecting(stored.prior)
     if stored.move is not None:

@@ -49,7 +49,10 @@ def save_classifier(
         write_model(model, partial, stored)
         if embed:
             write_embedding(model, partial)
-        write_card(model, partial, labels, repo_id, "" if choice is None else choice.sentence())
+        told = "" if choice is None else choice.sentence()
+        if adapted is not None and adapted.lesson is not None:
+            told += f". It is {adapted.lesson.sentence()}"
+        write_card(model, partial, labels, repo_id, told)
 
 
 def push_classifier(
