@@ -112,6 +112,7 @@ def test_no_path_escapes_the_test_above() -> None:
         "PRIOR",
         "RATE",
         "REPOSITORY",
+        "TOOL",
         "TEXT",
     } | {"TABLE.KEY=VALUE"}
     assert [where for where, kind, told in declared() if told.metavar is None and kind is not bool] == []

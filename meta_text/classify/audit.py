@@ -80,11 +80,11 @@ class Audit:
         lines = (
             self._checks(),
             self.expected.sentence(),
-            self.growth.sentence(),
             read,
             self.finish,
             self.unlabeled,
             self.effort,
+            self.growth.sentence(),
         )
         return "\n".join(line for line in lines if line)
 

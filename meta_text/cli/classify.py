@@ -142,9 +142,9 @@ def distill(
     encoding: Encoding = None,
     device: Device = None,
 ) -> None:
-    """Teach a classifier's answers to its cheapest encoder, on texts without labels.
+    """Teach a classifier's answers to its cheapest encoder.
 
-    Prints how often this student answers as its teacher does. Labelled texts that the teacher has kept are kept.
+    Texts without labels are needed. Prints how often this student answers as its teacher does. Labelled texts that the teacher has kept are kept.
     """
     from meta_text.files import check_target
 
