@@ -135,7 +135,7 @@ def accuracies(found: dict[tuple[str, int], list[Found]]) -> str:
         lines.append(f"| {name} | {shots} | {expected:.0f} | {true:.0f} | {np.mean(gaps):.1f} |")
     for shots, gaps in apart.items():
         lines.append(
-            f"| **all** | {shots} | | | {np.mean(gaps):.1f}, two thirds within {np.quantile(gaps, 2 / 3):.1f} |"
+            f"| **all** | {shots} | | | {np.mean(gaps):.1f}, eight in ten within {np.quantile(gaps, 0.8):.1f} |"
         )
     return "\n".join(lines)
 
