@@ -48,10 +48,10 @@ def test_oracle_the_distributions_that_texts_were_drawn_from(others: float, shif
 
 
 def test_oracle_of_few_texts_what_was_expected_counts_as_ten() -> None:
-    found = belonging(np.full(5, 0.3), 0.0, 1.0)
-    assert found.shares == pytest.approx(np.ones(5), abs=0.01)
-    assert found.mean == pytest.approx(5 * 0.3 / 15, abs=0.002)
-    assert found.spread == pytest.approx(math.sqrt((100 + 5 * 0.2**2) / 105), abs=0.005)
+    found = belonging(np.full(5, 1.6), 1.0, 2.0)
+    assert found.shares == pytest.approx(np.ones(5), abs=0.02)
+    assert found.mean == pytest.approx((10 * 1.0 + 5 * 1.6) / 15, abs=0.005)
+    assert found.spread == pytest.approx(math.sqrt((100 * 2.0**2 + 5 * 0.4**2) / 105), abs=0.01)
 
 
 def test_threshold_of_a_normal_distribution() -> None:
@@ -106,6 +106,24 @@ def test_oracle_expected_where_nothing_was_learned_from_the_pool(monkeypatch: py
     assert classifier.audit().expected.accuracy == pytest.approx(sure.mean(), abs=0.02)
     monkeypatch.setattr(expecting, "belonging_in_pool", lambda *_: Belonging(0.0, 1.0, np.ones(len(POOL))))
     assert classifier.audit().expected.accuracy == pytest.approx(sure.mean(), abs=1e-6)
+
+
+def test_oracle_texts_count_as_far_as_they_belong(monkeypatch: pytest.MonkeyPatch) -> None:
+    classifier = fitted(4)
+    classifier.adaptation_.task["gathered"] = Gathered(0.0, len(POOL), 1.0).state
+    pool = np.array([[*map(float, text.split())] for text in classifier.adaptation_.pool])
+    sure = classifier.predict_proba(pool).max(1)
+    shares = (sure > np.median(sure)).astype(float)
+    monkeypatch.setattr(expecting, "belonging_in_pool", lambda *_: Belonging(0.0, 1.0, shares))
+    assert classifier.audit().expected.accuracy == pytest.approx(sure[shares > 0].mean(), abs=1e-6)
+
+
+def test_no_text_is_asked_of_what_was_learned_from_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    classifier, learned = fitted(4), []
+    monkeypatch.setattr(expecting, "_with_pool", lambda adapted, pool: learned.append(set(pool)) or adapted)
+    classifier.audit()
+    pool = classifier.adaptation_.pool
+    assert [set(pool) - rest for rest in learned] == [set(pool[i::3]) for i in range(3)]
 
 
 @pytest.mark.parametrize("shots", [2, 8])
