@@ -416,14 +416,6 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize(("words", "message"), WRONG.values(), ids=WRONG)
-def test_wrong_calls_of_suggest(
-    words: list[str], message: str, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(monkeypatch, "suggest", "export.json", *words) == 2
-    assert message in capsys.readouterr().err
-
-
 def test_csv_is_what_is_written_without_a_tool(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run(monkeypatch, "suggest", "export.json", "-n", "1", "--format", "csv", "--out", "x.csv") == 0
     assert Path("x.csv").read_text().splitlines()[0] == "text,label"
@@ -497,9 +489,16 @@ WRONG_PREDICTIONS = {
 }
 
 
-@pytest.mark.parametrize(("words", "message"), WRONG_PREDICTIONS.values(), ids=WRONG_PREDICTIONS)
-def test_wrong_calls_of_predict(
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        *((["suggest", "export.json", *words], message) for words, message in WRONG.values()),
+        *((["predict", "classifier", *words], message) for words, message in WRONG_PREDICTIONS.values()),
+    ],
+    ids=[*WRONG, *WRONG_PREDICTIONS],
+)
+def test_wrong_calls(
     words: list[str], message: str, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(monkeypatch, "predict", "classifier", *words) == 2
+    assert run(monkeypatch, *words) == 2
     assert message in capsys.readouterr().err

@@ -75,7 +75,7 @@ class Audit:
         return self.checked >= ENOUGH and self.low <= self.chance
 
     def summary(self) -> str:
-        """The audit in a sentence or two, for people; and one each on the encoders, on the head, and on moving an encoder."""
+        """The audit in a sentence or two, for people; and one each on what else is known, the last on what more labels would bring."""
         read = f"read by {self.encoders}" if self.encoders else ""
         lines = (
             self._checks(),

@@ -12,7 +12,6 @@ from meta_text.model.adaptation import Adaptation
 from meta_text.model.asked_texts import belonging_in_pool
 from meta_text.model.task import Label
 from meta_text.model.unlabelled import LEAST_POOL
-from meta_text.model.without_itself import own_corrections
 
 CHOICES = ("balanced", "support", "unlabeled")
 ROUNDS = 50
@@ -60,7 +59,7 @@ def shares_in_pool(adapted: Adaptation) -> Float[np.ndarray, " N"]:
             f"class_prior='unlabeled' needs {LEAST_POOL} unlabelled texts or more, there are {len(given.pool)}; give them "
             "to fit as unlabeled=, or use 'balanced', 'support' or {label: share}"
         )
-    found = belonging_in_pool(adapted.task, given, own_corrections(adapted.task, given))
+    found = belonging_in_pool(adapted.task, given)
     counts = np.ones(len(given.pool)) if found is None else found.shares
     alike = adapted.expecting(None)
     likely = alike.probabilities(alike.score([given.features[text] for text in given.pool]))

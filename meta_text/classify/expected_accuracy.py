@@ -11,7 +11,6 @@ from meta_text.model.finish import Finish, at_finish
 from meta_text.model.mixture import SPACE
 from meta_text.model.task import learn_task
 from meta_text.model.unlabelled import Gathered, gather
-from meta_text.model.without_itself import own_corrections
 
 FOLDS = 3
 # Points by which eight in ten tasks came out otherwise at most, with fewer than FEW labels a class and with more
@@ -48,7 +47,7 @@ def expected_accuracy(adapted: Adaptation) -> Expected:
     if not adapted.pool:
         return NOTHING_EXPECTED
     given = adapted.read_again
-    found = belonging_in_pool(adapted.task, given, own_corrections(adapted.task, given))
+    found = belonging_in_pool(adapted.task, given)
     if found is None:
         return NOTHING_EXPECTED
     sure = np.zeros(len(given.pool))

@@ -15,6 +15,7 @@ from meta_text.learners.learner import TaskState
 from meta_text.model.calibration import NORMAL_SPAN, RATES, threshold_terms
 from meta_text.model.task import Given
 from meta_text.model.unlabelled import LEAST_POOL, likeness_of_pool
+from meta_text.model.without_itself import own_corrections
 
 # How many texts count what is expected before any is read: of the mean and the spread of those that belong, of the mean and
 # the spread of others, and of the share of others
@@ -65,13 +66,15 @@ def _spread(texts: int, expected: float, shares: np.ndarray, distances: np.ndarr
     return float(np.sqrt((texts * expected**2 + shares @ distances**2) / (texts + shares.sum())))
 
 
-def belonging_in_pool(task: TaskState, given: Given, corrections: tuple[float, ...]) -> Belonging | None:
+def belonging_in_pool(task: TaskState, given: Given, corrections: tuple[float, ...] | None = None) -> Belonging | None:
     """Which unlabelled texts belong to a class; None without thresholds, or where they are too few to tell.
 
-    corrections: of the thresholds, from labelled texts, whose quantiles give what is expected.
+    corrections: of the thresholds, whose quantiles give what is expected; None: those that the labelled texts say.
     """
-    if not corrections or len(given.pool) < LEAST_POOL:
+    if not given.calibration.thresholds or len(given.pool) < LEAST_POOL:
         return None
+    if corrections is None:
+        corrections = own_corrections(task, given)
     at_rates = np.array(given.calibration.thresholds) @ threshold_terms(given.n_way, given.shots) + corrections
     low, high = (float(at_rates[RATES.index(rate)]) for rate in (0.05, 0.2))
     spread = max(high - low, 1e-3) / NORMAL_SPAN

@@ -84,8 +84,10 @@ class EmbeddedCorpus:
     @property
     def weaker_views(self) -> list["EmbeddedCorpus"]:
         """As weaker encoders of another width might read it: what a user may bring, which no calibration has seen."""
-        assert not self._readers or isinstance(self.bound, BoundVectors)
-        return [self._bound_to(self.bound.projected(i, WEAKER)) for i in self._readers]  # type: ignore[union-attr]
+        if not self._readers:
+            return []
+        assert isinstance(self.bound, BoundVectors)
+        return [self._bound_to(self.bound.projected(i, WEAKER)) for i in self._readers]
 
     @property
     def _readers(self) -> list[int]:

@@ -32,7 +32,7 @@ from meta_text.model.model import MetaModel
 from meta_text.model.task import Given, Placed, learn_task, pack
 from meta_text.model.unlabelled import pool_of
 from meta_text.model.without_itself import own_corrections
-from meta_text.wording import counted
+from meta_text.wording import counted, listed
 
 LEAST_TEXTS = 100  # unlabelled ones, a quarter of which is not taught
 MOST_APART = 400
@@ -148,7 +148,7 @@ def _cheapest(teacher: Adaptation) -> tuple[MetaModel, Tensor]:
         )
     cheapest = min(costs, key=lambda place: costs[place] or 0, default=None)
     if cheapest is None or not any(weights[place] > 0 for place in costs if place != cheapest):
-        used = " and ".join(name for name, weight in zip(blocks.names, weights, strict=True) if weight > 0)
+        used = listed(name for name, weight in zip(blocks.names, weights, strict=True) if weight > 0)
         raise ConfigError(
             f"this classifier reads with {used}, and no student could be cheaper; use it as it is, or distill one that "
             "was fitted with embedding='auto'"
