@@ -25,7 +25,7 @@ def test_nothing_is_gained_without_errors_or_where_answers_are_as_by_chance(erro
 
 
 def test_oracle_growth_by_hand() -> None:
-    right, sure = [True, True, False, True], [0.9, 0.7, 0.5, 0.7]  # errors .25 and .3
+    right, sure = [True, True, False, True] * 2, [0.9, 0.7, 0.5, 0.7] * 2  # errors .25 and .3
     found = growth(right, sure, {"a": [0.9], "b": [0.2, 0.4], "c": [0.7], "d": [0.5]}, 2.0)
     once = 0.65 * 0.275 * (1 - 0.275 / 0.75) / math.sqrt(2)
     left = 0.275 - once
@@ -35,12 +35,14 @@ def test_oracle_growth_by_hand() -> None:
 
 
 def test_of_two_classes_none_needs_labels_more() -> None:
-    assert growth([True, False], [0.6, 0.6], {"a": [0.6], "b": [0.4]}, 1.0).neediest == ()
+    assert growth([True, False] * 4, [0.6] * 8, {"a": [0.6], "b": [0.4]}, 1.0).neediest == ()
 
 
-@pytest.mark.parametrize("of_own", [{"a": [1.0]}, {"a": [], "b": []}])
-def test_nothing_is_known_without_checked_texts_or_other_classes(of_own: dict[str, list[float]]) -> None:
-    found = growth([], [], of_own, 1.0)
+@pytest.mark.parametrize(
+    ("checked", "of_own"), [(8, {"a": [1.0] * 8}), (0, {"a": [], "b": []}), (7, {"a": [0.5] * 7, "b": [0.5]})]
+)
+def test_nothing_is_known_of_few_checked_texts_or_one_class(checked: int, of_own: dict[str, list[float]]) -> None:
+    found = growth([True] * checked, [0.5] * checked, of_own, 1.0)
     assert math.isnan(found.twice) and found.sentence() == ""
 
 

@@ -12,6 +12,7 @@ from meta_text.wording import listed
 # (`benchmarks/accuracy/learning_curve.py`)
 RATE, WITHIN = 0.65, 4.5
 MOST_NAMED = 3
+LEAST_CHECKED = 8  # texts: of fewer, often none is answered wrongly, and more labels would seem to bring nothing
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def growth(
     How often answers are wrong and how unsure they are count alike, for few texts tell little of the one.
     """
     n_way = len(of_own)
-    if not right or n_way < 2:
+    if len(right) < LEAST_CHECKED or n_way < 2:
         return UNKNOWN
     error = 1 - (fmean(right) + fmean(sure)) / 2
     once = gain(error, n_way, shots)
