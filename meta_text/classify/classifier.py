@@ -126,12 +126,12 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         """Leave-one-out over the labelled texts: expected accuracy without a test set, and probably mislabelled texts."""
         return auditing.audit(self._adapted())
 
-    def suggest(self, X: Any, n: int = 10) -> list[int]:
+    def suggest(self, X: Any, n: int = 10, progress: Progress | None = None) -> list[int]:
         """Positions in X of up to n texts most worth labelling next, the best first; before `fit`, to start with.
 
         Copies and near copies of one another, copies of labelled texts, and blank or missing texts are left out.
         """
-        return suggest(self.meta_model, getattr(self, "adaptation_", None), texts_or_none(self._as_texts(X)), n)
+        return suggest(self.meta_model, vars(self).get("adaptation_"), texts_or_none(self._as_texts(X)), n, progress)
 
     def add_class(self, label: Label, texts: Any, description: str | None = None) -> list[ClassChange]:
         """Learn one more class; returns the effect on the others.

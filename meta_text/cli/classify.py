@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from meta_text.cli.console import Bar, bars, err_console, out_console
+from meta_text.cli.console import Bar, bars, err_console, laps, out_console, tell, working
 from meta_text.cli.labelled_file import (
     Encoding,
     LabelColumn,
@@ -17,7 +17,6 @@ from meta_text.cli.labelled_file import (
     TextColumn,
     read_labelled,
     read_texts,
-    tell,
 )
 from meta_text.cli.options import (
     Classifier,
@@ -33,6 +32,7 @@ from meta_text.cli.options import (
     path_option,
     word,
 )
+from meta_text.cli.verbosity import detail_model
 from meta_text.errors import InputError
 from meta_text.files import KINDS_READ
 from meta_text.wording import counted
@@ -53,7 +53,9 @@ def _reading_then_moving(bar: Bar) -> "Progress":
         nonlocal all_read
         key, text = ("move", "moving an encoder") if all_read else ("encode", "encoding texts")
         bar(key, text, done, total)
-        all_read = all_read or done == total
+        if done == total and not all_read:
+            bar("learn", "learning", 0, None)
+            all_read = True
 
     return progress
 
@@ -109,6 +111,8 @@ def fit(
         classifier = FewShotClassifier.from_pretrained(model, device=device, label_names=label_names)
     else:  # classes that the model may hold were learned with others
         classifier = FewShotClassifier(model, embedding=encoders, device=device, label_names=label_names)
+    detail_model(classifier.meta_model, model)
+    laps.lap("loading the model")
     labels = [corpus.class_names[i] for i in corpus.labels]
     more = None if unlabeled is None else [row.text for row in read_texts(unlabeled, text, separator, encoding)]
     classifier.class_prior = class_prior
@@ -116,13 +120,13 @@ def fit(
         # a note of the corpus, told above
         warnings.filterwarnings("ignore", "labels .* (differ only in case|look alike)")
         classifier.fit(corpus.texts, labels, progress=_reading_then_moving(bar), effort=effort, unlabeled=more)
-    if note_of_engine := classifier.meta_model.engine_note:
-        err_console.print(note_of_engine, style="dim", highlight=False, markup=False)
     classifier.save_pretrained(out, include_support=not without_texts)
+    laps.lap("saving")
     told = replace(corpus, name=support_file.name, notes=())
     out_console.print(f"{told.describe()}; classifier in {out}")
     if len(corpus.texts) <= 1000:
-        audit = classifier.audit()
+        with working("leaving out each text in turn"):
+            audit = classifier.audit()
         out_console.print(audit.summary())
         for doubt in audit.doubts[:5]:
             out_console.print(str(doubt))
@@ -212,9 +216,6 @@ def predict(
             input_file, output_file, errors, resume=resume, tool=tool
         )  # before the model is loaded, not after
     classifier = fitted(folder, device)
-    note_of_engine = classifier.meta_model.engine_note
-    if note_of_engine:
-        err_console.print(note_of_engine, style="dim", highlight=False, markup=False)
     if texts:
         if blank := [text for text in texts if not text.strip()]:
             raise InputError(f"TEXT {blank[0]!r} is blank; write a text in its place, or leave it out")
@@ -230,12 +231,14 @@ def predict(
 
     how = {"separator": separator, "encoding": encoding}
     total = count_rows(input_file or "-", text, **how) if err_console.is_terminal else None
+    is_watched = output_file == "-" and out_console.is_terminal  # the answers themselves show how far it is
     with bars() as bar:
 
         def show(done: int) -> None:
             nonlocal answered
             answered = done
-            bar("classify", "classifying rows", done, total)
+            if not is_watched:
+                bar("classify", "classifying rows", done, total)
 
         bad = predict_file(
             classifier,
@@ -253,12 +256,12 @@ def predict(
         )
     if not answered and not resume:  # a run to resume may have answered all
         source = "standard input" if input_file == "-" else input_file
-        err_console.print(f"{source} has no rows, so nothing was classified", highlight=False, markup=False)
+        tell(f"{source} has no rows, so nothing was classified")
     if bad:
         numbers = ", ".join(str(row.number) for row in unread) + (", ..." if bad > len(unread) else "")
         rows = f"row{'' if bad == 1 else 's'} {numbers} ({unread[0].problem})"
         where = f"see {errors}" if errors else f"{rows}; name a file with --errors to list all"
-        err_console.print(f"{counted(bad, 'row')} without a readable text got no label: {where}")
+        tell(f"{counted(bad, 'row')} without a readable text got no label: {where}")
 
 
 def fitted(name: str, device: str | None) -> "FewShotClassifier":
@@ -271,6 +274,8 @@ def fitted(name: str, device: str | None) -> "FewShotClassifier":
             f"{name} is a model to fit from: it has learned no categories yet; run `meta-text fit {name} FILE --out FOLDER` "
             "with a file of labelled texts, then name that FOLDER here"
         )
+    detail_model(classifier.meta_model, name)
+    laps.lap("loading the model")
     return classifier
 
 
