@@ -12,6 +12,7 @@ from meta_text.classify.answers import answer, details, warn_of_labelled
 from meta_text.classify.class_edits import ClassChange, Classes, report
 from meta_text.classify.class_prior import after_edit, prior_of, shares_of
 from meta_text.classify.distill import distilled
+from meta_text.classify.drift import DriftReport
 from meta_text.classify.suggest import suggest
 from meta_text.corpus.labels import label_array, object_array, texts_or_none
 from meta_text.embedding.given_vectors import row_texts
@@ -25,7 +26,7 @@ from meta_text.saving import loading, publish
 from meta_text.saving.class_folder import load_adaptation
 
 
-class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+class FewShotClassifier(DriftReport, ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """Adapts a meta-trained model to any classes, from a few texts each or from their names alone.
 
     model: a folder, a Hub name, "default" (the model in this package), or a MetaModel.
@@ -111,9 +112,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
 
     def answers(self, X: Any, reject: float | None = None) -> list[tuple[str | None, Label, float]]:
         """(text, label, probability) for each text; the label is None if `reject` rejects the text."""
-        answers = answer(self._adapted(), self._as_texts(X), reject)
-        labels = answers.labels(self.classes_.tolist())
-        return list(zip(answers.texts, labels, answers.probabilities.max(1).tolist(), strict=True))
+        return answer(self._adapted(), self._as_texts(X), reject).rows(self.classes_.tolist())
 
     def predict_detail(self, X: Any, reject: float = 0.05) -> list[dict[str, Any]]:
         """For each text: label, probability, all `scores`, `known` at this rate, `nearest` labelled text, `why`, `encoders`.

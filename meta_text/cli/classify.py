@@ -32,6 +32,7 @@ from meta_text.cli.options import (
     path_option,
     word,
 )
+from meta_text.cli.summary import summarize
 from meta_text.cli.verbosity import detail_model
 from meta_text.errors import InputError
 from meta_text.files import KINDS_READ
@@ -186,6 +187,12 @@ def predict(
     errors: Annotated[
         Path | None, path_option("--errors", "Write the rows without a readable text to this file.")
     ] = None,
+    summary: Annotated[
+        Path | None,
+        path_option(
+            "--summary", "Sum up the answers beside those at fit in this .json file, and say whether to label again."
+        ),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run of the same command.")] = False,
     format: Format = None,
     from_name: FromName = None,
@@ -199,7 +206,8 @@ def predict(
     for name, value in BOUNDED_KERNELS.items():  # read when torch first computes
         os.environ.setdefault(name, value)
     from meta_text.classify.input_rows import InputRow, count_rows
-    from meta_text.classify.predict_file import check_outputs, predict_file
+    from meta_text.classify.predict_file import SUMMED_AT, check_outputs, predict_file
+    from meta_text.classify.tally import Tally
     from meta_text.classify.tool_imports import ToolFormat
 
     tool = ToolFormat.named(format, text, from_name, to_name)
@@ -209,11 +217,13 @@ def predict(
         raise InputError("nothing to classify; give TEXT arguments, or --input FILE")
     if texts and resume:
         raise InputError("TEXT arguments leave nothing to resume; --resume goes with --input and --output")
+    if texts and summary is not None:
+        raise InputError("TEXT arguments are answered in the terminal; --summary goes with --input")
     if texts and tool is not None:
         raise InputError("TEXT arguments are answered in the terminal; --format goes with --input and --output")
     if input_file is not None:
         check_outputs(
-            input_file, output_file, errors, resume=resume, tool=tool
+            input_file, output_file, errors, resume=resume, tool=tool, summary=summary
         )  # before the model is loaded, not after
     classifier = fitted(folder, device)
     if texts:
@@ -223,7 +233,7 @@ def predict(
             answer = "none of these\t" if label is None else f"{label}\t{100 * probability:.0f} %"
             typer.echo(f"{answer}\t{one}")  # rich would expand the tabs
         return
-    unread, answered = list[InputRow](), 0
+    unread, answered, summed = list[InputRow](), 0, list[Tally]()
 
     def note(row: InputRow) -> None:
         if len(unread) < 5:
@@ -252,6 +262,7 @@ def predict(
             resume=resume,
             note=tell,
             tool=tool,
+            on_tally=None if summary is None else summed.append,
             **how,
         )
     if not answered and not resume:  # a run to resume may have answered all
@@ -262,6 +273,9 @@ def predict(
         rows = f"row{'' if bad == 1 else 's'} {numbers} ({unread[0].problem})"
         where = f"see {errors}" if errors else f"{rows}; name a file with --errors to list all"
         tell(f"{counted(bad, 'row')} without a readable text got no label: {where}")
+    if summary is not None:
+        rate = SUMMED_AT if reject is None else reject
+        summarize(classifier, summed[0], rate, summary, beside_answers=output_file == "-")
 
 
 def fitted(name: str, device: str | None) -> "FewShotClassifier":
