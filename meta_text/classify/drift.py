@@ -116,13 +116,14 @@ class Drift:
     def as_dict(self) -> dict[str, Any]:
         """For JSON: what is now, what it is compared with, tests, and the sentence."""
         tally, reference = self.reference.tally, self.reference
+        before = reference.refused if reference.is_asked else None  # of labelled texts that share would say nothing
         return {
             "texts": self.now.rows,
             "without_text": self.now.blank,
             "rate": reference.rate,
             "now": self._side(self.now, self._refused),
             "compared_with": reference.name,
-            "before": None if tally is None else {"texts": tally.rows, **self._side(tally, reference.refused)},
+            "before": None if tally is None else {"texts": tally.rows, **self._side(tally, before)},
             "tests": [
                 {"what": test.what, "test": test.name, "p": test.p, "differs": test in self.differs(test.what)}
                 for test in self.tests

@@ -96,7 +96,8 @@ def bars() -> Iterator[Bar]:
         later.cancel()
         if later.ident is not None:  # or the bars might start after they were stopped
             later.join()
-        shown.stop()
+        if shown.live.is_started:
+            shown.stop()
 
 
 @contextmanager
