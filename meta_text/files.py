@@ -1,7 +1,6 @@
 """Files and folders that are written completely or not at all, and never replace somebody else's."""
 
 import hashlib
-import json
 import os
 import shutil
 import uuid
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from meta_text.errors import ModelFileError, OutputError
+from meta_text.parsing import parse_json
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -64,7 +64,7 @@ def _is_ours(folder: Path) -> bool:
     if (folder / "trainer.json").exists():
         return True
     try:
-        config = json.loads((folder / "config.json").read_bytes())
+        config = parse_json((folder / "config.json").read_bytes())
     except (OSError, ValueError):
         return False
     return isinstance(config, dict) and config.get("library") == "meta_text"

@@ -141,7 +141,7 @@ def test_a_loss_that_is_no_number_ends_training_with_advice(monkeypatch: pytest.
 def test_the_history_is_cut_where_a_run_goes_on(tmp_path: Path) -> None:
     trainer(tmp_path, outer_steps=3).run()
     with (tmp_path / "history.jsonl").open("a") as file:
-        file.write(json.dumps({"step": 9}) + "\n")
+        file.write(json.dumps({"step": 9}) + "\n" + '{"step": 1')  # killed within a line
     trainer(tmp_path, outer_steps=3).run(resume=True)
     steps = [json.loads(line)["step"] for line in (tmp_path / "history.jsonl").read_text().splitlines()]
     assert steps == [0, 1, 2, 3]

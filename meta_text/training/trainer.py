@@ -18,9 +18,10 @@ from meta_text.corpus.class_split import ClassSplit
 from meta_text.corpus.episode import EpisodeSampler
 from meta_text.errors import ConfigError, ModelFileError
 from meta_text.evaluation.answers import answer_with, run_episodes
-from meta_text.files import recover, replacing, save_tensors
+from meta_text.files import recover, replacing, save_tensors, whole_file
 from meta_text.model.embedded_corpus import EmbeddedCorpus
 from meta_text.model.model import MetaModel
+from meta_text.parsing import parse_json
 from meta_text.saving.model_folder import load_tensors, model_tensors, read_config, write_model
 
 SHARES = (0.75, 0.5)  # positions between untrained (0) and trained (1) weights that are tried after training
@@ -226,10 +227,17 @@ class Trainer:
             parameter = by_name[name]
             target = value if kind == "step" else value.to(parameter.device)
             self.optimizer.state[parameter][kind] = target
-        self.state = TrainState(**json.loads((folder / "trainer.json").read_text("utf-8")))
+        self.state = TrainState(**parse_json((folder / "trainer.json").read_text("utf-8")))
         self._cut_history()
 
     def _cut_history(self) -> None:
         path = (self.out or Path()) / "history.jsonl"
-        kept = [line for line in path.read_text("utf-8").splitlines() if json.loads(line)["step"] <= self.state.step]
-        path.write_text("\n".join(kept) + "\n", encoding="utf-8")
+        kept = []
+        for line in path.read_text("utf-8").splitlines():
+            try:
+                if parse_json(line)["step"] <= self.state.step:
+                    kept.append(line)
+            except json.JSONDecodeError:
+                break  # the line that was being written
+        with whole_file(path) as partial:
+            partial.write_text("\n".join(kept) + "\n", encoding="utf-8")
