@@ -63,15 +63,13 @@ def serve(
         waiting=max_waiting,
         seconds=timeout,
     )
-    store = Store(folder, model, device, limits.classifiers)
-    for name, reason in store.broken.items():
-        err_console.print(f"{folder / name} is not served: {reason}")
-    if not store.is_single:
-        store.new.meta_model  # noqa: B018  # loaded now, so that a missing model is told now and the first request is quick
-    listening = server.bound(host, port)
-    shown = f"[{host}]" if ":" in host else host
-    out_console.print(
-        f"serving {counted(len(store.kept), 'classifier')} of {folder} on http://{shown}:{listening.getsockname()[1]}, "
-        f"{'no API key needed' if key is None else 'with an API key'}; Ctrl+C stops"
-    )
-    server.serve(store, limits, listening, key)
+    with server.bound(host, port) as listening:
+        store = Store(folder, model, device, limits.classifiers)
+        for name, reason in store.broken.items():
+            err_console.print(f"{folder / name} is not served: {reason}")
+        shown = f"[{host}]" if ":" in host else host
+        out_console.print(
+            f"serving {counted(len(store.kept), 'classifier')} of {folder} on http://{shown}:{listening.getsockname()[1]}, "
+            f"{'no API key needed' if key is None else 'with an API key'}; Ctrl+C stops"
+        )
+        server.serve(store, limits, listening, key)

@@ -61,6 +61,7 @@ class Store:
         if self.is_single:
             self._open_single()
             return
+        _ = self.new.meta_model  # loaded now: a missing model is told at the start, and the first request is quick
         self._lock = _locked(self.folder)
         _tidy(self.folder)
         for path in sorted(self.folder.iterdir()):
@@ -187,6 +188,8 @@ def _load(folder: Path, device: str | None) -> Kept:
         raise ModelFileError(
             f"{folder} has learned no categories yet; run `meta-text fit {folder} FILE --out NEW_FOLDER`"
         )
+    if classifier.meta_model.reads_vectors:
+        raise ModelFileError(f"{folder} answers ready vectors, but requests bring texts; fit it with another embedding")
     settings = read_config(folder).get(SETTINGS)
     reject = settings.get("reject") if isinstance(settings, dict) else None
     if reject is not None:

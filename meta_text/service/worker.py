@@ -25,7 +25,7 @@ class Job:
 
 
 class Worker:
-    """A thread that takes jobs in order. `batched(items)` is told how many were computed together."""
+    """A thread that takes jobs in order. `batched(items)` is told how many items of jobs with a key were worked on together."""
 
     def __init__(self, waiting: int, seconds: float, batched: Callable[[int], None] = lambda _: None) -> None:
         self.limit, self.seconds, self.batched = waiting, seconds, batched
@@ -101,7 +101,8 @@ def _work_on(jobs: Sequence[Job], batched: Callable[[int], None]) -> None:
     items = [item for job in jobs for item in job.items]
     try:
         results = jobs[0].work(items)
-        batched(len(items))
+        if jobs[0].key is not None:
+            batched(len(items))
     except BaseException as error:
         if len(jobs) == 1:
             jobs[0].future.set_exception(error)
