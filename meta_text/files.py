@@ -36,6 +36,7 @@ OWN_NAMES = (
     "task.safetensors",
     "tokenizer.json",
     "trainer.json",
+    "unlabelled.jsonl",
 )
 
 
