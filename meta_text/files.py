@@ -108,6 +108,17 @@ def recover(target: str | Path) -> None:
         return
 
 
+def tidy(folder: Path) -> None:
+    """Finish or discard what killed writers have left in a folder that one run writes alone."""
+    for old in sorted(folder.glob(".*.partial.old")):
+        recover(folder / old.name[1:].rsplit(".", 3)[0])
+    for left in (*folder.glob(".*.partial"), *folder.glob(".*.partial.old")):
+        if left.is_dir():
+            shutil.rmtree(left)
+        else:
+            left.unlink()
+
+
 def did_you_mean_file(path: Path) -> str:
     """The end of a message about a file that does not exist: one beside it that it may mean, or nothing."""
     try:

@@ -147,6 +147,17 @@ def test_the_history_is_cut_where_a_run_goes_on(tmp_path: Path) -> None:
     assert steps == [0, 1, 2, 3]
 
 
+def test_a_run_begins_with_a_history_of_its_own_and_without_the_rests_of_killed_ones(tmp_path: Path) -> None:
+    (tmp_path / "history.jsonl").write_text('{"step": 7}\n')
+    (tmp_path / ".checkpoint.1f.partial").mkdir()
+    (tmp_path / ".checkpoint.1f.partial" / "config.json").write_text("{")
+    (tmp_path / ".history.jsonl.2e.partial").write_text("")
+    trainer(tmp_path, outer_steps=2).run()
+    steps = [json.loads(line)["step"] for line in (tmp_path / "history.jsonl").read_text().splitlines()]
+    assert steps == [0, 1, 2]
+    assert [path.name for path in tmp_path.glob(".*")] == []
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 def test_second_order_through_our_cell_and_bf16_on_cuda() -> None:
     """nn.LSTM has no double backward there; ours has, gives what the CPU gives, and trains under autocast."""
