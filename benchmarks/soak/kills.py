@@ -32,7 +32,7 @@ SETTINGS = [
     "embedding.width=16",
     "embedding.vocabulary=600",
     "encoder.hidden=8",
-    "train.outer_steps=120",
+    "train.outer_steps=60",
     "train.validate_every=5",
     "train.validation_episodes=5",
     "train.patience=99",
@@ -163,7 +163,7 @@ def main() -> None:
         lost = max(steps_logged(killed), default=0) - steps_saved(killed)
         most_lost, resume = max(most_lost, lost), True
     differing = [name for name, digest in bits(straight).items() if bits(killed).get(name) != digest]
-    left = [path.name for path in killed.rglob(".*")]
+    left = [path.name for path in killed.rglob(".*.partial*")]
     print(
         f"{kills} kills survived, half of them between the operations of a save; {began_again} before the first checkpoint"
     )

@@ -25,6 +25,7 @@ from meta_text.parsing import parse_json
 from meta_text.saving.model_folder import load_tensors, model_tensors, read_config, write_model
 
 SHARES = (0.75, 0.5)  # positions between untrained (0) and trained (1) weights that are tried after training
+CHECKPOINT = "checkpoint"
 HISTORY = "history.jsonl"  # the state after each step, a line each
 VALIDATION_SEED = 10_007  # validation episodes are the same for every learner and seed of a recipe
 
@@ -150,8 +151,11 @@ class Trainer:
             batch = view.batch(episodes, label_names=step % 4 == 3 if use_names == "both" else use_names)
             loss = self.model.losses(batch).mean()
         if not torch.isfinite(loss):
+            self._checkpoint()
+            saved = "" if self.out is None else f"; the weights before it are in {self.out / CHECKPOINT}"
             raise ConfigError(
-                f"the loss is {loss.item()} at outer step {step}; lower train.outer_lr or learner.inner_lr"
+                f"the loss is {loss.item()} at outer step {step} (seed {self.recipe.train.seed}, episodes {step * size} to "
+                f"{(step + 1) * size - 1}){saved}; lower train.outer_lr or learner.inner_lr"
             )
         self.accelerator.backward(loss)
         self.accelerator.clip_grad_norm_([p for _, p in self.named], self.recipe.train.clip)
@@ -202,7 +206,7 @@ class Trainer:
         """Write a model folder together with the state of the optimiser, as safetensors and JSON."""
         if self.out is None:
             return
-        with replacing(self.out / "checkpoint") as folder:
+        with replacing(self.out / CHECKPOINT) as folder:
             write_model(self.model, folder)
             save_tensors(self.best_tensors, folder / "best.safetensors")
             save_tensors(self._optimizer_tensors(), folder / "optimizer.safetensors")
@@ -217,7 +221,7 @@ class Trainer:
         }
 
     def _restore(self) -> None:
-        folder = (self.out or Path()) / "checkpoint"
+        folder = (self.out or Path()) / CHECKPOINT
         if not (folder / "trainer.json").exists():
             raise ModelFileError(f"nothing to resume: no checkpoint in {self.out}; run once without --resume")
         saved, ours = saved_recipe(read_config(folder)["recipe"]).as_dict(), self.recipe.as_dict()
