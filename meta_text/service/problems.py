@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from meta_text.errors import ConfigError, InputError, MetaTextError
+from meta_text.errors import ConfigError, InputError, MetaTextError, OutputError
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_SECONDS = 2  # what a client that came at a busy moment is told to wait
@@ -93,6 +93,8 @@ async def _own(_: Request, error: Exception) -> Response:
     """A fault of the request, or of the folder that the classifier is kept in."""
     if isinstance(error, InputError | ConfigError):
         return RefusedError(422, str(error)).response()
+    if isinstance(error, OutputError) and isinstance(error.__cause__, OSError):
+        return await _cannot_store(_, error.__cause__)
     logger.error("%s", error)
     return RefusedError(500, str(error)).response()
 
