@@ -16,7 +16,7 @@ from test_unlabelled import ASKED, POOL, WAYS, WIDTH, drawn, fitted
 
 from meta_text import FewShotClassifier
 from meta_text.classify import drift as drifting
-from meta_text.classify.drift import LEAST_ROWS, LEVEL, Drift, Reference, Test, _merged, drift
+from meta_text.classify.drift import LEAST_ROWS, LEVEL, Drift, Outcome, Reference, _merged, drift
 from meta_text.classify.predict_file import predict_file
 from meta_text.classify.tally import Tally, total
 from meta_text.errors import OutputError
@@ -25,7 +25,7 @@ WITHOUT = fitted(15, None)
 WITH = fitted(15)
 
 
-def found(report: Drift, what: str) -> Test:
+def found(report: Drift, what: str) -> Outcome:
     (test,) = [test for test in report.tests if test.what == what]
     return test
 
@@ -194,7 +194,7 @@ def test_a_difference_counts_where_it_is_large_and_beyond_chance_at_the_level_of
     now = Tally((100,), 100)
 
     def report(p: float, is_large: bool) -> Drift:
-        tests = (Test("none of these", "a test", p, is_large), Test("mean probability", "another", 1.0, True))
+        tests = (Outcome("none of these", "a test", p, is_large), Outcome("mean probability", "another", 1.0, True))
         return Drift(("a",), now, Reference("x", None, False, 0.05), tests)
 
     assert report(LEVEL / 2 * 0.99, True).label_again is True
@@ -212,7 +212,7 @@ def test_a_difference_counts_where_it_is_large_and_beyond_chance_at_the_level_of
 def test_a_report_is_read_in_three_lines() -> None:
     now = Tally((60, 30, 0, 0, 0, 0), 100, 2, 10, 71.0, 52.0)
     before = Tally((20, 20, 40, 10, 5, 5), 100, 0, 4, 83.0, 70.0)
-    tests = (Test("none of these", "Fisher's exact test", 0.08, True),)
+    tests = (Outcome("none of these", "Fisher's exact test", 0.08, True),)
     report = Drift(tuple("abcdef"), now, Reference("100 of the unlabelled texts at fit", before, True, 0.05), tests)
     assert str(report).splitlines() == [
         "100 texts: 10.0 % like no class (4.0 %), 71 % sure on average (83 %); in brackets 100 of the unlabelled texts at fit",

@@ -49,8 +49,8 @@ class Reference:
 
 
 @dataclass(frozen=True)
-class Test:
-    """One comparison. p: how probable so large a difference is by chance. is_large: whether it would matter."""
+class Outcome:
+    """What came of one test. p: how probable so large a difference is by chance. is_large: whether it would matter."""
 
     what: str  # "none of these", "mean probability" or "class shares"
     name: str
@@ -69,14 +69,14 @@ class Drift:
     classes: tuple[Label, ...]
     now: Tally
     reference: Reference
-    tests: tuple[Test, ...]
+    tests: tuple[Outcome, ...]
 
     @property
     def level(self) -> float:
         """That of each test."""
         return LEVEL / max(1, len(self.tests))
 
-    def differs(self, *what: str) -> list[Test]:
+    def differs(self, *what: str) -> list[Outcome]:
         return [test for test in self.tests if test.what in what and test.is_large and test.p < self.level]
 
     @property
@@ -229,7 +229,7 @@ def reference_of(adapted: Adaptation, rate: float) -> Reference:
     return Reference(f"{counted(len(rows), 'labelled text')}, each left out", tally, False, rate)
 
 
-def _tests(now: Tally, reference: Reference, prior: Sequence[float] | None) -> Iterator[Test]:
+def _tests(now: Tally, reference: Reference, prior: Sequence[float] | None) -> Iterator[Outcome]:
     from scipy import stats
 
     before = reference.tally
@@ -238,10 +238,10 @@ def _tests(now: Tally, reference: Reference, prior: Sequence[float] | None) -> I
         if reference.is_asked and before is not None and before.refused is not None:
             table = [[now.refused, now.rows - now.refused], [before.refused, before.rows - before.refused]]
             p = stats.fisher_exact(table, alternative="greater").pvalue
-            yield Test("none of these", "Fisher's exact test", float(p), is_large)
+            yield Outcome("none of these", "Fisher's exact test", float(p), is_large)
         else:
             p = stats.binomtest(now.refused, now.rows, reference.rate, alternative="greater").pvalue
-            yield Test("none of these", "exact binomial test", float(p), is_large)
+            yield Outcome("none of these", "exact binomial test", float(p), is_large)
     if (
         before is not None
         and before.rows >= LEAST_ROWS
@@ -254,18 +254,20 @@ def _tests(now: Tally, reference: Reference, prior: Sequence[float] | None) -> I
             equal_var=False,
             alternative="less",
         ).pvalue
-        yield Test("mean probability", "Welch's t-test", float(p), before.mean - now.mean >= LEAST_DROP)
+        yield Outcome("mean probability", "Welch's t-test", float(p), before.mean - now.mean >= LEAST_DROP)
     if before is not None and reference.is_asked:
         expected = before.shares
         is_large = float(abs(now.shares - expected).sum()) / 2 >= LEAST_MOVED
         counts = _merged(np.array([now.of_class, before.of_class], dtype=float))
         if counts.shape[1] > 1:
-            yield Test("class shares", "chi-square test", float(stats.chi2_contingency(counts, False).pvalue), is_large)
+            yield Outcome(
+                "class shares", "chi-square test", float(stats.chi2_contingency(counts, False).pvalue), is_large
+            )
     elif prior is not None:
         is_large = float(abs(now.shares - np.array(prior)).sum()) / 2 >= LEAST_MOVED
         both = _merged(np.array([now.of_class, sum(now.of_class) * np.array(prior)]), expected=1)
         if both.shape[1] > 1:
-            yield Test("class shares", "chi-square test", float(stats.chisquare(*both).pvalue), is_large)
+            yield Outcome("class shares", "chi-square test", float(stats.chisquare(*both).pvalue), is_large)
 
 
 def _merged(counts: Float[np.ndarray, "2 N"], expected: int | None = None) -> Float[np.ndarray, "2 _"]:
