@@ -207,9 +207,10 @@ def asked(adapted: Adaptation, texts: Sequence[str], rate: float) -> Answers:
 def drift(adapted: Adaptation, now: Tally, rate: float) -> Drift:
     """What the answers `now`, at this rate, say beside those at fit."""
     check_rate(rate)
+    if now.rows < LEAST_ROWS:
+        return Drift(tuple(adapted.support), now, _stated(rate), ())
     reference = reference_of(adapted, rate)
-    tests = tuple(_tests(now, reference, adapted.prior)) if now.rows >= LEAST_ROWS else ()
-    return Drift(tuple(adapted.support), now, reference, tests)
+    return Drift(tuple(adapted.support), now, reference, tuple(_tests(now, reference, adapted.prior)))
 
 
 def reference_of(adapted: Adaptation, rate: float) -> Reference:
@@ -220,13 +221,17 @@ def reference_of(adapted: Adaptation, rate: float) -> Reference:
         return Reference(f"{len(texts):,} of the unlabelled texts at fit", tally, True, rate)
     counts = tuple(len(texts) for texts in adapted.distinct.values())
     if adapted.lesson is not None or not sum(counts) or adapted.n_way == 1:
-        return Reference("the stated rate", None, False, rate)
+        return _stated(rate)
     rows = [row for _, _, row in left_out(adapted.resting, MOST_LEFT_OUT)]
     if not rows:
-        return Reference("the stated rate", None, False, rate)
+        return _stated(rate)
     found = Tally.of(np.stack(rows), None)
     tally = Tally(counts, found.rows, refused=None, sure=found.sure, squares=found.squares)
     return Reference(f"{counted(len(rows), 'labelled text')}, each left out", tally, False, rate)
+
+
+def _stated(rate: float) -> Reference:
+    return Reference("the stated rate", None, False, rate)
 
 
 def _tests(now: Tally, reference: Reference, prior: Sequence[float] | None) -> Iterator[Outcome]:
