@@ -102,7 +102,7 @@ class Explaining:
         adapted = self._adapted()
         return details(adapted, list(adapted.support), self._as_texts(X), reject)
 
-    def explain(self: _Fitted, text: str, reject: float | None = None) -> Explanation:
+    def explain(self: _Fitted, text: Any, reject: float | None = None) -> Explanation:
         """Which words of a text carried its answer: a credit for each, which sum to the difference of the log-odds.
 
         Credits are Shapley values, exact for texts of up to six words and otherwise estimated by KernelSHAP (Covert and Lee,
@@ -115,7 +115,7 @@ class Explaining:
         return explain(self._adapted(), text, reject)
 
 
-def explain(adapted: Adaptation, text: str, rate: float | None) -> Explanation:
+def explain(adapted: Adaptation, text: Any, rate: float | None) -> Explanation:
     """The answer to a text with a credit for each word."""
     labels = list(adapted.support)
     _check(adapted, labels, text)
@@ -201,7 +201,7 @@ def log_odds(probabilities: Float[np.ndarray, "Q N"], column: int) -> Float[np.n
     """Of one class; from the other probabilities, as 1 - p would be 0 where p is rounded to 1."""
     least = np.finfo(float).tiny
     others = np.delete(probabilities, column, axis=1).sum(1)
-    return np.log(np.maximum(probabilities[:, column], least)) - np.log(np.maximum(others, least))
+    return np.asarray(np.log(np.maximum(probabilities[:, column], least) / np.maximum(others, least)))
 
 
 def _mass(n: int, size: int) -> float:
