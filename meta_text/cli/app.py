@@ -10,7 +10,7 @@ import typer
 import typer.core
 
 import meta_text
-from meta_text.cli import benchmark, classify, demo, label, publish, recipes, serve, train
+from meta_text.cli import benchmark, classify, demo, explain, label, publish, recipes, serve, train
 from meta_text.cli.console import err_console
 
 
@@ -35,6 +35,7 @@ for command in (
     classify.fit,
     classify.distill,
     classify.predict,
+    explain.explain,
     publish.export,
     publish.push,
     benchmark.benchmark,
