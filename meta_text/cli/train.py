@@ -130,9 +130,10 @@ def compare(
     """
     check_extra("train", "training")
     from meta_text.config import load_recipe
+    from meta_text.figures.comparison import plot_comparison
+    from meta_text.figures.drawing import check_figure
     from meta_text.model.build import check_learners
     from meta_text.training.comparison import compare as run_compare
-    from meta_text.training.figures import check_figure, plot_comparison
     from meta_text.training.leave_out import leave_out as run_leave_out
 
     read = load_recipe(recipe, with_encoders(sets, embedding))

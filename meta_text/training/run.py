@@ -192,7 +192,7 @@ def evaluate_saved(
         on_answered=partial(progress.episodes_tested, recipe.learner.name),
     )
     context = replace(RunContext.of(recipe), corpus=corpus.name, seed=seed, privileges=privileges(recipe, label_names))
-    return EvaluationReport(evaluated.result, context, classes)
+    return EvaluationReport(evaluated.result, context, classes, evaluated.counts)
 
 
 def _split_as_trained(recipe: Recipe, corpus: Corpus) -> str:

@@ -92,12 +92,13 @@ class Trainer:
         """Parameters by learning rate: pretrained embedding, encoder, and the few numbers of start and update rule."""
         settings, pretrained = self.recipe.train, self.recipe.embedding.kind == "transformer"
         rates: dict[float, list[torch.nn.Parameter]] = {}
+        rate_of = {
+            "embedding": settings.embedding_lr if pretrained else settings.outer_lr,
+            "encoder": settings.outer_lr,
+            "rule": settings.rule_lr,
+        }
         for name, parameter in self.named:
-            if name.startswith("embedding."):
-                rate = settings.embedding_lr if pretrained else settings.outer_lr
-            else:
-                rate = settings.outer_lr if name.startswith("learner.encoder.") else settings.rule_lr
-            rates.setdefault(rate, []).append(parameter)
+            rates.setdefault(rate_of[_part(name)], []).append(parameter)
         return [{"params": parameters, "lr": rate, "peak_lr": rate} for rate, parameters in rates.items()]
 
     def run(self, *, resume: bool = False) -> TrainState:
@@ -207,7 +208,12 @@ class Trainer:
         if self.out is not None and self.writes:
             self.out.mkdir(parents=True, exist_ok=True)
             with (self.out / HISTORY).open("a", encoding="utf-8") as file:
-                file.write(json.dumps(asdict(self.state)) + "\n")
+                file.write(json.dumps({**asdict(self.state), "learning_rates": self._rates()}) + "\n")
+
+    def _rates(self) -> dict[str, float]:
+        """The present learning rate of each part that is trained."""
+        rates = {id(p): group["lr"] for group in self.optimizer.param_groups for p in group["params"]}
+        return {_part(name): rates[id(parameter)] for name, parameter in self.named}
 
     def _checkpoint(self) -> None:
         """Write a model folder together with the state of the optimiser, as safetensors and JSON."""
@@ -260,3 +266,10 @@ class Trainer:
                 break  # the line that was being written
         with whole_file(path) as partial:
             partial.write_text("\n".join(kept) + "\n", encoding="utf-8")
+
+
+def _part(name: str) -> str:
+    """What a parameter belongs to: "embedding", "encoder", or the few numbers of start and update rule, "rule"."""
+    if name.startswith("embedding."):
+        return "embedding"
+    return "encoder" if name.startswith("learner.encoder.") else "rule"
