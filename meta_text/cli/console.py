@@ -1,6 +1,7 @@
 """Where commands write: results to stdout, progress and notes to stderr, JSON files for programs."""
 
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ out_console = Console(soft_wrap=True, markup=False, highlight=False, emoji=False
 err_console = Console(stderr=True, soft_wrap=True, markup=False, highlight=False, emoji=False)
 laps = Laps()  # of the command that runs
 BARS_AFTER = 2.0  # seconds of work: bars of less would only flicker
+NUMBERS = re.compile(r"\[\n[\d\s,.e+-]+\]")  # a list of nothing but numbers; a string holds no line break
 Bar = Callable[[str, str, int, int | None], None]  # key, text, done, total (None if unknown)
 
 
@@ -135,5 +137,10 @@ def write_json(path: Path | None, result: dict[str, Any]) -> None:
     if path is not None:
         path = path.expanduser()
         path.parent.mkdir(parents=True, exist_ok=True)
+        written = json.dumps(result, indent=1, ensure_ascii=False)
         with whole_file(path) as partial:
-            partial.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            partial.write_text(f"{NUMBERS.sub(_on_one_line, written)}\n", encoding="utf-8")
+
+
+def _on_one_line(numbers: re.Match[str]) -> str:
+    return " ".join(numbers[0].split()).replace("[ ", "[").replace(" ]", "]")
