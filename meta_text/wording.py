@@ -1,4 +1,4 @@
-"""Words that messages share: counts in singular and plural, and what a misspelt name may mean."""
+"""Words that messages share: counts in singular and plural, times, and what a misspelt name may mean."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -7,6 +7,21 @@ from difflib import get_close_matches
 def counted(count: int, one: str, many: str | None = None) -> str:
     """A count with its noun: "1 text", "2 texts"."""
     return f"{count} {one if count == 1 else many or one + 's'}"
+
+
+def duration(seconds: float) -> str:
+    """A time as people say it: "4.2 ms", "840 ms", "12.3 s", "4 min 10 s", "2 h 5 min"."""
+    if seconds < 0.00995:
+        return f"{1000 * seconds:.1f} ms"
+    if seconds < 0.9995:
+        return f"{1000 * seconds:.0f} ms"
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min"
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

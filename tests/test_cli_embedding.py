@@ -86,7 +86,8 @@ def test_fit_tells_once_how_the_encoders_compute(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(EncoderBlocks, "note", "first: float32; second: float32")
-    assert run(monkeypatch, "fit", str(place / "base"), str(place / "rows.jsonl"), "--out", str(tmp_path / "m")) == 0
+    words = ["fit", str(place / "base"), str(place / "rows.jsonl"), "--out", str(tmp_path / "m"), "--verbose"]
+    assert run(monkeypatch, *words) == 0
     assert " ".join(capsys.readouterr().err.split()).count("first: float32; second: float32") == 1
 
 

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import time
 from pathlib import Path
 
 import pyarrow
@@ -60,7 +61,7 @@ def test_results_fit_80_columns_with_every_name_and_figure_whole(screen: io.Stri
     lines = screen.getvalue().splitlines()
     assert max(map(len, lines)) <= 80
     assert sum(line.startswith(f"{LONGEST} ") for line in lines) == 8
-    assert sum(line.count("100.0 ± 12.3") == 2 and "12345.6" in line for line in lines) == len(rows)
+    assert sum(line.count("100.0 ± 12.3") == 2 and "12.3 s" in line for line in lines) == len(rows)
     assert "…" not in screen.getvalue()
     titles = [line.strip() for line in lines if "5-way" in line]
     assert titles == [
@@ -95,6 +96,19 @@ def test_a_text_of_any_length_leaves_the_figures_whole(screen: io.StringIO) -> N
     assert any("none of these" in line and "87 %" in line for line in lines)
 
 
+@pytest.mark.parametrize("width", [30, 50, 200])
+def test_figures_are_whole_on_a_terminal_of_any_width(
+    width: int, screen: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "out_console", Console(file=screen, width=width, soft_wrap=True))
+    tables.show_results("title", [result(LONGEST)])
+    tables.show_table("no rows", "text", ("category",), [])
+    lines = screen.getvalue().splitlines()
+    assert sum(line.count("100.0 ± 12.3") == 2 and line.rstrip().endswith("12.3 s") for line in lines) == 1
+    assert "…" not in screen.getvalue()
+    assert (LONGEST in screen.getvalue()) == (width == 200)  # names are broken, figures never
+
+
 def test_nothing_trained_is_said_and_no_accuracy_made_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -116,20 +130,23 @@ def test_nothing_trained_is_said_and_no_accuracy_made_up(
 
 
 @pytest.mark.parametrize(
-    ("total", "shown"), [(9000, "1,024 of 9,000"), (None, "1,024, ")], ids=["a known total", "no total"]
+    ("total", "shown"), [(9000, "1,024 of 9,000, "), (None, "1,024, ")], ids=["a known total", "no total"]
 )
-def test_progress_says_rows_and_either_the_total_or_a_rate(
+def test_progress_says_rows_their_rate_and_with_a_total_the_time_left(
     total: int | None, shown: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     screen = io.StringIO()
     terminal = Console(file=screen, force_terminal=True, width=120, markup=False)
     monkeypatch.setattr(console, "err_console", terminal)
+    monkeypatch.setattr(console, "BARS_AFTER", 0.0)
     with console.bars() as bar:
         for done in (0, 512, 1024):
             bar("classify", "classifying rows", done, total)
+            time.sleep(0.05)
     assert "classifying rows" in screen.getvalue()
     assert shown in screen.getvalue()
-    assert ("per second" in screen.getvalue()) == (total is None)
+    assert "/s" in screen.getvalue()
+    assert ("s left" in screen.getvalue()) == (total is not None)
     assert "None" not in screen.getvalue()
 
 

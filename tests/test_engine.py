@@ -97,7 +97,10 @@ def test_predict_tells_the_choice(
 ) -> None:
     FewShotClassifier(model_over(embedding), device="cpu").fit(TEXTS, LABELS).save_pretrained(tmp_path / "mine")
     loading._loaded.cache_clear()
-    assert run(monkeypatch, "predict", str(tmp_path / "mine"), "my card", "--device", "cpu") == 0
+    words = ["predict", str(tmp_path / "mine"), "my card", "--device", "cpu"]
+    assert run(monkeypatch, *words) == 0
+    assert "runs in" not in capsys.readouterr().err
+    assert run(monkeypatch, *words, "--verbose") == 0
     said = capsys.readouterr()
     assert "bert runs in " in said.err
     assert "runs in" not in said.out

@@ -26,11 +26,11 @@ from meta_text.classify import predict_file as tables
 tables.CHUNK_ROWS = 3
 add = tables.Parts.add
 
-def add_three(self, number, answers, problems):
+def add_three(self, number, *chunk):
     if number == 3:
         (self.folder / f"{number:08d}.partial").write_bytes(b"half a pa")
         os.kill(os.getpid(), signal.SIGKILL)
-    add(self, number, answers, problems)
+    add(self, number, *chunk)
 
 tables.Parts.add = add_three
 classifier = FewShotClassifier.from_pretrained(sys.argv[1], device="cpu")

@@ -163,3 +163,10 @@ def test_suggestions_of_several_encoders_need_no_label_and_take_any(mixed: FewSh
     assert sorted(mixed.suggest(pool, 9)) == [0, 1, 2, 3, 4]
     assert mixed.suggest(pool, 2) == mixed.suggest(pool, 9)[:2]
     assert sorted(FewShotClassifier(mixed.model).fit(MIXED, LABELS).suggest(pool, 9)) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("classifier", [FewShotClassifier(MODEL), fitted()], ids=["before labels", "after them"])
+def test_it_tells_how_far_reading_is(classifier: FewShotClassifier) -> None:
+    seen: list[tuple[int, int]] = []
+    classifier.suggest(POOL, 2, lambda done, total: seen.append((done, total)))
+    assert seen[-1] == (len(POOL) - 1, len(POOL) - 1)  # a copy is not read

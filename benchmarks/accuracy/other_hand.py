@@ -140,7 +140,7 @@ def accuracies(found: dict[tuple[str, int], list[Found]]) -> str:
     return "\n".join(lines)
 
 
-def figure(found: dict[tuple[str, int], list[Found]], path: Path) -> None:
+def figure(found: dict[tuple[str, int], list[Found]], path: Path, known: str) -> None:
     """Stated against real rates, the pairs of one kind of text as thin lines, their mean as thick ones."""
     import matplotlib
 
@@ -170,7 +170,7 @@ def figure(found: dict[tuple[str, int], list[Found]], path: Path) -> None:
         xlim=(4, 21),
         ylim=(0, 30),
     )
-    axes.set_title("Five pairs of corpora that share classes, 1 to 20 labels each", fontsize=10)
+    axes.set_title(f"Five pairs of corpora that share classes, 1 to 20 labels each{known}", fontsize=10)
     axes.legend(loc="upper left")
     fig.savefig(path, dpi=150)
 
@@ -195,7 +195,7 @@ def main() -> None:
     if options.pool is not None:
         print(accuracies(found))
     if options.figure is not None:
-        figure(found, options.figure)
+        figure(found, options.figure, "" if options.pool is None else ", and unlabelled texts")
 
 
 if __name__ == "__main__":

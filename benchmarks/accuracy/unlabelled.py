@@ -1,10 +1,11 @@
 """What unlabelled texts are worth to the default: such as will be asked, of uneven classes, and with a third of other texts.
 
     META_TEXT_DATA=DIR python benchmarks/accuracy/unlabelled.py [--only banking77 ...] [--draws 5] [--json runs/unlabelled.jsonl]
+        [--kinds alike uneven others] [--shots 1 2 5 10 16] [--pool 2000]
 
 All classes of a corpus at once, K labels for each, the rest split into asked texts, of which none is in the pool, and the
 pool. Kinds of pools: "alike", as the corpus has them; "uneven", where the share of a class falls from 1 to a tenth; "others",
-where every third text is of another corpus. One line of JSON for each corpus, kind, K and draw, with accuracy in percent,
+where every third text is of another corpus. --pool: at most so many texts of the corpus. One line of JSON for each corpus, kind, K, draw and --pool, with accuracy in percent,
 negative log-likelihood and calibration error, without and with the pool; lines that stand in the file are not measured again.
 """
 
@@ -37,7 +38,9 @@ OTHERS = {"snips": "mr"}  # whose texts are strangers; for all other corpora tho
 MOST_ASKED, MOST_POOL = 400, 2_000
 
 
-def split(labels: np.ndarray, shots: int, kind: str, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+def split(
+    labels: np.ndarray, shots: int, kind: str, seed: int, most_pool: int = MOST_POOL
+) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
     """Rows to learn from, to ask, and without labels; None where a class has too few texts."""
     rng, classes = np.random.default_rng([seed, shots, 37]), np.unique(labels)
     order = [rng.permutation(np.flatnonzero(labels == name)) for name in classes]
@@ -52,7 +55,7 @@ def split(labels: np.ndarray, shots: int, kind: str, seed: int) -> tuple[np.ndar
     if kind == "uneven":
         share = dict(zip(classes, 10 ** (-rng.permutation(len(classes)) / (len(classes) - 1)), strict=True))
         pool = pool[[rng.random() < share[label] for label in labels[pool]]]
-    return known, rest[:cut], pool[:MOST_POOL]
+    return known, rest[:cut], pool[:most_pool]
 
 
 def measure(
@@ -85,7 +88,7 @@ def table(rows: Iterable[dict[str, Any]]) -> str:
     lines = ["| pool | K | corpus | without | with | gain | log-likelihood | calibration error |"]
     lines += ["| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: |"]
     for kind in KINDS:
-        for shots in SHOTS:
+        for shots in sorted({shots for k, shots, _ in groups if k == kind}):
             found = {corpus: group for (k, s, corpus), group in groups.items() if (k, s) == (kind, shots)}
             summary: list[tuple[float, ...]] = []
             for corpus, group in found.items():
@@ -105,7 +108,7 @@ def table(rows: Iterable[dict[str, Any]]) -> str:
                     f"| {kind} | {shots} | {corpus} | {before:.1f} | {after:.1f} | {with_interval(gain)} | {loss:+.2f} | "
                     f"{error:.3f} -> {error_with:.3f} |"
                 )
-            if summary:
+            if len(summary) > 1:
                 before, after, loss, error, error_with = (fmean(values) for values in zip(*summary, strict=True))
                 lines.append(
                     f"| {kind} | {shots} | **mean of {len(summary)}** | {before:.1f} | {after:.1f} | {after - before:+.1f} | "
@@ -118,25 +121,30 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="*", default=CORPORA)
     parser.add_argument("--draws", type=int, default=5)
+    parser.add_argument("--kinds", nargs="*", choices=KINDS, default=KINDS)
+    parser.add_argument("--shots", nargs="*", type=int, default=SHOTS)
+    parser.add_argument("--pool", type=int, default=MOST_POOL)
     parser.add_argument("--json", type=Path, default=Path("runs/unlabelled.jsonl"))
     options = parser.parse_args()
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.touch()
     rows = [json.loads(line) for line in options.json.read_text("utf-8").splitlines()]
+    rows = [row for row in rows if row["most_pool"] == options.pool]
     done = {(row["corpus"], row["kind"], row["shots"], row["draw"]) for row in rows}
     model = load_model(DEFAULT, [Remembered(encoder) for encoder in open_encoders("auto")])
     for name in options.only:
         texts, labels = texts_and_labels(name)
         strangers, _ = texts_and_labels(OTHERS.get(name, "snips"))
-        for kind in KINDS:
-            for shots in SHOTS:
+        for kind in options.kinds:
+            for shots in options.shots:
                 for seed in [seed for seed in range(options.draws) if (name, kind, shots, seed) not in done]:
-                    drawn = split(labels, shots, kind, seed)
+                    drawn = split(labels, shots, kind, seed, options.pool)
                     if drawn is None:
                         break
                     others = strangers[: len(drawn[2]) // 2] if kind == "others" else []
                     found = measure(model, texts, labels, drawn, others)
-                    rows.append({"corpus": name, "kind": kind, "shots": shots, "draw": seed, **found})
+                    place = {"corpus": name, "kind": kind, "shots": shots, "draw": seed, "most_pool": options.pool}
+                    rows.append({**place, **found})
                     with options.json.open("a", encoding="utf-8") as file:
                         file.write(json.dumps(rows[-1]) + "\n")
     print(table(rows))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from meta_text.classify.answer_table import as_text, concatenate_tables, write_table
+from meta_text.classify.tally import Tally
 from meta_text.errors import OutputError
 from meta_text.files import whole_file
 from meta_text.parsing import parse_json
@@ -60,8 +61,17 @@ class Parts:
         """The complete parts, in order."""
         return sorted(self.folder.glob(f"[0-9]*.{self.kind}"))  # run.json is none
 
-    def add(self, number: int, answers: list[Record], problems: list[dict[str, Any]]) -> None:
+    def tallies(self) -> list[Tally]:
+        """What the answers of each part sum up to, where that was counted."""
+        files = sorted(self.folder.glob("[0-9]*.tally"))
+        return [Tally.from_dict(json.loads(file.read_text("utf-8"))) for file in files]
+
+    def add(
+        self, number: int, answers: list[Record], problems: list[dict[str, Any]], tally: Tally | None = None
+    ) -> None:
         """Write a chunk's answers, completely or not at all."""
+        if tally is not None:
+            (self.folder / f"{number:08d}.tally").write_text(json.dumps(tally.as_dict()), encoding="utf-8")
         with open(self.folder / f"{number:08d}.problems", "w", encoding="utf-8", errors="replace") as file:
             file.writelines(json.dumps(problem) + "\n" for problem in problems)
         partial = self.folder / f"{number:08d}.partial"

@@ -33,6 +33,10 @@ class Answers:
         known = [True] * len(self.texts) if self.known is None else self.known
         return [classes[i] if one else None for i, one in zip(self.probabilities.argmax(1), known, strict=True)]
 
+    def rows(self, classes: Sequence[Label]) -> list[tuple[str | None, Label, float]]:
+        """(text, label, probability of the best class) for each text."""
+        return list(zip(self.texts, self.labels(classes), self.probabilities.max(1).tolist(), strict=True))
+
 
 def answer(adapted: Adaptation, X: Any, rate: float | None, *, whole: bool = False) -> Answers:
     """Classify every text. A blank or missing text gets equal probabilities and is never known, with a warning.

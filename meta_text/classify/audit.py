@@ -2,9 +2,11 @@
 
 import math
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
+from jaxtyping import Float
 
 from meta_text.classify.class_edits import Classes
 from meta_text.classify.expected_accuracy import NOTHING_EXPECTED, Expected, expected_accuracy
@@ -143,8 +145,26 @@ def audit(adaptation: Adaptation) -> Audit:
     )
 
 
+def left_out(adaptation: Adaptation, most: int | None = None) -> Iterator[tuple[str, int, Float[np.ndarray, " N"]]]:
+    """Each labelled text, its column, and the probabilities [N] that the classes learned without it give it.
+
+    Not of classes with too few other texts (LEAST_REST). most: at most so many texts, drawn alike.
+    """
+    places = [
+        (text, label, column)
+        for column, (label, texts) in enumerate(adaptation.distinct.items())
+        for text in texts
+        if len(texts) > LEAST_REST or adaptation.names is not None
+    ]
+    if most is not None and len(places) > most:
+        places = [places[i] for i in sorted(np.random.default_rng(0).permutation(len(places))[:most])]
+    for text, label, column in places:
+        rest = adaptation.without(label, text)
+        yield text, column, rest.probabilities(rest.score([adaptation.features[text]]))[0]
+
+
 def _audit(adaptation: Adaptation) -> Audit:
-    labels, right, doubts, skipped = list(adaptation.distinct), [], [], 0
+    labels, right, doubts = list(adaptation.distinct), [], []
     sure: list[float] = []
     of_own = {label: list[float]() for label in labels}
     choice = encoder_choice(adaptation)
@@ -154,20 +174,15 @@ def _audit(adaptation: Adaptation) -> Audit:
             math.nan, 0.0, 1.0, 0, sum(map(len, adaptation.distinct.values())), (), classes=1, encoders=encoders
         )
     of_class = Counter[int]()
-    for column, (label, texts) in enumerate(adaptation.distinct.items()):
-        if len(texts) <= LEAST_REST and adaptation.names is None:
-            skipped += len(texts)
-            continue
-        for text in texts:
-            rest = adaptation.without(label, text)
-            row = rest.probabilities(rest.score([adaptation.features[text]]))[0]
-            guess = int(row.argmax())
-            right.append(guess == column)
-            of_class[column] += 1
-            sure.append(float(row[guess]))
-            of_own[label].append(float(row[column]))
-            if guess != column:
-                doubts.append(Doubt(text, label, labels[guess], float(row[guess])))
+    for text, column, row in left_out(adaptation):
+        guess = int(row.argmax())
+        right.append(guess == column)
+        of_class[column] += 1
+        sure.append(float(row[guess]))
+        of_own[labels[column]].append(float(row[column]))
+        if guess != column:
+            doubts.append(Doubt(text, labels[column], labels[guess], float(row[guess])))
+    skipped = sum(map(len, adaptation.distinct.values())) - len(right)
     if not right:
         return Audit(math.nan, 0.0, 1.0, 0, skipped, (), len(labels), encoders=encoders)
     # of a class checked alone the share would be 1, which no accuracy exceeds

@@ -12,6 +12,7 @@ from meta_text.classify.answers import answer, warn_of_labelled
 from meta_text.classify.class_edits import ClassChange, Classes, report
 from meta_text.classify.class_prior import after_edit, prior_of, shares_of
 from meta_text.classify.distill import distilled
+from meta_text.classify.drift import DriftReport
 from meta_text.classify.explain import Explaining
 from meta_text.classify.suggest import suggest
 from meta_text.corpus.labels import label_array, object_array, texts_or_none
@@ -26,7 +27,7 @@ from meta_text.saving import loading, publish
 from meta_text.saving.class_folder import load_adaptation
 
 
-class FewShotClassifier(Explaining, ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+class FewShotClassifier(DriftReport, Explaining, ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """Adapts a meta-trained model to any classes, from a few texts each or from their names alone.
 
     model: a folder, a Hub name, "default" (the model in this package), or a MetaModel.
@@ -112,20 +113,18 @@ class FewShotClassifier(Explaining, ClassifierMixin, BaseEstimator):  # type: ig
 
     def answers(self, X: Any, reject: float | None = None) -> list[tuple[str | None, Label, float]]:
         """(text, label, probability) for each text; the label is None if `reject` rejects the text."""
-        answers = answer(self._adapted(), self._as_texts(X), reject)
-        labels = answers.labels(self.classes_.tolist())
-        return list(zip(answers.texts, labels, answers.probabilities.max(1).tolist(), strict=True))
+        return answer(self._adapted(), self._as_texts(X), reject).rows(self.classes_.tolist())
 
     def audit(self) -> auditing.Audit:
         """Leave-one-out over the labelled texts: expected accuracy without a test set, and probably mislabelled texts."""
         return auditing.audit(self._adapted())
 
-    def suggest(self, X: Any, n: int = 10) -> list[int]:
+    def suggest(self, X: Any, n: int = 10, progress: Progress | None = None) -> list[int]:
         """Positions in X of up to n texts most worth labelling next, the best first; before `fit`, to start with.
 
         Copies and near copies of one another, copies of labelled texts, and blank or missing texts are left out.
         """
-        return suggest(self.meta_model, getattr(self, "adaptation_", None), texts_or_none(self._as_texts(X)), n)
+        return suggest(self.meta_model, vars(self).get("adaptation_"), texts_or_none(self._as_texts(X)), n, progress)
 
     def add_class(self, label: Label, texts: Any, description: str | None = None) -> list[ClassChange]:
         """Learn one more class; returns the effect on the others.

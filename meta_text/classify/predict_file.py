@@ -9,15 +9,17 @@ import os
 import sys
 from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
-from dataclasses import astuple, dataclass
-from itertools import count, islice
+from dataclasses import astuple, dataclass, replace
+from itertools import combinations, count, islice
 from pathlib import Path
 from typing import Any
 
 from meta_text.classify.answer_parts import Parts, Record, json_line, kind_written
 from meta_text.classify.answer_table import answer_types, column_types
 from meta_text.classify.classifier import FewShotClassifier
+from meta_text.classify.drift import asked
 from meta_text.classify.input_rows import CHUNK_ROWS, STDIN, InputRow, chunks, input_rows
+from meta_text.classify.tally import Tally, total
 from meta_text.classify.tool_imports import ToolFormat
 from meta_text.corpus.read_rows import column_names
 from meta_text.corpus.table_row import heading_of, no_column
@@ -25,6 +27,7 @@ from meta_text.corpus.text_lines import Note
 from meta_text.errors import OutputError
 from meta_text.files import check_file
 
+SUMMED_AT = 0.05  # the rate at which a summary counts "none of these" where none is given
 PARTS_FORMAT = 2  # of the parts of a run; a run with another format cannot be resumed
 
 
@@ -43,6 +46,7 @@ def predict_file(
     encoding: str | None = None,
     note: Note | None = None,
     tool: ToolFormat | None = None,
+    on_tally: Callable[[Tally], None] | None = None,
 ) -> int:
     """Answer every row in order, at constant memory; returns how many rows had no readable text.
 
@@ -51,7 +55,8 @@ def predict_file(
     that labelling tool imports, the answer is a prediction, and a row without a text is left out. A guessed separator or
     encoding is reported to `note`; without it nothing is guessed. With resume=True a killed run continues after its
     last complete chunk. Raises OutputError for a target that cannot be written or is the input, and if the input, the
-    classes or an option have changed since the run to resume.
+    classes or an option have changed since the run to resume. on_tally gets what all answers sum up to, at the rate `reject` or
+    else SUMMED_AT; every encoder reads every text then.
     """
     check_outputs(source, target, errors, resume=resume, tool=tool)
     source, errors = _expanded(source), None if errors is None else errors.expanduser()
@@ -63,16 +68,16 @@ def predict_file(
         reported[line] = None
 
     how: dict[str, Any] = {"separator": separator, "encoding": encoding, "note": None if note is None else tell_once}
-    answering = Answering(classifier, column, reject, on_bad_row, tool=tool)
+    answering = Answering(classifier, column, reject, on_bad_row, tool=tool, is_summed=on_tally is not None)
     if source == STDIN and target == STDIN:
-        return _to_stdout(answering, source, how, errors, progress)
+        return _to_stdout(answering, source, how, errors, progress, on_tally)
     if source != STDIN:
         input_columns = column_names(source, (column,), **how)
         if input_columns and heading_of(column, input_columns) is None:
             raise no_column(source, column, input_columns, {"text": column})
         answering = answering.beside(input_columns)
     if target == STDIN:
-        return _to_stdout(answering, source, how, errors, progress)
+        return _to_stdout(answering, source, how, errors, progress, on_tally)
     path = Path(target).expanduser()
     run = {"input": _identity(source), "column": column, "reject": reject, "classifier": classifier.fingerprint()}
     run |= {
@@ -81,6 +86,7 @@ def predict_file(
         "encoding": encoding,
         "chunk size": CHUNK_ROWS,
         "version": PARTS_FORMAT,
+        "summary": None if on_tally is None else answering.rate,
     }
     if source == STDIN and kind_written(path) != "jsonl":  # the other columns of a pipe are not known in advance
         answering = answering.beside([column])
@@ -92,6 +98,8 @@ def predict_file(
         parts.add(number, *answering.answer(chunk))
         number, done = number + 1, done + len(chunk)
         progress(done)
+    if on_tally is not None:
+        on_tally(total(parts.tallies(), len(classifier.classes_)))
     return parts.join(errors)
 
 
@@ -106,19 +114,25 @@ class Answering:
     columns: tuple[str, ...] = ()
     names: tuple[str, str] | None = None
     tool: ToolFormat | None = None
+    is_summed: bool = False
 
     def beside(self, input_columns: Sequence[str]) -> "Answering":
         """The same with fixed columns: those of the input, then the answer's."""
         heading = heading_of(self.column, input_columns)
         own = [*input_columns] if heading else [*input_columns, self.column]
         names = answer_columns(own)
-        options = (self.classifier, heading or self.column, self.reject, self.on_bad_row)
-        return Answering(*options, columns=(*own, *names), names=names, tool=self.tool)
+        return replace(self, column=heading or self.column, columns=(*own, *names), names=names)
 
-    def answer(self, chunk: list[InputRow]) -> tuple[list[Record], list[dict[str, Any]]]:
-        """An output row for each row, and the problems among them."""
+    @property
+    def rate(self) -> float:
+        """At which the summary counts texts that are like no class."""
+        return SUMMED_AT if self.reject is None else self.reject
+
+    def answer(self, chunk: list[InputRow]) -> tuple[list[Record], list[dict[str, Any]], Tally | None]:
+        """An output row for each row, the problems among them, and what the answers sum up to."""
         texts = [row.text for row in chunk if row.text is not None]
-        answers = iter(self.classifier.answers(texts, self.reject) if texts else [])
+        found, tally = self._answers(texts, len(chunk) - len(texts))
+        answers = iter(found)
         answered = [(row, (None, None, None) if row.text is None else next(answers)) for row in chunk]
         if self.tool is None:
             records = [self._record(row, answer) for row, answer in answered]
@@ -129,7 +143,16 @@ class Answering:
         bad = [row for row in chunk if row.problem is not None]
         for row in bad:
             self.on_bad_row(row)
-        return records, [{"row": row.number, "problem": row.problem} for row in bad]
+        return records, [{"row": row.number, "problem": row.problem} for row in bad], tally
+
+    def _answers(self, texts: list[str], blank: int) -> tuple[list[tuple[str | None, Any, float]], Tally | None]:
+        if not self.is_summed:
+            return self.classifier.answers(texts, self.reject) if texts else [], None
+        answers = asked(self.classifier.adaptation_, texts, self.rate)
+        tally = Tally.of(answers.probabilities, answers.known, blank)
+        if self.reject is None:
+            answers = replace(answers, known=None)
+        return answers.rows(self.classifier.classes_.tolist()), tally
 
     def _record(self, row: InputRow, answer: tuple[str | None, Any, float | None]) -> Record:
         record = dict(row.cells)
@@ -155,24 +178,34 @@ def answer_columns(taken: Collection[str]) -> tuple[str, str]:
 
 
 def check_outputs(
-    source: str, target: str, errors: Path | None, *, resume: bool = False, tool: ToolFormat | None = None
+    source: str,
+    target: str,
+    errors: Path | None,
+    *,
+    resume: bool = False,
+    tool: ToolFormat | None = None,
+    summary: Path | None = None,
 ) -> None:
     """Raises OutputError, before anything is opened, for files that cannot be written or are the same file."""
     if target == STDIN and resume:
         raise OutputError("standard output cannot be resumed; name a file with --output")
     if resume and source == STDIN:
         raise OutputError("standard input cannot be resumed; name a file with --input")
-    options = {"--input": source, "--output": target, "--errors": None if errors is None else str(errors)}
-    files = {option: Path(_expanded(name)) for option, name in options.items() if name not in (None, STDIN) and name}
+    options = {"--input": source, "--output": target, "--errors": errors, "--summary": summary}
+    files = {
+        option: Path(_expanded(str(name))) for option, name in options.items() if name not in (None, STDIN) and name
+    }
+    if summary is not None and summary.suffix.lower() != ".json":
+        raise OutputError(f"--summary {summary}: a summary is written as JSON; name a file that ends in .json")
     if tool is not None:
         tool.check(target, "--output")
     if "--output" in files:
         kind_written(files["--output"])
-    for option in ("--output", "--errors"):
+    for option in ("--output", "--errors", "--summary"):
         path = files.get(option)
         if path is not None:
             check_file(path, option)
-    for one, other in (("--output", "--input"), ("--errors", "--input"), ("--errors", "--output")):
+    for other, one in combinations(("--input", "--output", "--errors", "--summary"), 2):
         if one in files and other in files and _is_same(files[one], files[other]):
             raise OutputError(f"{one} {files[one]} is the same file as {other}, which would be lost; name another file")
 
@@ -185,19 +218,27 @@ def _is_same(one: Path, other: Path) -> bool:
 
 
 def _to_stdout(
-    answering: Answering, source: str, how: dict[str, Any], errors: Path | None, progress: Callable[[int], None]
+    answering: Answering,
+    source: str,
+    how: dict[str, Any],
+    errors: Path | None,
+    progress: Callable[[int], None],
+    on_tally: Callable[[Tally], None] | None,
 ) -> int:
-    bad, done = 0, 0
+    bad, done, summed = 0, 0, Tally((0,) * len(answering.classifier.classes_))
     with ExitStack() as stack:
         listed = stack.enter_context(open(errors, "w", encoding="utf-8")) if errors else None
         for chunk in chunks(input_rows(source, answering.column, **how), source):
-            answers, problems = answering.answer(chunk)
+            answers, problems, tally = answering.answer(chunk)
+            summed = summed if tally is None else summed + tally
             sys.stdout.writelines(json_line(row).encode("utf-8", "replace").decode("utf-8") for row in answers)
             sys.stdout.flush()  # for whoever reads the other end of a pipe
             if listed is not None:
                 listed.writelines(json.dumps(problem) + "\n" for problem in problems)
             bad, done = bad + len(problems), done + len(chunk)
             progress(done)
+    if on_tally is not None:
+        on_tally(summed)
     return bad
 
 

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from meta_text.corpus.same_text import fold
 from meta_text.embedding.encoder_blocks import EncoderBlocks
 from meta_text.embedding.process import own_settings
-from meta_text.embedding.reading import Represented
+from meta_text.embedding.reading import Progress, Represented
 from meta_text.embedding.token_states import masked_mean
 from meta_text.errors import InputError
 from meta_text.model.adaptation import Adaptation
@@ -62,7 +62,9 @@ class Pile:
         return cls(kept, places, represent(kept).parts if kept else [])
 
 
-def suggest(model: MetaModel, adapted: Adaptation | None, texts: Sequence[str | None], n: int) -> list[int]:
+def suggest(
+    model: MetaModel, adapted: Adaptation | None, texts: Sequence[str | None], n: int, progress: Progress | None = None
+) -> list[int]:
     """Positions of up to n texts most worth labelling, the best first; `adapted` is None before any label.
 
     Never chosen: None, copies and near copies of those before, and copies of labelled texts. Raises InputError for n < 1.
@@ -70,7 +72,8 @@ def suggest(model: MetaModel, adapted: Adaptation | None, texts: Sequence[str | 
     if not isinstance(n, Integral) or n < 1:
         raise InputError(f"n={n!r}; the number of texts to suggest must be at least 1, and whole")
     known = [] if adapted is None else [text for given in adapted.support.values() for text in given]
-    pile = Pile.read(texts, model.represent if adapted is None else adapted.represent, known)
+    represent = model.represent if adapted is None else adapted.represent
+    pile = Pile.read(texts, lambda kept: represent(kept, progress=progress), known)
     return [pile.places[i] for i in most_worth(pile, int(n), model, adapted)]
 
 

@@ -12,6 +12,7 @@ import typer.core
 import meta_text
 from meta_text.cli import benchmark, classify, demo, explain, label, publish, recipes, serve, show, train
 from meta_text.cli.console import err_console
+from meta_text.cli.verbosity import Quiet, Verbose, spoken, told
 
 
 class Command(typer.core.TyperCommand):
@@ -47,14 +48,14 @@ for command in (
     train.compare,
     demo.demo,
 ):
-    app.command(cls=Command)(command)
+    app.command(cls=Command)(spoken(command))
 recipe_commands = typer.Typer(rich_markup_mode=None, help="List the recipes that come with the package, or copy one.")
-recipe_commands.command("list", cls=Command)(recipes.list_recipes)
-recipe_commands.command("copy", cls=Command)(recipes.copy)
+recipe_commands.command("list", cls=Command)(spoken(recipes.list_recipes))
+recipe_commands.command("copy", cls=Command)(spoken(recipes.copy))
 app.add_typer(recipe_commands, name="recipes")
 show_commands = typer.Typer(rich_markup_mode=None, help="Draw a figure of a training run or of a test.")
 for draw in (show.curves, show.confusion, show.reliability):
-    show_commands.command(cls=Command)(draw)
+    show_commands.command(cls=Command)(spoken(draw))
 app.add_typer(show_commands, name="show")
 
 
@@ -70,13 +71,17 @@ def meta_text_command(
     version: Annotated[
         bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Few-shot text classification that learns how to learn."""
+    told.set(quiet, verbose)
 
 
 def main() -> None:
     """The `meta-text` command."""
     _write_utf8()
+    told.reset()
     try:
         sys.exit(app(sys.argv[1:] or ["--help"], standalone_mode=False, prog_name="meta-text"))
     except SystemExit as stop:
@@ -110,5 +115,6 @@ def _keep_or_escape(error: UnicodeError) -> tuple[str | bytes, int]:
 
 
 def _refuse(message: str) -> NoReturn:
+    err_console.quiet = False
     err_console.print(f"meta-text: {message}")
     sys.exit(2)

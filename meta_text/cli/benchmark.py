@@ -6,16 +6,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from meta_text.cli.console import bars, out_console
-from meta_text.cli.labelled_file import Encoding, LabelColumn, LabelledFile, Separator, TextColumn, read_labelled, tell
+from meta_text.cli.console import bars, out_console, tell
+from meta_text.cli.labelled_file import Encoding, LabelColumn, LabelledFile, Separator, TextColumn, read_labelled
 from meta_text.cli.options import Device, path_option
 from meta_text.cli.tables import show_table
+from meta_text.cli.verbosity import detail_model
+from meta_text.wording import duration
 
 if TYPE_CHECKING:
     from meta_text.own_data.table import Row, Table
 
 READ_AS = (
-    "Difference: from meta_text on the same draws, with its 95 % interval. Seconds: to learn and to answer 1,000 texts, "
+    "Difference: from meta_text on the same draws, with its 95 % interval. Times: to learn and to answer 1,000 texts, "
     "reading included. ECE: calibration error."
 )
 
@@ -64,6 +66,8 @@ def benchmark(
         check_out(out)
     corpus = read_labelled(file, text, label, separator, encoding)
     tell(replace(corpus, name=file.name, notes=()).describe())
+    ours = FewShotClassifier(device=device)
+    detail_model(ours.meta_model, "default")
     with bars() as bar:
         found = compare(
             corpus.texts,
@@ -73,7 +77,7 @@ def benchmark(
             most_texts=texts,
             most_minutes=minutes,
             seed=seed,
-            classifier=FewShotClassifier(device=device),
+            classifier=ours,
             note=tell,
             progress=lambda what, done, total: bar(what, what, done, total),
         )
@@ -93,8 +97,8 @@ def show_comparison(table: "Table") -> None:
         (
             "accuracy\n%" if table.metric == "accuracy" else "macro-F1\n%",
             "difference,\npoints",
-            "fit, s",
-            "1,000\ntexts, s",
+            "fit",
+            "1,000\ntexts",
             "ECE",
         ),
         (shown(row, table) for row in table.rows),
@@ -109,7 +113,7 @@ def shown(row: "Row", table: "Table") -> tuple[str, ...]:
         row.method,
         f"{100 * (row.accuracy if table.metric == 'accuracy' else row.f1_macro):.1f}",
         "" if gap is None else f"{100 * gap.mean:+.1f} ± {100 * gap.ci95:.1f}",
-        f"{row.fit_seconds:.1f}",
-        f"{row.seconds_per_1000:.1f}",
+        duration(row.fit_seconds),
+        duration(row.seconds_per_1000),
         f"{row.calibration_error:.3f}",
     )

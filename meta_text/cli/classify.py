@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from meta_text.cli.console import Bar, bars, err_console, out_console
+from meta_text.cli.console import Bar, bars, err_console, laps, out_console, tell, working
 from meta_text.cli.labelled_file import (
     Encoding,
     LabelColumn,
@@ -17,7 +17,6 @@ from meta_text.cli.labelled_file import (
     TextColumn,
     read_labelled,
     read_texts,
-    tell,
 )
 from meta_text.cli.options import (
     Classifier,
@@ -33,6 +32,8 @@ from meta_text.cli.options import (
     path_option,
     word,
 )
+from meta_text.cli.summary import summarize
+from meta_text.cli.verbosity import detail_model
 from meta_text.errors import InputError
 from meta_text.files import KINDS_READ
 from meta_text.wording import counted
@@ -53,7 +54,9 @@ def _reading_then_moving(bar: Bar) -> "Progress":
         nonlocal all_read
         key, text = ("move", "moving an encoder") if all_read else ("encode", "encoding texts")
         bar(key, text, done, total)
-        all_read = all_read or done == total
+        if done == total and not all_read:
+            bar("learn", "learning", 0, None)
+            all_read = True
 
     return progress
 
@@ -109,6 +112,8 @@ def fit(
         classifier = FewShotClassifier.from_pretrained(model, device=device, label_names=label_names)
     else:  # classes that the model may hold were learned with others
         classifier = FewShotClassifier(model, embedding=encoders, device=device, label_names=label_names)
+    detail_model(classifier.meta_model, model)
+    laps.lap("loading the model")
     labels = [corpus.class_names[i] for i in corpus.labels]
     more = None if unlabeled is None else [row.text for row in read_texts(unlabeled, text, separator, encoding)]
     classifier.class_prior = class_prior
@@ -116,13 +121,13 @@ def fit(
         # a note of the corpus, told above
         warnings.filterwarnings("ignore", "labels .* (differ only in case|look alike)")
         classifier.fit(corpus.texts, labels, progress=_reading_then_moving(bar), effort=effort, unlabeled=more)
-    if note_of_engine := classifier.meta_model.engine_note:
-        err_console.print(note_of_engine, style="dim", highlight=False, markup=False)
     classifier.save_pretrained(out, include_support=not without_texts)
+    laps.lap("saving")
     told = replace(corpus, name=support_file.name, notes=())
     out_console.print(f"{told.describe()}; classifier in {out}")
     if len(corpus.texts) <= 1000:
-        audit = classifier.audit()
+        with working("leaving out each text in turn"):
+            audit = classifier.audit()
         out_console.print(audit.summary())
         for doubt in audit.doubts[:5]:
             out_console.print(str(doubt))
@@ -182,6 +187,12 @@ def predict(
     errors: Annotated[
         Path | None, path_option("--errors", "Write the rows without a readable text to this file.")
     ] = None,
+    summary: Annotated[
+        Path | None,
+        path_option(
+            "--summary", "Sum up the answers beside those at fit in this .json file, and say whether to label again."
+        ),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run of the same command.")] = False,
     format: Format = None,
     from_name: FromName = None,
@@ -195,7 +206,8 @@ def predict(
     for name, value in BOUNDED_KERNELS.items():  # read when torch first computes
         os.environ.setdefault(name, value)
     from meta_text.classify.input_rows import InputRow, count_rows
-    from meta_text.classify.predict_file import check_outputs, predict_file
+    from meta_text.classify.predict_file import SUMMED_AT, check_outputs, predict_file
+    from meta_text.classify.tally import Tally
     from meta_text.classify.tool_imports import ToolFormat
 
     tool = ToolFormat.named(format, text, from_name, to_name)
@@ -205,16 +217,15 @@ def predict(
         raise InputError("nothing to classify; give TEXT arguments, or --input FILE")
     if texts and resume:
         raise InputError("TEXT arguments leave nothing to resume; --resume goes with --input and --output")
+    if texts and summary is not None:
+        raise InputError("TEXT arguments are answered in the terminal; --summary goes with --input")
     if texts and tool is not None:
         raise InputError("TEXT arguments are answered in the terminal; --format goes with --input and --output")
     if input_file is not None:
         check_outputs(
-            input_file, output_file, errors, resume=resume, tool=tool
+            input_file, output_file, errors, resume=resume, tool=tool, summary=summary
         )  # before the model is loaded, not after
     classifier = fitted(folder, device)
-    note_of_engine = classifier.meta_model.engine_note
-    if note_of_engine:
-        err_console.print(note_of_engine, style="dim", highlight=False, markup=False)
     if texts:
         if blank := [text for text in texts if not text.strip()]:
             raise InputError(f"TEXT {blank[0]!r} is blank; write a text in its place, or leave it out")
@@ -222,7 +233,7 @@ def predict(
             answer = "none of these\t" if label is None else f"{label}\t{100 * probability:.0f} %"
             typer.echo(f"{answer}\t{one}")  # rich would expand the tabs
         return
-    unread, answered = list[InputRow](), 0
+    unread, answered, summed = list[InputRow](), 0, list[Tally]()
 
     def note(row: InputRow) -> None:
         if len(unread) < 5:
@@ -230,12 +241,14 @@ def predict(
 
     how = {"separator": separator, "encoding": encoding}
     total = count_rows(input_file or "-", text, **how) if err_console.is_terminal else None
+    is_watched = output_file == "-" and out_console.is_terminal  # the answers themselves show how far it is
     with bars() as bar:
 
         def show(done: int) -> None:
             nonlocal answered
             answered = done
-            bar("classify", "classifying rows", done, total)
+            if not is_watched:
+                bar("classify", "classifying rows", done, total)
 
         bad = predict_file(
             classifier,
@@ -249,23 +262,30 @@ def predict(
             resume=resume,
             note=tell,
             tool=tool,
+            on_tally=None if summary is None else summed.append,
             **how,
         )
     if not answered and not resume:  # a run to resume may have answered all
         source = "standard input" if input_file == "-" else input_file
-        err_console.print(f"{source} has no rows, so nothing was classified", highlight=False, markup=False)
+        tell(f"{source} has no rows, so nothing was classified")
     if bad:
         numbers = ", ".join(str(row.number) for row in unread) + (", ..." if bad > len(unread) else "")
         rows = f"row{'' if bad == 1 else 's'} {numbers} ({unread[0].problem})"
         where = f"see {errors}" if errors else f"{rows}; name a file with --errors to list all"
-        err_console.print(f"{counted(bad, 'row')} without a readable text got no label: {where}")
+        tell(f"{counted(bad, 'row')} without a readable text got no label: {where}")
+    if summary is not None:
+        rate = SUMMED_AT if reject is None else reject
+        summarize(classifier, summed[0], rate, summary, beside_answers=output_file == "-")
 
 
 def fitted(name: str, device: str | None) -> "FewShotClassifier":
     """A classifier that can answer. Raises InputError for a model that has learned no categories yet."""
     from meta_text.classify.fitted import fitted as load_fitted
 
-    return load_fitted(name, device)
+    classifier = load_fitted(name, device)
+    detail_model(classifier.meta_model, name)
+    laps.lap("loading the model")
+    return classifier
 
 
 def as_utf8(argument: str) -> str:

@@ -9,6 +9,7 @@ import typer
 from meta_text.cli.console import run_progress
 from meta_text.cli.options import Embedding, Sets, path, with_encoders
 from meta_text.cli.tables import show_results, show_table
+from meta_text.cli.verbosity import detail_model, detail_recipe
 from meta_text.extras import check_extra
 
 if TYPE_CHECKING:
@@ -72,8 +73,10 @@ def demo(
     read = load_recipe(
         "intent" if folder is None else folder / "recipes" / "intent.toml", with_encoders(sets, embedding)
     )
+    detail_recipe(read)
     with run_progress(read.train.outer_steps) as progress:
         model, _, report = run_recipe(read, progress)
+    detail_model(model, read.learner.name)
     show_results("Categories never seen in training", report.results)
     show_task("Three new categories, learned from three texts each", FewShotClassifier(model), AT_HOME, ASKED_AT_HOME)
     show_task("The default model, on three categories in German", FewShotClassifier(), IN_GERMAN, ASKED_IN_GERMAN)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from meta_text.cli.console import bars, out_console
-from meta_text.cli.labelled_file import Encoding, LabelColumn, Separator, TextColumn, read_texts, tell
+from meta_text.cli.console import bars, laps, out_console, tell
+from meta_text.cli.labelled_file import Encoding, LabelColumn, Separator, TextColumn, read_texts
 from meta_text.cli.options import (
     Device,
     Embedding,
@@ -19,6 +19,7 @@ from meta_text.cli.options import (
     path_option,
     word,
 )
+from meta_text.cli.verbosity import detail_model
 from meta_text.errors import InputError, OutputError
 from meta_text.files import KINDS_READ, check_file
 from meta_text.wording import counted
@@ -86,7 +87,11 @@ def suggest(
     if labelled is not None:
         pairs = labelled_rows(labelled, (text, label), note=tell)
         model.fit([one for one, _ in pairs], [name for _, name in pairs])
-    chosen = [rows[i] for i in model.suggest([row.text for row in rows], n)]
+    with bars() as bar:
+        places = model.suggest(
+            [row.text for row in rows], n, lambda done, all: bar("encode", "encoding texts", done, all)
+        )
+    chosen = [rows[i] for i in places]
     if not chosen:
         raise InputError(f"every text of {file} is labelled already; nothing is left to suggest")
     if len(chosen) < n:
@@ -221,8 +226,12 @@ def _model(name: str | None, embedding: list[str] | None, device: str | None) ->
     from meta_text.classify.classifier import FewShotClassifier
 
     if name is not None:
-        return FewShotClassifier.from_pretrained(name, device=device)
-    return FewShotClassifier(embedding=encoders_named(embedding), device=device)
+        classifier = FewShotClassifier.from_pretrained(name, device=device)
+    else:
+        classifier = FewShotClassifier(embedding=encoders_named(embedding), device=device)
+    detail_model(classifier.meta_model, name or "default")
+    laps.lap("loading the model")
+    return classifier
 
 
 def _write_for(tool: "ToolFormat", out: Path, model: "FewShotClassifier", chosen: "list[InputRow]") -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from meta_text.cli.console import err_console
+from meta_text.cli.console import laps, tell
 from meta_text.cli.options import path
 from meta_text.errors import InputError
 from meta_text.files import KINDS_READ, did_you_mean_file
@@ -27,11 +27,6 @@ Separator = Annotated[
 Encoding = Annotated[str | None, typer.Option(metavar="NAME", help="Encoding of a text file, such as utf-8 or cp1252.")]
 
 
-def tell(line: str) -> None:
-    """Print what was guessed about a file to stderr."""
-    err_console.print(line, style="dim")
-
-
 def read_labelled(file: Path, text: str, label: str, separator: str | None, encoding: str | None) -> "Corpus":
     """The texts and labels of a file; tells what was guessed. Raises InputError where there is no such file."""
     from meta_text.corpus.corpus import Corpus
@@ -43,6 +38,7 @@ def read_labelled(file: Path, text: str, label: str, separator: str | None, enco
     corpus = Corpus.open(file, text=text, label=label, separator=separator, encoding=encoding)
     for line in corpus.notes:
         tell(line)
+    laps.lap("reading the file")
     return corpus
 
 
@@ -59,4 +55,5 @@ def read_texts(file: str | Path, column: str, separator: str | None, encoding: s
         )
     if not kept:
         raise InputError(f"{file} has no row with a text in column {column!r}; name the column of texts with --text")
+    laps.lap("reading the file")
     return kept

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from meta_text.cli.classify import fitted
-from meta_text.cli.console import out_console
+from meta_text.cli.console import out_console, working
 from meta_text.cli.options import Classifier, path_option
 from meta_text.extras import check_extra
 
@@ -24,7 +24,9 @@ def export(
     metadata. docs/onnx.md has a program that reads it.
     """
     check_extra("onnx", "exporting to ONNX")
-    fitted(folder, "cpu").export_onnx(out, int8=int8)
+    classifier = fitted(folder, "cpu")
+    with working("exporting"):
+        classifier.export_onnx(out, int8=int8)
     out_console.print(f"{out}, {out.stat().st_size / 1e6:.1f} MB")
 
 
@@ -44,7 +46,8 @@ def push(
     from meta_text.classify.classifier import FewShotClassifier
 
     classifier = FewShotClassifier.from_pretrained(folder)
-    address = classifier.push_to_hub(
-        repo_id, private=private or None, embed=embed, include_support=include_support, branch=branch
-    )
+    with working("publishing"):
+        address = classifier.push_to_hub(
+            repo_id, private=private or None, embed=embed, include_support=include_support, branch=branch
+        )
     out_console.print(address)

@@ -20,9 +20,11 @@ from meta_text.cli.options import (
     word,
 )
 from meta_text.cli.tables import show_differences, show_results
+from meta_text.cli.verbosity import detail_model, detail_recipe
 from meta_text.errors import ConfigError, InputError
 from meta_text.extras import check_extra
 from meta_text.files import KINDS_READ
+from meta_text.wording import duration
 
 
 def train(
@@ -51,15 +53,17 @@ def train(
     if not is_main_process():
         help_to_train(read, out, resume=resume, device=device)
         return
+    detail_recipe(read)
     with run_progress(read.train.outer_steps) as progress:
-        _, _, report = run_recipe(read, progress, out, resume=resume, device=device)
+        model, _, report = run_recipe(read, progress, out, resume=resume, device=device)
+    detail_model(model, read.learner.name)
     episodes = report.results[0].episodes
     show_results(f"{report.context.corpus}, {episodes} test episodes, classes never trained on", report.results)
     where = f"; model in {out / 'model'}" if out is not None else ""
     best = "nothing was trained"
     if report.validation_accuracy is not None:
         best = f"best at step {report.best_step} (validation accuracy {100 * report.validation_accuracy:.1f} %)"
-    out_console.print(f"\n{best}, {report.total_seconds:.0f} s in total{where}")
+    out_console.print(f"\n{best}, {duration(report.total_seconds)} in total{where}")
     write_json(json_file, report.as_dict())
 
 
@@ -137,6 +141,7 @@ def compare(
     from meta_text.training.leave_out import leave_out as run_leave_out
 
     read = load_recipe(recipe, with_encoders(sets, embedding))
+    detail_recipe(read)
     if leave_out:
         if learners or figure is not None:
             raise ConfigError(

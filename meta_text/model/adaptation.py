@@ -168,16 +168,18 @@ class Adaptation:
         packed = self._packed(parts)
         return damped(self.model.learner, self.task, packed, self.model.learner.logits(self.task, packed)).float().cpu()
 
-    def represent(self, texts: Sequence[str], places: Sequence[int] | None = None) -> Represented:
+    def represent(
+        self, texts: Sequence[str], places: Sequence[int] | None = None, progress: Progress | None = None
+    ) -> Represented:
         """Texts as `score` reads them; an encoder that has no weight in this task is not run.
 
         places: of the encoders that are run, if not all; the blocks of the others are zeros.
         """
         weights = self.task.get("weights")
         if weights is None:
-            return self.model.represent(texts)
+            return self.model.represent(texts, progress)
         used = [weight > 0 and (places is None or i in places) for i, weight in enumerate(weights.tolist())]
-        return self.model.represent(texts, used=used)
+        return self.model.represent(texts, progress, used)
 
     def _packed(self, parts: Sequence[Tensor]) -> Packed:
         return self.model.in_space(self.task, pack(parts, self.model.embedding.device))

@@ -14,9 +14,9 @@ from meta_text.model.calibration import calibration_error
 from meta_text.own_data.contenders import beside, contenders, remembering
 from meta_text.own_data.draws import Draw, Labelled, Shots, draws, fewest, labelled, listed, shots_of
 from meta_text.own_data.peers import peers
-from meta_text.own_data.runner import Answered, Note, Progress, Runner, duration
+from meta_text.own_data.runner import Answered, Note, Progress, Runner
 from meta_text.own_data.table import Metric, Row, Table, paired_interval
-from meta_text.wording import counted
+from meta_text.wording import counted, duration
 
 UNEVEN = 2  # times as many texts in the largest class as in the smallest: macro-F1 then, else accuracy
 READ_FIRST = 64  # texts, to tell how long reading all of them takes

@@ -13,6 +13,7 @@ from meta_text.embedding.remembered import Remembered
 from meta_text.own_data.contenders import Contender
 from meta_text.own_data.draws import Draw, Labelled, Shots
 from meta_text.own_data.table import Metric
+from meta_text.wording import duration
 
 Note = Callable[[str], None]
 Progress = Callable[[str, int, int], None]  # what is done, how many so far, of how many
@@ -114,7 +115,3 @@ class Runner:
 
 def _at(shots: Shots) -> str:
     return f"K = {'all' if shots is None else shots}"
-
-
-def duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} minutes"
