@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from development_table import with_interval
 from torch import Tensor, nn
 
 from meta_text import Corpus
@@ -108,12 +109,10 @@ def measure(model: MetaModel, corpus: Corpus, n_tasks: int) -> dict[tuple[str, i
     return found
 
 
-def with_interval(values: Sequence[float]) -> str:
-    return f"{np.mean(values):+.2f} ± {1.96 * np.std(values, ddof=1) / len(values) ** 0.5:.2f}"
-
-
 def table(found: Mapping[tuple[str, int], Sequence[Measured]]) -> str:
-    """A line for each rule and K: the gates at the first and last step, the accuracy of the start, and what the steps add."""
+    """A line for each rule and K: the gates at the first and last step, the accuracy of the start, and what the steps add.
+
+    Points of accuracy with 95 % intervals over tasks."""
     lines = [
         "| labels a class | rule | forget gate | step size | momentum | support loss | start, % | after five steps |"
     ]
@@ -124,7 +123,10 @@ def table(found: Mapping[tuple[str, int], Sequence[Measured]]) -> str:
             first, last = (np.mean([one[gate][place] for one in walks]) for place in (0, -1))
             cells.append(f"{first:.3f} to {last:.3f}" if gate == "forget" else f"{first:.2f} to {last:.2f}")
         cells.append(f"{np.mean([one['accuracy'][0] for one in walks]):.1f}")
-        cells.append(with_interval([one["accuracy"][-1] - one["accuracy"][0] for one in walks]))
+        ends = [one["accuracy"][-1] for one in walks]
+        cells.append(with_interval(np.subtract(ends, [one["accuracy"][0] for one in walks])))
+        others = [one["accuracy"][-1] for one in found["untrained", shots]]
+        cells.append(with_interval(np.subtract(ends, others)) if name == "learned" else "")
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -146,7 +148,7 @@ def draw(found: Mapping[tuple[str, int], Sequence[Measured]], path: Path) -> Non
             panels[gate].fill_between(steps, low, high, color=colour, alpha=0.2, linewidth=0)
         for name, style in (("learned", "-"), ("untrained", ":")):
             each = np.array([np.subtract(one["accuracy"], one["accuracy"][0]) for one in found[name, shots]])
-            panels["accuracy"].plot(each.mean(0), style, color=colour, marker=marker, label=f"{label}, {name}")
+            panels["accuracy"].plot(each.mean(0), style, color=colour, marker=marker)
     before = {"forget": torch.tensor(FORGET_BIAS).sigmoid().item(), "step size": INNER_LR, "momentum": 0.5}
     for gate, value in before.items():
         panels[gate].axhline(value, color="black", linestyle=":", label="untrained")
@@ -159,7 +161,9 @@ def draw(found: Mapping[tuple[str, int], Sequence[Measured]], path: Path) -> Non
     for panel in panels.values():
         panel.grid(alpha=0.3)
     panels["forget"].legend(fontsize=8)
-    panels["accuracy"].legend(fontsize=7, ncols=2)
+    for name, style in (("learned rule", "-"), ("untrained rule", ":")):
+        panels["accuracy"].plot([], [], style, color="black", label=name)
+    panels["accuracy"].legend(fontsize=8, loc="lower right")
     figure.savefig(path, dpi=150, metadata={"Date": None} if path.suffix == ".svg" else None)
 
 
