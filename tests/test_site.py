@@ -85,6 +85,17 @@ def test_only_relative_links_move() -> None:
     assert hooks.on_page_markdown(text, Page) == expected
 
 
+def test_equations_become_mathml(monkeypatch: pytest.MonkeyPatch) -> None:
+    converter = ModuleType("latex2mathml.converter")
+    converter.convert = lambda tex, display="inline": f"<math {display}>{tex}</math>"  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "latex2mathml", ModuleType("latex2mathml"))
+    monkeypatch.setitem(sys.modules, "latex2mathml.converter", converter)
+    page = '<p><span class="arithmatex">\\(a &lt; b\\)</span></p><div class="arithmatex">\\[\nc\n\\]</div>'
+    assert hooks.on_page_content(page) == (
+        '<p><math inline>a < b</math></p><div style="margin: 1em 0; overflow-x: auto"><math block>\nc\n</math></div>'
+    )
+
+
 def test_a_docstring_lists_its_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
     griffe = ModuleType("griffe")
     griffe.Extension, griffe.Object = object, object  # type: ignore[attr-defined]
