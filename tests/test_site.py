@@ -48,6 +48,11 @@ def test_navigation_names_every_page_once() -> None:
     assert sorted(named) == sorted(pages)
 
 
+def test_first_page_has_the_program_of_the_readme() -> None:
+    (program,) = re.findall(r"```python\n.*?```", (ROOT / "docs/index.md").read_text("utf-8"), flags=re.DOTALL)
+    assert program in (ROOT / "README.md").read_text("utf-8")
+
+
 def test_reference_names_everything_public() -> None:
     named = {
         path.rpartition(".")[2] for path in re.findall(r"^::: (\S+)$", (ROOT / "docs/api.md").read_text("utf-8"), re.M)
