@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 
 FRESH := build/wheel
 
-.PHONY: demo test test_long lint docs wheel mutation results accuracy effort default_model bench clean
+.PHONY: demo test test_long lint docs wheel mutation fuzz results accuracy effort default_model bench clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -48,6 +48,11 @@ wheel: $(VENV)/installed
 mutation: $(VENV)/installed
 	$(BIN)/pip install -q -e ".[mutation]" -c constraints.txt
 	$(BIN)/python benchmarks/mutation/run.py
+
+# Random bytes and changed settings into everything that reads a file: five minutes for each of five kinds.
+fuzz: $(VENV)/installed
+	$(BIN)/pip install -q -e ".[fuzz]" -c constraints.txt
+	for kind in table recipe settings split classifier; do $(BIN)/python benchmarks/fuzz/loaders.py $$kind --minutes 5 || exit 1; done
 
 # About five hours on two cores; needs META_TEXT_DATA.
 results: $(VENV)/installed

@@ -10,7 +10,7 @@ import typer
 import typer.core
 
 import meta_text
-from meta_text.cli import benchmark, classify, demo, label, publish, recipes, train
+from meta_text.cli import benchmark, classify, demo, label, publish, recipes, serve, train
 from meta_text.cli.console import err_console
 
 
@@ -40,6 +40,7 @@ for command in (
     benchmark.benchmark,
     label.suggest,
     label.label,
+    serve.serve,
     train.train,
     train.evaluate,
     train.compare,

@@ -263,15 +263,9 @@ def predict(
 
 def fitted(name: str, device: str | None) -> "FewShotClassifier":
     """A classifier that can answer. Raises InputError for a model that has learned no categories yet."""
-    from meta_text.classify.classifier import FewShotClassifier
+    from meta_text.classify.fitted import fitted as load_fitted
 
-    classifier = FewShotClassifier.from_pretrained(name, device=device)
-    if not classifier.__sklearn_is_fitted__():
-        raise InputError(
-            f"{name} is a model to fit from: it has learned no categories yet; run `meta-text fit {name} FILE --out FOLDER` "
-            "with a file of labelled texts, then name that FOLDER here"
-        )
-    return classifier
+    return load_fitted(name, device)
 
 
 def _as_utf8(argument: str) -> str:

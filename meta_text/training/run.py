@@ -13,7 +13,7 @@ from meta_text.embedding.device import chosen_device
 from meta_text.errors import ConfigError
 from meta_text.evaluation.answers import answer_with
 from meta_text.evaluation.results import evaluate_episodes
-from meta_text.files import replacing
+from meta_text.files import replacing, tidy
 from meta_text.model.build import build_model, open_split
 from meta_text.model.embedded_corpus import EmbeddedCorpus
 from meta_text.model.model import MetaModel
@@ -53,6 +53,8 @@ def _train_best(bench: Bench, out: Path | None, *, resume: bool) -> tuple[Bench,
         )
     for name in learner_names:
         folder = None if out is None else out / name
+        if folder is not None:
+            tidy(folder)
         has_checkpoint = folder is not None and (folder / "checkpoint").exists()
         trained = train(bench.renewed(bench.recipe.with_learner(name)), folder, resume=resume and has_checkpoint)
         seconds += trained[2].seconds
@@ -75,7 +77,9 @@ def run_recipe(
 ) -> tuple[MetaModel, Bench, TrainReport]:
     """Train and test a recipe. The model is saved to `out`/model before the tests, and again with their results."""
     progress, started = progress or Progress(), time.perf_counter()
-    out = None if out is None else out.expanduser()
+    if out is not None:
+        out = out.expanduser()
+        tidy(out)
     bench, model, state = train(Bench.open(recipe, progress, device), out, resume=resume)
     with TemporaryDirectory() as cache:
         bench = bench.settled(Path(cache), ("validation", "test"))

@@ -18,12 +18,15 @@ from meta_text.corpus.class_split import ClassSplit
 from meta_text.corpus.episode import EpisodeSampler
 from meta_text.errors import ConfigError, ModelFileError
 from meta_text.evaluation.answers import answer_with, run_episodes
-from meta_text.files import recover, replacing, save_tensors
+from meta_text.files import replacing, save_tensors, tidy, whole_file
 from meta_text.model.embedded_corpus import EmbeddedCorpus
 from meta_text.model.model import MetaModel
+from meta_text.parsing import parse_json
 from meta_text.saving.model_folder import load_tensors, model_tensors, read_config, write_model
 
 SHARES = (0.75, 0.5)  # positions between untrained (0) and trained (1) weights that are tried after training
+CHECKPOINT = "checkpoint"
+HISTORY = "history.jsonl"  # the state after each step, a line each
 VALIDATION_SEED = 10_007  # validation episodes are the same for every learner and seed of a recipe
 
 
@@ -95,8 +98,14 @@ class Trainer:
 
     def run(self, *, resume: bool = False) -> TrainState:
         """Train until the last step or an early stop, and leave the best weights in the model."""
+        if self.out is not None:
+            tidy(self.out)
         if resume:
             self._restore()
+        elif self.out is not None:
+            (self.out / HISTORY).unlink(
+                missing_ok=True
+            )  # of an earlier run, or of one killed before its first checkpoint
         settings, started = self.recipe.train, time.perf_counter() - self.state.seconds
         steps = settings.outer_steps if self.named else 0  # some learners have no parameters to meta-train
         if self.state.step == 0 and settings.outer_steps > 0:
@@ -142,8 +151,11 @@ class Trainer:
             batch = view.batch(episodes, label_names=step % 4 == 3 if use_names == "both" else use_names)
             loss = self.model.losses(batch).mean()
         if not torch.isfinite(loss):
+            self._checkpoint()
+            saved = "" if self.out is None else f"; the weights before it are in {self.out / CHECKPOINT}"
             raise ConfigError(
-                f"the loss is {loss.item()} at outer step {step}; lower train.outer_lr or learner.inner_lr"
+                f"the loss is {loss.item()} at outer step {step} (seed {self.recipe.train.seed}, episodes {step * size} to "
+                f"{(step + 1) * size - 1}){saved}; lower train.outer_lr or learner.inner_lr"
             )
         self.accelerator.backward(loss)
         self.accelerator.clip_grad_norm_([p for _, p in self.named], self.recipe.train.clip)
@@ -187,14 +199,14 @@ class Trainer:
     def _log(self) -> None:
         if self.out is not None:
             self.out.mkdir(parents=True, exist_ok=True)
-            with (self.out / "history.jsonl").open("a", encoding="utf-8") as file:
+            with (self.out / HISTORY).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(asdict(self.state)) + "\n")
 
     def _checkpoint(self) -> None:
         """Write a model folder together with the state of the optimiser, as safetensors and JSON."""
         if self.out is None:
             return
-        with replacing(self.out / "checkpoint") as folder:
+        with replacing(self.out / CHECKPOINT) as folder:
             write_model(self.model, folder)
             save_tensors(self.best_tensors, folder / "best.safetensors")
             save_tensors(self._optimizer_tensors(), folder / "optimizer.safetensors")
@@ -209,8 +221,7 @@ class Trainer:
         }
 
     def _restore(self) -> None:
-        folder = (self.out or Path()) / "checkpoint"
-        recover(folder)
+        folder = (self.out or Path()) / CHECKPOINT
         if not (folder / "trainer.json").exists():
             raise ModelFileError(f"nothing to resume: no checkpoint in {self.out}; run once without --resume")
         saved, ours = saved_recipe(read_config(folder)["recipe"]).as_dict(), self.recipe.as_dict()
@@ -226,10 +237,17 @@ class Trainer:
             parameter = by_name[name]
             target = value if kind == "step" else value.to(parameter.device)
             self.optimizer.state[parameter][kind] = target
-        self.state = TrainState(**json.loads((folder / "trainer.json").read_text("utf-8")))
+        self.state = TrainState(**parse_json((folder / "trainer.json").read_text("utf-8")))
         self._cut_history()
 
     def _cut_history(self) -> None:
-        path = (self.out or Path()) / "history.jsonl"
-        kept = [line for line in path.read_text("utf-8").splitlines() if json.loads(line)["step"] <= self.state.step]
-        path.write_text("\n".join(kept) + "\n", encoding="utf-8")
+        path = (self.out or Path()) / HISTORY
+        kept = []
+        for line in path.read_text("utf-8").splitlines() if path.exists() else ():
+            try:
+                if parse_json(line)["step"] <= self.state.step:
+                    kept.append(line)
+            except json.JSONDecodeError:
+                break  # the line that was being written
+        with whole_file(path) as partial:
+            partial.write_text("\n".join(kept) + "\n", encoding="utf-8")
