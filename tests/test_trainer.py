@@ -101,6 +101,22 @@ def test_the_untrained_model_may_be_the_best(monkeypatch: pytest.MonkeyPatch) ->
     assert all(torch.equal(left[name], weights[0][name]) for name in left)
 
 
+def test_the_history_has_the_learning_rate_of_each_part(tmp_path: Path) -> None:
+    """A pretrained embedding warms up over a tenth of the steps and decays to zero; the rest keeps its rate."""
+    made = trainer(tmp_path, outer_steps=20, outer_lr=0.5, rule_lr=0.25, embedding_lr=0.125)
+    assert made._rates() == {"embedding": 0.5, "encoder": 0.5, "rule": 0.25}
+    made.recipe = replace(made.recipe, embedding=replace(made.recipe.embedding, kind="transformer"))
+    made.optimizer = torch.optim.Adam(made._groups())
+    shares = []
+    for step in (0, 1, 10, 19):
+        made._warm(step)
+        made._log()
+        rates = json.loads((tmp_path / "history.jsonl").read_text().splitlines()[-1])["learning_rates"]
+        assert (rates["encoder"], rates["rule"]) == (0.5, 0.25)
+        shares.append(rates["embedding"] / 0.125)
+    assert shares == pytest.approx([0.5, 0.95, 0.5, 0.05])
+
+
 def test_nothing_to_resume(tmp_path: Path) -> None:
     with pytest.raises(
         ModelFileError, match=f"nothing to resume: no checkpoint in {tmp_path}; run once without --resume"

@@ -191,7 +191,7 @@ def predict(
     device: Device = None,
 ) -> None:
     """Classify texts with a classifier that `fit` made. Answers come in order, one per row."""
-    texts = [_as_utf8(text) for text in texts or ()]
+    texts = [as_utf8(text) for text in texts or ()]
     for name, value in BOUNDED_KERNELS.items():  # read when torch first computes
         os.environ.setdefault(name, value)
     from meta_text.classify.input_rows import InputRow, count_rows
@@ -268,7 +268,7 @@ def fitted(name: str, device: str | None) -> "FewShotClassifier":
     return load_fitted(name, device)
 
 
-def _as_utf8(argument: str) -> str:
+def as_utf8(argument: str) -> str:
     """An argument decoded as UTF-8 if its bytes are valid UTF-8, whatever the locale."""
     try:
         return os.fsencode(argument).decode("utf-8")

@@ -1,5 +1,6 @@
 """Whole runs: train a recipe and test it, test a saved model."""
 
+import os
 import time
 from dataclasses import asdict, replace
 from functools import partial
@@ -47,6 +48,8 @@ def _train_best(bench: Bench, out: Path | None, *, resume: bool) -> tuple[Bench,
     """Train every candidate and keep the one with the best validation accuracy; the seconds are the sum over all."""
     learner_names, seconds = bench.recipe.learner.candidates, 0.0
     best: tuple[Bench, MetaModel, TrainState] | None = None
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ConfigError("[learner] name = 'auto' trains in one process; name one learner to train in several")
     if not learner_names or "auto" in learner_names:
         raise ConfigError(
             f"[learner] candidates = {list(learner_names)}; list the names of the learners to choose from"
@@ -100,6 +103,11 @@ def run_recipe(
         total_seconds=round(time.perf_counter() - started, 1),
     )
     return model, bench, report
+
+
+def help_to_train(recipe: Recipe, out: Path | None = None, *, resume: bool = False, device: str | None = None) -> None:
+    """The part of `run_recipe` that all processes of a run do; the main one also tests and saves."""
+    train(Bench.open(recipe, Progress(), device), out, resume=resume)
 
 
 def fitted(model: MetaModel, bench: Bench) -> tuple[MetaModel, Bench]:
@@ -184,7 +192,7 @@ def evaluate_saved(
         on_answered=partial(progress.episodes_tested, recipe.learner.name),
     )
     context = replace(RunContext.of(recipe), corpus=corpus.name, seed=seed, privileges=privileges(recipe, label_names))
-    return EvaluationReport(evaluated.result, context, classes)
+    return EvaluationReport(evaluated.result, context, classes, evaluated.counts)
 
 
 def _split_as_trained(recipe: Recipe, corpus: Corpus) -> str:
