@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from meta_text.classify.group_answers import deepest, paths_of, with_path
 from meta_text.corpus.labels import texts_or_none
 from meta_text.model.adaptation import Adaptation
-from meta_text.model.calibration import check_rate
+from meta_text.model.calibration import RATES, check_rate
 from meta_text.model.cascade import answers_of
 from meta_text.model.encoder_words import encoder_choice
 from meta_text.model.task import Label
@@ -27,11 +28,7 @@ class Answers:
     parts: Vectors  # of the texts that are not None
     probabilities: np.ndarray  # [texts, classes]
     known: np.ndarray | None  # [texts], if a rate was given
-
-    def labels(self, classes: Sequence[Label]) -> list[Label]:
-        """The most probable of these classes for each text, None for a text that is not known."""
-        known = [True] * len(self.texts) if self.known is None else self.known
-        return [classes[i] if one else None for i, one in zip(self.probabilities.argmax(1), known, strict=True)]
+    given: list[tuple[Label, float]]  # the label or group of each text, None for one that has none, and its probability
 
 
 def answer(adapted: Adaptation, X: Any, rate: float | None, *, whole: bool = False) -> Answers:
@@ -48,10 +45,15 @@ def answer(adapted: Adaptation, X: Any, rate: float | None, *, whole: bool = Fal
     parts, found = read(adapted, [text for text in texts if text is not None], whole=whole or rate is not None)
     probabilities = np.full((len(texts), adapted.n_way), 1 / adapted.n_way)
     probabilities[there] = found
-    known = None
+    known = familiar = None
     if rate is not None:
-        known = np.zeros(len(texts), dtype=bool)
-        known[there] = adapted.is_known(parts, rate)
+        known, familiar = np.zeros((2, len(texts)), dtype=bool)
+        known[there], familiar[there] = adapted.is_known(parts, rate), adapted.is_known(parts, RATES[0])
+    given = (
+        _labels(adapted, probabilities, known)
+        if adapted.groups is None
+        else deepest(adapted, probabilities, rate, known, familiar)
+    )
     if not there.all():
         blank = int(np.count_nonzero(~there))
         warnings.warn(
@@ -59,7 +61,14 @@ def answer(adapted: Adaptation, X: Any, rate: float | None, *, whole: bool = Fal
             "the same probability for every class, and None with reject",
             stacklevel=4,
         )
-    return Answers(texts, parts, probabilities, known)
+    return Answers(texts, parts, probabilities, known, given)
+
+
+def _labels(adapted: Adaptation, probabilities: np.ndarray, known: np.ndarray | None) -> list[tuple[Label, float]]:
+    """The most probable class of each text, None for a text that is not known."""
+    classes, may = list(adapted.support), [True] * len(probabilities) if known is None else known
+    best, largest = probabilities.argmax(1), probabilities.max(1).tolist()
+    return [(classes[i] if one else None, p) for i, one, p in zip(best, may, largest, strict=True)]
 
 
 def read(adapted: Adaptation, texts: Sequence[str], *, whole: bool) -> tuple[Vectors, np.ndarray]:
@@ -102,20 +111,22 @@ def unread_warning(count: int, total: int, adapted: Adaptation) -> str:
 def details(adapted: Adaptation, labels: Sequence[Label], X: Any, rate: float) -> list[dict[str, Any]]:
     """For each text: label, probability, all scores, `known` at this false-reject rate, nearest labelled text, why, encoders.
 
-    `known` is None if the model has no thresholds for "none of these", `encoders` if it has none to choose from.
+    `known` is None if the model has no thresholds for "none of these", `encoders` if it has none to choose from. Where labels
+    divide into groups, also the path of each text (`with_path`).
     """
     check_rate(rate)
     has_thresholds = bool(adapted.calibration.thresholds)
     answers = answer(adapted, X, rate if has_thresholds else None, whole=True)
     nearest = iter(_nearest(adapted, answers.parts))
-    choice = encoder_choice(adapted)
+    choice, paths = encoder_choice(adapted), paths_of(adapted, answers.probabilities)
     rows = []
     for i, text in enumerate(answers.texts):
         row = answers.probabilities[i]
         ranked = np.argsort(-row, kind="stable")
         known = None if answers.known is None else bool(answers.known[i])
         near = None if text is None else next(nearest)
-        why = ", then ".join(f"{100 * row[i]:.0f} % {labels[i]}" for i in ranked[:2])
+        first = [(labels[i], row[i]) for i in ranked[:2]] if paths is None else paths[i].items()
+        why = ", then ".join(f"{100 * probability:.0f} % {label}" for label, probability in first)
         if text is None:
             why = "there is no text"
         elif near is not None:
@@ -133,6 +144,8 @@ def details(adapted: Adaptation, labels: Sequence[Label], X: Any, rate: float) -
                 "encoders": None if choice is None else dict(choice.weights),
             }
         )
+        if paths is not None:
+            rows[-1] |= with_path(answers.given[i], paths[i], rated=has_thresholds)
     return rows
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from meta_text.classify.class_edits import Classes
 from meta_text.classify.expected_accuracy import NOTHING_EXPECTED, Expected, expected_accuracy
+from meta_text.classify.group_answers import right_at_levels, tree_of
 from meta_text.classify.learning_curve import UNKNOWN, Growth, growth
 from meta_text.model.adaptation import Adaptation
 from meta_text.model.encoder_words import effort_sentence, encoder_choice
@@ -68,6 +69,9 @@ class Audit:
     effort: str = ""  # what came of moving one of them, if that was asked for
     growth: Growth = UNKNOWN  # what more labels would bring
     student: str = ""  # whose student it is, and how often both agree, if it is one
+    levels: tuple[
+        tuple[int, float], ...
+    ] = ()  # of groups from the top down to labels: how many, and the share that is right
 
     @property
     def near_chance(self) -> bool:
@@ -79,6 +83,7 @@ class Audit:
         read = f"read by {self.encoders}" if self.encoders else ""
         lines = (
             self._checks(),
+            self._levels(),
             self.expected.sentence(),
             read,
             self.finish,
@@ -91,6 +96,13 @@ class Audit:
     def __str__(self) -> str:
         """The summary, and the texts that are probably mislabelled."""
         return "\n".join([self.summary(), *map(str, self.doubts)])
+
+    def _levels(self) -> str:
+        if not self.levels:
+            return ""
+        *above, (labels, right) = self.levels
+        groups = ", ".join(f"{100 * share:.0f} % right among {counted(nodes, 'group')}" for nodes, share in above)
+        return f"by level: {groups}, {100 * right:.0f} % among {counted(labels, 'label')}"
 
     def _checks(self) -> str:
         if self.student:
@@ -145,6 +157,8 @@ def audit(adaptation: Adaptation) -> Audit:
 
 def _audit(adaptation: Adaptation) -> Audit:
     labels, right, doubts, skipped = list(adaptation.distinct), [], [], 0
+    columns: list[int] = []
+    rows: list[np.ndarray] = []
     sure: list[float] = []
     of_own = {label: list[float]() for label in labels}
     choice = encoder_choice(adaptation)
@@ -162,6 +176,8 @@ def _audit(adaptation: Adaptation) -> Audit:
             rest = adaptation.without(label, text)
             row = rest.probabilities(rest.score([adaptation.features[text]]))[0]
             guess = int(row.argmax())
+            rows.append(row)
+            columns.append(column)
             right.append(guess == column)
             of_class[column] += 1
             sure.append(float(row[guess]))
@@ -176,7 +192,11 @@ def _audit(adaptation: Adaptation) -> Audit:
     low, high = _wilson(accuracy, len(right))
     ranked = tuple(sorted(doubts, key=lambda doubt: -doubt.probability))
     grows = growth(right, sure, of_own, adaptation.shots)
-    return Audit(accuracy, low, high, len(right), skipped, ranked, len(labels), chance, encoders, growth=grows)
+    tree = tree_of(adaptation)
+    levels = () if tree is None else right_at_levels(tree, np.array(rows), columns)
+    return Audit(
+        accuracy, low, high, len(right), skipped, ranked, len(labels), chance, encoders, growth=grows, levels=levels
+    )
 
 
 def _of_student(adaptation: Adaptation, lesson: Lesson) -> Audit:
