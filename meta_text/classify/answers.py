@@ -45,15 +45,12 @@ def answer(adapted: Adaptation, X: Any, rate: float | None, *, whole: bool = Fal
     parts, found = read(adapted, [text for text in texts if text is not None], whole=whole or rate is not None)
     probabilities = np.full((len(texts), adapted.n_way), 1 / adapted.n_way)
     probabilities[there] = found
-    known = familiar = None
-    if rate is not None:
-        known, familiar = np.zeros((2, len(texts)), dtype=bool)
-        known[there], familiar[there] = adapted.is_known(parts, rate), adapted.is_known(parts, RATES[0])
-    given = (
-        _labels(adapted, probabilities, known)
-        if adapted.groups is None
-        else deepest(adapted, probabilities, rate, known, familiar)
-    )
+    known = _known(adapted, parts, there, rate)
+    if adapted.groups is None:
+        given = _labels(adapted, probabilities, known)
+    else:
+        familiar = _known(adapted, parts, there, None if rate is None else RATES[0])
+        given = deepest(adapted, probabilities, rate, known, familiar)
     if not there.all():
         blank = int(np.count_nonzero(~there))
         warnings.warn(
@@ -62,6 +59,15 @@ def answer(adapted: Adaptation, X: Any, rate: float | None, *, whole: bool = Fal
             stacklevel=4,
         )
     return Answers(texts, parts, probabilities, known, given)
+
+
+def _known(adapted: Adaptation, parts: Vectors, there: np.ndarray, rate: float | None) -> np.ndarray | None:
+    """Which texts are like some class at this rate, none that is blank; None without a rate."""
+    if rate is None:
+        return None
+    known = np.zeros(len(there), dtype=bool)
+    known[there] = adapted.is_known(parts, rate)
+    return known
 
 
 def _labels(adapted: Adaptation, probabilities: np.ndarray, known: np.ndarray | None) -> list[tuple[Label, float]]:

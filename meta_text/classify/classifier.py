@@ -21,6 +21,7 @@ from meta_text.embedding.given_vectors import row_texts
 from meta_text.embedding.reading import Progress
 from meta_text.errors import ConfigError
 from meta_text.model.adaptation import Adaptation
+from meta_text.model.groups import separator_of
 from meta_text.model.model import MetaModel
 from meta_text.model.moved_adaptation import check_effort, follow, moved
 from meta_text.model.sure import grouped
@@ -54,7 +55,7 @@ class FewShotClassifier(ClassEdits, Grouping, ClassifierMixin, BaseEstimator):  
         embedding: Any = None,
         label_names: Any = False,
         class_prior: Any = "balanced",
-        hierarchy: str | None = None,
+        hierarchy: Any = None,
         device: str | None = None,
     ) -> None:
         self.model = model
@@ -95,8 +96,6 @@ class FewShotClassifier(ClassEdits, Grouping, ClassifierMixin, BaseEstimator):  
         """
         check_effort(effort)
         classes = Classes.labelled(self._as_texts(X), y, self.label_names, bad_rows, sample_weight)
-        if self.hierarchy is not None:
-            check_divides(sorted(classes.support), self.hierarchy)
         classes = classes.among(unlabeled if unlabeled is None else self._as_texts(unlabeled))
         self._start(classes, progress, effort=effort)
         return self
@@ -240,7 +239,7 @@ class FewShotClassifier(ClassEdits, Grouping, ClassifierMixin, BaseEstimator):  
         if adapted is not None:
             classifier._take(adapted)
             classifier.class_prior = prior_of(adapted)
-            classifier.hierarchy = adapted.separator
+            classifier.hierarchy = separator_of(adapted.groups)
             if adapted.names is not None and label_names is None:
                 classifier.label_names = Classes.label_names_of(adapted)
         return classifier
@@ -266,6 +265,9 @@ class FewShotClassifier(ClassEdits, Grouping, ClassifierMixin, BaseEstimator):  
         self, classes: Classes, progress: Progress | None = None, old: Adaptation | None = None, effort: str = "normal"
     ) -> None:
         """Learn these classes; old: what they were before, whose model and moved encoder stay in use."""
+        separator = self.hierarchy if old is None else separator_of(old.groups)
+        if separator is not None:
+            check_divides(sorted(classes.support), separator, is_new=old is None)
         model = self.meta_model if old is None else old.resting.model
         classes.check(reads_vectors=model.reads_vectors)
         support, names = classes.in_order
@@ -281,7 +283,6 @@ class FewShotClassifier(ClassEdits, Grouping, ClassifierMixin, BaseEstimator):  
             learned = moved(learned, progress)
         elif old is not None and old.move is not None:
             learned = follow(learned, old.move)
-        separator = self.hierarchy if old is None else old.separator
         if separator is not None:
             learned = grouped(learned, separator)
         self._take(learned)

@@ -24,9 +24,9 @@ def tree_of(adapted: Adaptation) -> LabelTree | None:
     return None if adapted.groups is None else LabelTree(tuple(adapted.support), adapted.groups.separator)
 
 
-def check_divides(labels: Sequence[object], separator: object) -> None:
-    """Raises InputError where no label names a group, or as `LabelTree.of` does."""
-    if LabelTree.of(labels, separator).depth == 1:
+def check_divides(labels: Sequence[object], separator: object, *, is_new: bool) -> None:
+    """Raises InputError as `LabelTree.of` does, and for new labels none of which names a group."""
+    if LabelTree.of(labels, separator).depth == 1 and is_new:
         raise InputError(
             f"hierarchy={separator!r}, but no label has {separator!r} in it, such as {labels[0]!r}; name the group of each "
             f"label, such as 'billing{separator}refund', or leave hierarchy out"

@@ -134,11 +134,6 @@ class Adaptation:
         return replace(self, groups=groups, still=None if self.still is None else replace(self.still, groups=groups))
 
     @property
-    def separator(self) -> str | None:
-        """What divides the labels into groups, if anything does."""
-        return None if self.groups is None else self.groups.separator
-
-    @property
     def resting(self) -> "Adaptation":
         """This, or where an encoder was moved, the same with encoders that stay."""
         return self.still or self

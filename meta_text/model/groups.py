@@ -34,3 +34,8 @@ class Groups:
     def group_from(self, rate: float | None) -> float:
         """That of a group: never above what a label needs."""
         return min(MORE_LIKELY, self.label_from(rate))
+
+
+def separator_of(groups: Groups | None) -> str | None:
+    """What divides labels into groups, if anything does."""
+    return None if groups is None else groups.separator
