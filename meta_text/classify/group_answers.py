@@ -1,7 +1,8 @@
 """Answers of labels that divide into groups: the deepest node of their tree that a text is sure to belong to.
 
-A group is as probable as its labels together. It is given where it is more likely right than wrong; a label where its
-probability, and its likeness to the text, are those of all but the stated rate of the texts that belong to a label.
+A label is given where its probability, and the likeness of the text to it, are those of all but the stated rate of the texts
+that belong to one. A group is as probable as its labels together, and given where that is past the middle between chance and
+certainty: of two groups one always seems likely, and a text that is like nothing that was labelled has the probability of chance.
 """
 
 from collections.abc import Mapping, Sequence
@@ -68,23 +69,24 @@ def deepest(
     known: Bool[np.ndarray, " Q"] | None,
     familiar: Bool[np.ndarray, " Q"] | None,
 ) -> list[Given]:
-    """The deepest node that each text is sure to belong to, and its probability; with a rate None where even the top is not sure.
+    """The deepest node that each text is sure to belong to, and its probability; with a rate None where nothing is sure.
 
     known, familiar: which texts may get a label at this rate, and which a group. Without a rate, a text of which nothing is
     sure gets the most probable node of the top.
     """
     tree, groups, paths = tree_of(adapted), adapted.groups, paths_of(adapted, probabilities)
     assert tree is not None and groups is not None and paths is not None
-    of_label, of_group = groups.label_from(rate), groups.group_from(rate)
+    chance = adapted.prior or [1 / adapted.n_way] * adapted.n_way
+    of_group = dict(zip(tree.nodes, (1 + np.array(chance) @ tree.membership) / 2, strict=True))
     found: list[Given] = []
     for row, path in enumerate(paths):
-        answer = None if rate is not None else next(iter(path))
+        top, answer = next(iter(path)), None
         for node, probability in path.items():
-            least, may = (of_group, familiar) if node in tree.children else (of_label, known)
-            if probability < least or (may is not None and not may[row]):
-                break
-            answer = node
-        found.append((answer, path[next(iter(path)) if answer is None else answer]))
+            least, may = (of_group[node], familiar) if node in tree.children else (groups.label_from(rate), known)
+            if probability >= least and (may is None or may[row]):
+                answer = node
+        answer = top if answer is None and rate is None else answer
+        found.append((answer, path[top if answer is None else answer]))
     return found
 
 

@@ -7,7 +7,7 @@ from jaxtyping import Float
 
 from meta_text.model.calibration import PRIOR_TEXTS, RATES
 
-MORE_LIKELY = 0.5  # from this probability on, a node is more likely right than wrong
+MORE_LIKELY = 0.5  # from this probability on, a label is more likely right than wrong
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,6 @@ class Groups:
     def label_from(self, rate: float | None) -> float:
         """The probability from which on a label is given at this rate; without one, where it is more likely right than wrong."""
         return MORE_LIKELY if rate is None else float(np.interp(rate, RATES, self.sure))
-
-    def group_from(self, rate: float | None) -> float:
-        """That of a group: never above what a label needs."""
-        return min(MORE_LIKELY, self.label_from(rate))
 
 
 def separator_of(groups: Groups | None) -> str | None:
