@@ -303,6 +303,19 @@ def test_a_student_is_as_sure_as_its_teacher(mixture: MetaModel, monkeypatch: py
     assert student.adaptation_.groups == teacher.adaptation_.groups
 
 
+def test_an_onnx_file_says_what_divides_its_labels(mixture: MetaModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    stored: list[dict[str, str]] = []
+    monkeypatch.setattr("meta_text.classify.onnx_export.write_graph", lambda *given, **_: stored.append(given[3]))
+    for model in (MODEL, mixture):
+        classifier = fitted(model)
+        classifier.export_onnx("any.onnx")
+        assert json.loads(stored[-1]["labels"]) == classifier.classes_.tolist()
+        groups = classifier.adaptation_.groups
+        assert json.loads(stored[-1]["groups"]) == {"separator": "/", "sure": list(groups.sure)}
+        FewShotClassifier(model).fit(TEXTS, LABELS).export_onnx("any.onnx")
+        assert "groups" not in stored[-1]
+
+
 # --- the command line
 
 
