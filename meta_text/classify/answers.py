@@ -2,15 +2,16 @@
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
+from meta_text.classify.group_answers import deepest, paths_of, with_path
 from meta_text.corpus.labels import texts_or_none
 from meta_text.model.adaptation import Adaptation
-from meta_text.model.calibration import check_rate
+from meta_text.model.calibration import RATES, check_rate
 from meta_text.model.cascade import answers_of
 from meta_text.model.encoder_words import encoder_choice
 from meta_text.model.task import Label
@@ -27,15 +28,15 @@ class Answers:
     parts: Vectors  # of the texts that are not None
     probabilities: np.ndarray  # [texts, classes]
     known: np.ndarray | None  # [texts], if a rate was given
+    given: list[tuple[Label, float]]  # the label or group of each text, None for one that has none, and its probability
 
-    def labels(self, classes: Sequence[Label]) -> list[Label]:
-        """The most probable of these classes for each text, None for a text that is not known."""
-        known = [True] * len(self.texts) if self.known is None else self.known
-        return [classes[i] if one else None for i, one in zip(self.probabilities.argmax(1), known, strict=True)]
+    def rows(self) -> list[tuple[str | None, Label, float]]:
+        """(text, label or group, its probability) for each text."""
+        return [(text, *given) for text, given in zip(self.texts, self.given, strict=True)]
 
-    def rows(self, classes: Sequence[Label]) -> list[tuple[str | None, Label, float]]:
-        """(text, label, probability of the best class) for each text."""
-        return list(zip(self.texts, self.labels(classes), self.probabilities.max(1).tolist(), strict=True))
+    def without_rate(self, adapted: Adaptation) -> "Answers":
+        """The same texts answered without a rate: each gets a label or a group."""
+        return replace(self, known=None, given=_given(adapted, self.probabilities))
 
 
 def answer(adapted: Adaptation, X: Any, rate: float | None, *, whole: bool = False) -> Answers:
@@ -52,10 +53,10 @@ def answer(adapted: Adaptation, X: Any, rate: float | None, *, whole: bool = Fal
     parts, found = read(adapted, [text for text in texts if text is not None], whole=whole or rate is not None)
     probabilities = np.full((len(texts), adapted.n_way), 1 / adapted.n_way)
     probabilities[there] = found
-    known = None
-    if rate is not None:
-        known = np.zeros(len(texts), dtype=bool)
-        known[there] = adapted.is_known(parts, rate)
+    known = _known(adapted, parts, there, rate)
+    needs_familiar = adapted.groups is not None and rate is not None
+    familiar = _known(adapted, parts, there, RATES[0]) if needs_familiar else None
+    given = _given(adapted, probabilities, rate, known, familiar)
     if not there.all():
         blank = int(np.count_nonzero(~there))
         warnings.warn(
@@ -63,7 +64,36 @@ def answer(adapted: Adaptation, X: Any, rate: float | None, *, whole: bool = Fal
             "the same probability for every class, and None with reject",
             stacklevel=4,
         )
-    return Answers(texts, parts, probabilities, known)
+    return Answers(texts, parts, probabilities, known, given)
+
+
+def _given(
+    adapted: Adaptation,
+    probabilities: np.ndarray,
+    rate: float | None = None,
+    known: np.ndarray | None = None,
+    familiar: np.ndarray | None = None,
+) -> list[tuple[Label, float]]:
+    """The label or group of each text and its probability."""
+    if adapted.groups is None:
+        return _labels(adapted, probabilities, known)
+    return deepest(adapted, probabilities, rate, known, familiar)
+
+
+def _known(adapted: Adaptation, parts: Vectors, there: np.ndarray, rate: float | None) -> np.ndarray | None:
+    """Which texts are like some class at this rate, none that is blank; None without a rate."""
+    if rate is None:
+        return None
+    known = np.zeros(len(there), dtype=bool)
+    known[there] = adapted.is_known(parts, rate)
+    return known
+
+
+def _labels(adapted: Adaptation, probabilities: np.ndarray, known: np.ndarray | None) -> list[tuple[Label, float]]:
+    """The most probable class of each text, None for a text that is not known."""
+    classes, may = list(adapted.support), [True] * len(probabilities) if known is None else known
+    best, largest = probabilities.argmax(1), probabilities.max(1).tolist()
+    return [(classes[i] if one else None, p) for i, one, p in zip(best, may, largest, strict=True)]
 
 
 def read(adapted: Adaptation, texts: Sequence[str], *, whole: bool) -> tuple[Vectors, np.ndarray]:
@@ -106,20 +136,22 @@ def unread_warning(count: int, total: int, adapted: Adaptation) -> str:
 def details(adapted: Adaptation, labels: Sequence[Label], X: Any, rate: float) -> list[dict[str, Any]]:
     """For each text: label, probability, all scores, `known` at this false-reject rate, nearest labelled text, why, encoders.
 
-    `known` is None if the model has no thresholds for "none of these", `encoders` if it has none to choose from.
+    `known` is None if the model has no thresholds for "none of these", `encoders` if it has none to choose from. Where labels
+    divide into groups, also the path of each text (`with_path`).
     """
     check_rate(rate)
     has_thresholds = bool(adapted.calibration.thresholds)
     answers = answer(adapted, X, rate if has_thresholds else None, whole=True)
     nearest = iter(_nearest(adapted, answers.parts))
-    choice = encoder_choice(adapted)
+    choice, paths = encoder_choice(adapted), paths_of(adapted, answers.probabilities)
     rows = []
     for i, text in enumerate(answers.texts):
         row = answers.probabilities[i]
         ranked = np.argsort(-row, kind="stable")
         known = None if answers.known is None else bool(answers.known[i])
         near = None if text is None else next(nearest)
-        why = ", then ".join(f"{100 * row[i]:.0f} % {labels[i]}" for i in ranked[:2])
+        first = [(labels[i], row[i]) for i in ranked[:2]] if paths is None else paths[i].items()
+        why = ", then ".join(f"{100 * probability:.0f} % {label}" for label, probability in first)
         if text is None:
             why = "there is no text"
         elif near is not None:
@@ -137,6 +169,8 @@ def details(adapted: Adaptation, labels: Sequence[Label], X: Any, rate: float) -
                 "encoders": None if choice is None else dict(choice.weights),
             }
         )
+        if paths is not None:
+            rows[-1] |= with_path(answers.given[i], paths[i], rated=has_thresholds)
     return rows
 
 

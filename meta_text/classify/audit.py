@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from meta_text.classify.class_edits import Classes
 from meta_text.classify.expected_accuracy import NOTHING_EXPECTED, Expected, expected_accuracy
+from meta_text.classify.group_answers import right_at_levels, tree_of
 from meta_text.classify.learning_curve import UNKNOWN, Growth, growth
 from meta_text.model.adaptation import Adaptation
 from meta_text.model.encoder_words import effort_sentence, encoder_choice
@@ -70,6 +71,9 @@ class Audit:
     effort: str = ""  # what came of moving one of them, if that was asked for
     growth: Growth = UNKNOWN  # what more labels would bring
     student: str = ""  # whose student it is, and how often both agree, if it is one
+    levels: tuple[
+        tuple[int, float], ...
+    ] = ()  # of groups from the top down to labels: how many, and the share that is right
 
     @property
     def near_chance(self) -> bool:
@@ -81,6 +85,7 @@ class Audit:
         read = f"read by {self.encoders}" if self.encoders else ""
         lines = (
             self._checks(),
+            self._levels(),
             self.expected.sentence(),
             read,
             self.finish,
@@ -93,6 +98,13 @@ class Audit:
     def __str__(self) -> str:
         """The summary, and the texts that are probably mislabelled."""
         return "\n".join([self.summary(), *map(str, self.doubts)])
+
+    def _levels(self) -> str:
+        if not self.levels:
+            return ""
+        *above, (labels, right) = self.levels
+        groups = ", ".join(f"{100 * share:.0f} % right among {counted(nodes, 'group')}" for nodes, share in above)
+        return f"by level: {groups}, {100 * right:.0f} % among {counted(labels, 'label')}"
 
     def _checks(self) -> str:
         if self.student:
@@ -165,6 +177,8 @@ def left_out(adaptation: Adaptation, most: int | None = None) -> Iterator[tuple[
 
 def _audit(adaptation: Adaptation) -> Audit:
     labels, right, doubts = list(adaptation.distinct), [], []
+    columns: list[int] = []
+    rows: list[np.ndarray] = []
     sure: list[float] = []
     of_own = {label: list[float]() for label in labels}
     choice = encoder_choice(adaptation)
@@ -176,6 +190,8 @@ def _audit(adaptation: Adaptation) -> Audit:
     of_class = Counter[int]()
     for text, column, row in left_out(adaptation):
         guess = int(row.argmax())
+        rows.append(row)
+        columns.append(column)
         right.append(guess == column)
         of_class[column] += 1
         sure.append(float(row[guess]))
@@ -191,7 +207,11 @@ def _audit(adaptation: Adaptation) -> Audit:
     low, high = _wilson(accuracy, len(right))
     ranked = tuple(sorted(doubts, key=lambda doubt: -doubt.probability))
     grows = growth(right, sure, of_own, adaptation.shots)
-    return Audit(accuracy, low, high, len(right), skipped, ranked, len(labels), chance, encoders, growth=grows)
+    tree = tree_of(adaptation)
+    levels = () if tree is None else right_at_levels(tree, np.array(rows), columns)
+    return Audit(
+        accuracy, low, high, len(right), skipped, ranked, len(labels), chance, encoders, growth=grows, levels=levels
+    )
 
 
 def _of_student(adaptation: Adaptation, lesson: Lesson) -> Audit:

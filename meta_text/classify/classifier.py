@@ -9,25 +9,30 @@ from sklearn.utils.validation import check_is_fitted
 
 from meta_text.classify import audit as auditing
 from meta_text.classify.answers import answer, warn_of_labelled
-from meta_text.classify.class_edits import ClassChange, Classes, report
+from meta_text.classify.class_edits import Classes
 from meta_text.classify.class_prior import after_edit, prior_of, shares_of
 from meta_text.classify.distill import distilled
 from meta_text.classify.drift import DriftReport
+from meta_text.classify.editing import ClassEdits
 from meta_text.classify.explain import Explaining
+from meta_text.classify.group_answers import check_divides
+from meta_text.classify.grouping import Grouping
 from meta_text.classify.suggest import suggest
 from meta_text.corpus.labels import label_array, object_array, texts_or_none
 from meta_text.embedding.given_vectors import row_texts
 from meta_text.embedding.reading import Progress
 from meta_text.errors import ConfigError
 from meta_text.model.adaptation import Adaptation
+from meta_text.model.groups import separator_of
 from meta_text.model.model import MetaModel
 from meta_text.model.moved_adaptation import check_effort, follow, moved
+from meta_text.model.sure import grouped
 from meta_text.model.task import Label, fingerprint
 from meta_text.saving import loading, publish
 from meta_text.saving.class_folder import load_adaptation
 
 
-class FewShotClassifier(DriftReport, Explaining, ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+class FewShotClassifier(ClassEdits, Grouping, DriftReport, Explaining, ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """Adapts a meta-trained model to any classes, from a few texts each or from their names alone.
 
     model: a folder, a Hub name, "default" (the model in this package), or a MetaModel.
@@ -37,6 +42,8 @@ class FewShotClassifier(DriftReport, Explaining, ClassifierMixin, BaseEstimator)
     label_names: True to use labels as texts too; or {label: description}, also for classes without any
         text; or a `datasets.ClassLabel`. A name counts less the more labelled texts there are. False or None: no names.
     class_prior: how often each class is asked: "balanced", "support", "unlabeled" (as among such texts) or {label: share}.
+    hierarchy: what divides labels such as "billing/refund", here "/", into groups; the answer is then the deepest label or
+        group that is sure (`docs/groups_of_labels.md`). None: labels are answered as they are.
     device: "cpu", "cuda", ...; None takes CUDA if there is one.
 
     Labels are returned as given. Those of a `ClassLabel` are integers; its `int2str` gives their names.
@@ -50,12 +57,14 @@ class FewShotClassifier(DriftReport, Explaining, ClassifierMixin, BaseEstimator)
         embedding: Any = None,
         label_names: Any = False,
         class_prior: Any = "balanced",
+        hierarchy: Any = None,
         device: str | None = None,
     ) -> None:
         self.model = model
         self.embedding = embedding
         self.label_names = label_names
         self.class_prior = class_prior
+        self.hierarchy = hierarchy
         self.device = device
 
     def fit(
@@ -104,16 +113,17 @@ class FewShotClassifier(DriftReport, Explaining, ClassifierMixin, BaseEstimator)
         """The most probable label of each text; with reject=0.05, None for a text that fits no class.
 
         `reject`: the share of texts that belong to a class but are answered None. A blank or missing text is answered None with
-        `reject`, and the first of classes_ without it.
+        `reject`, and the first of classes_ without it. With `hierarchy` a label or a group, such as "billing/refund" or "billing":
+        `reject` is then the share that lose their label, most of them to its group, and None is what fits no group either.
         """
         answers = answer(self._adapted(), self._as_texts(X), reject)
-        if answers.known is None:
+        if answers.known is None and self._adapted().groups is None:
             return np.asarray(self.classes_[answers.probabilities.argmax(1)])
-        return object_array(answers.labels(self.classes_.tolist()))
+        return object_array([label for label, _ in answers.given])
 
     def answers(self, X: Any, reject: float | None = None) -> list[tuple[str | None, Label, float]]:
-        """(text, label, probability) for each text; the label is None if `reject` rejects the text."""
-        return answer(self._adapted(), self._as_texts(X), reject).rows(self.classes_.tolist())
+        """(text, label or group, probability) for each text; the label is None if `reject` rejects the text."""
+        return answer(self._adapted(), self._as_texts(X), reject).rows()
 
     def audit(self) -> auditing.Audit:
         """Leave-one-out over the labelled texts: expected accuracy without a test set, and probably mislabelled texts."""
@@ -126,30 +136,6 @@ class FewShotClassifier(DriftReport, Explaining, ClassifierMixin, BaseEstimator)
         """
         return suggest(self.meta_model, vars(self).get("adaptation_"), texts_or_none(self._as_texts(X)), n, progress)
 
-    def add_class(self, label: Label, texts: Any, description: str | None = None) -> list[ClassChange]:
-        """Learn one more class; returns the effect on the others.
-
-        description: a text that describes the class, if the others have one; `texts` may then be empty.
-        """
-        return self._change(Classes.to_change(self._adapted()).added(label, self._as_texts(texts), description))
-
-    def remove_class(self, label: Label) -> list[ClassChange]:
-        """Remove a class and its texts; returns the effect on the others."""
-        return self._change(Classes.to_change(self._adapted()).removed(label))
-
-    def rename_class(self, label: Label, new: Label, description: str | None = None) -> None:
-        """Give a class another label; its texts stay, and so does its description unless a new one is given."""
-        before = self._adapted()
-        self._start(Classes.to_change(before).renamed(label, new, description), old=before)
-
-    def add_examples(self, X: Any, y: Any) -> list[ClassChange]:
-        """Add labelled texts to existing classes."""
-        return self._change(Classes.to_change(self._adapted()).with_examples(self._as_texts(X), y))
-
-    def remove_examples(self, X: Any) -> list[ClassChange]:
-        """Remove these labelled texts from whichever classes have them."""
-        return self._change(Classes.to_change(self._adapted()).without_examples(self._as_texts(X)))
-
     def distill(self, texts: Any, progress: Progress | None = None) -> "FewShotClassifier":
         """A new fitted classifier, the student: the cheapest encoder of this one, the teacher, answering as all of them do.
 
@@ -160,7 +146,8 @@ class FewShotClassifier(DriftReport, Explaining, ClassifierMixin, BaseEstimator)
         Raises ConfigError if no encoder is cheaper than those in use, InputError for too few texts or a teacher without its own.
         """
         adapted = distilled(self._adapted(), self._as_texts(texts), progress)
-        student = FewShotClassifier(adapted.model, label_names=self.label_names, class_prior=self.class_prior)
+        options = {"label_names": self.label_names, "class_prior": self.class_prior, "hierarchy": self.hierarchy}
+        student = FewShotClassifier(adapted.model, **options)
         student._take(adapted)
         return student
 
@@ -202,7 +189,8 @@ class FewShotClassifier(DriftReport, Explaining, ClassifierMixin, BaseEstimator)
 
     def fingerprint(self) -> str:
         """SHA-256 over labels and task: equal for the same classes learned in the same way."""
-        return fingerprint(self._adapted().task, self.classes_.tolist())
+        groups = self._adapted().groups
+        return fingerprint(self._adapted().task, self.classes_.tolist() + ([] if groups is None else [groups]))
 
     def export_onnx(self, target: str | Path, *, int8: bool = False) -> None:
         """Write embedding, encoder and head as one ONNX file (extra `[onnx]`): token ids in, probabilities out.
@@ -244,6 +232,7 @@ class FewShotClassifier(DriftReport, Explaining, ClassifierMixin, BaseEstimator)
         if adapted is not None:
             classifier._take(adapted)
             classifier.class_prior = prior_of(adapted)
+            classifier.hierarchy = separator_of(adapted.groups)
             if adapted.names is not None and label_names is None:
                 classifier.label_names = Classes.label_names_of(adapted)
         return classifier
@@ -269,6 +258,9 @@ class FewShotClassifier(DriftReport, Explaining, ClassifierMixin, BaseEstimator)
         self, classes: Classes, progress: Progress | None = None, old: Adaptation | None = None, effort: str = "normal"
     ) -> None:
         """Learn these classes; old: what they were before, whose model and moved encoder stay in use."""
+        separator = self.hierarchy if old is None else separator_of(old.groups)
+        if separator is not None:
+            check_divides(sorted(classes.support), separator, is_new=old is None)
         model = self.meta_model if old is None else old.resting.model
         classes.check(reads_vectors=model.reads_vectors)
         support, names = classes.in_order
@@ -284,6 +276,8 @@ class FewShotClassifier(DriftReport, Explaining, ClassifierMixin, BaseEstimator)
             learned = moved(learned, progress)
         elif old is not None and old.move is not None:
             learned = follow(learned, old.move)
+        if separator is not None:
+            learned = grouped(learned, separator)
         self._take(learned)
         warn_of_labelled(learned, before)
 
@@ -305,9 +299,3 @@ class FewShotClassifier(DriftReport, Explaining, ClassifierMixin, BaseEstimator)
     def _as_texts(self, X: Any) -> Any:
         """X as it is; or, where it is an array of vectors, each row written as a text."""
         return row_texts(X) if self.meta_model.reads_vectors else X
-
-    def _change(self, classes: Classes) -> list[ClassChange]:
-        """Learn these classes; returns the effect on the classes that stay."""
-        before = self._adapted()
-        self._start(classes, old=before)
-        return report(before, self._adapted())

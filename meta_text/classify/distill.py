@@ -15,4 +15,5 @@ def distilled(teacher: Adaptation, X: Any, progress: Progress | None = None) -> 
     Raises InputError for a teacher that was saved without its labelled texts, and as `taught` does.
     """
     Classes.of(teacher, "it can answer but not teach")
-    return taught(teacher, [text for text in texts_or_none(X, "texts") if text is not None], progress)
+    student = taught(teacher, [text for text in texts_or_none(X, "texts") if text is not None], progress)
+    return student.divided(teacher.groups)  # which answers as its teacher does, and so is as sure

@@ -97,7 +97,8 @@ class Explaining:
     def predict_detail(self: _Fitted, X: Any, reject: float = 0.05) -> list[dict[str, Any]]:
         """For each text: label, probability, all `scores`, `known` at this rate, `nearest` labelled text, `why`, `encoders`.
 
-        `encoders` has each encoder's weight in this task, or is None for a model that reads token states.
+        `encoders` has each encoder's weight in this task, or is None for a model that reads token states. With `hierarchy` also
+        `path`, from the most probable node of the top down to a label, each with its probability.
         """
         adapted = self._adapted()
         return details(adapted, list(adapted.support), self._as_texts(X), reject)

@@ -4,6 +4,7 @@ import copy
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from itertools import chain, count, islice
 from pathlib import Path
 from typing import Any
@@ -91,8 +92,8 @@ def _onnx_gates(rows_4H: Tensor) -> Tensor:
 def export_classifier(adapted: Adaptation, target: Path, *, int8: bool = False) -> None:
     """Write an adapted model as one ONNX file: token_ids and mask in, calibrated probabilities out.
 
-    Where a task uses several sentence encoders, each has inputs of its own (`docs/onnx.md`). Labels (in column order),
-    and what makes the inputs of texts, are in the file's metadata. int8: as `write_graph` has it. Raises ExportError for a hyper-LSTM encoder, a
+    Where a task uses several sentence encoders, each has inputs of its own (`docs/onnx.md`). Labels (in column order), what divides
+    them into groups, and what makes the inputs of texts, are in the file's metadata. int8: as `write_graph` has it. Raises ExportError for a hyper-LSTM encoder, a
     function and ready vectors; ExtraError if the extra `[onnx]` is not installed, OutputError if the file cannot be
     written.
     """
@@ -107,7 +108,7 @@ def export_classifier(adapted: Adaptation, target: Path, *, int8: bool = False) 
             "this model's encoder is a hyper-LSTM, which ONNX has no node for; train with encoder.cell = 'lstm' to export"
         )
     metadata = {
-        "labels": _as_json(list(adapted.support)),
+        **_labels(adapted),
         "max_tokens": str(embedding.max_tokens),
         "tokenizer": embedding.tokenizer.to_str(),
     }
@@ -192,7 +193,7 @@ def _export_over_encoders(adapted: Adaptation, encoders: EncoderBlocks, target: 
     }
     inputs: dict[str, Tensor] = {}
     said: list[dict[str, Any]] = []
-    metadata = {"labels": _as_json(list(adapted.support))}
+    metadata = _labels(adapted)
     for ending, (place, part) in zip(_endings(encoders, parts), parts.items(), strict=True):
         names = [name + ending for name in part.inputs]
         # no two encoders' examples have equally many tokens: torch.export would take these for the same number
@@ -234,6 +235,12 @@ def _endings(encoders: EncoderBlocks, parts: Mapping[int, EncoderGraph]) -> list
         others = (f"{plain}_{i}" for i in count(2))
         endings.append(next(ending for ending in chain([plain], others) if ending not in endings))
     return endings
+
+
+def _labels(adapted: Adaptation) -> dict[str, str]:
+    """The labels in column order and, where they divide into groups, how: a group's probability is the sum of its labels'."""
+    labels = {"labels": _as_json(list(adapted.support))}
+    return labels if adapted.groups is None else labels | {"groups": _as_json(asdict(adapted.groups))}
 
 
 def _as_json(value: Any) -> str:

@@ -151,8 +151,8 @@ class Answering:
         answers = asked(self.classifier.adaptation_, texts, self.rate)
         tally = Tally.of(answers.probabilities, answers.known, blank)
         if self.reject is None:
-            answers = replace(answers, known=None)
-        return answers.rows(self.classifier.classes_.tolist()), tally
+            answers = answers.without_rate(self.classifier.adaptation_)
+        return answers.rows(), tally
 
     def _record(self, row: InputRow, answer: tuple[str | None, Any, float | None]) -> Record:
         record = dict(row.cells)

@@ -24,6 +24,7 @@ from meta_text.cli.options import (
     Embedding,
     Format,
     FromName,
+    Hierarchy,
     LabelNames,
     Model,
     ToName,
@@ -93,6 +94,7 @@ def fit(
             help="Texts without labels, such as will be asked: they show where classes lie.",
         ),
     ] = None,
+    hierarchy: Hierarchy = None,
     separator: Separator = None,
     encoding: Encoding = None,
     device: Device = None,
@@ -116,7 +118,7 @@ def fit(
     laps.lap("loading the model")
     labels = [corpus.class_names[i] for i in corpus.labels]
     more = None if unlabeled is None else [row.text for row in read_texts(unlabeled, text, separator, encoding)]
-    classifier.class_prior = class_prior
+    classifier.class_prior, classifier.hierarchy = class_prior, hierarchy
     with bars() as bar, warnings.catch_warnings():
         # a note of the corpus, told above
         warnings.filterwarnings("ignore", "labels .* (differ only in case|look alike)")

@@ -87,3 +87,10 @@ ToName = Annotated[
     str | None, typer.Option(metavar="NAME", help="Text tag (Label Studio) or field (Argilla); default: text.")
 ]
 LabelNames = Annotated[bool, typer.Option("--label-names", help="Use the class names as a prior.")]
+Hierarchy = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SEPARATOR",
+        help="What divides labels such as billing/refund into groups, here /: the answer is the deepest that is sure.",
+    ),
+]

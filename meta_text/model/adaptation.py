@@ -21,6 +21,7 @@ from meta_text.model.calibration import Calibration
 from meta_text.model.cheap_encoders import cheap_model, cheap_places
 from meta_text.model.familiar import damped, familiar_range
 from meta_text.model.finish import Finish, at_finish, blended, can_finish
+from meta_text.model.groups import Groups
 from meta_text.model.held_out import Apart, apart, judged
 from meta_text.model.lesson import Lesson
 from meta_text.model.mixture import SPACE
@@ -48,9 +49,7 @@ class Adaptation:
     features: Mapping[str, Tensor] = field(default_factory=dict)  # of labelled texts and names
     cut: frozenset[str] = frozenset()  # texts too long to be read whole
     unread: frozenset[str] = frozenset()  # texts in a script that the embedding does not know
-    corrections: tuple[
-        float, ...
-    ] = ()  # of the thresholds for "none of these", from this task's own texts and unlabelled ones
+    corrections: tuple[float, ...] = ()  # of the thresholds for "none of these", from its own texts and unlabelled ones
     first: "Adaptation | None" = None  # the same learned with the cheap encoders alone (`model.cascade`)
     prior: tuple[float, ...] | None = None  # how often each class is expected; None: all alike
     move: Move | None = None  # what came of moving an encoder, if that was asked for (`model.moved_adaptation`)
@@ -58,6 +57,7 @@ class Adaptation:
     weights: Weights | None = None  # of labelled texts; None: all alike
     pool: tuple[str, ...] = ()  # unlabelled texts, each once, none of them labelled
     lesson: Lesson | None = None  # of a student (`model.student`)
+    groups: Groups | None = None  # that the labels divide into, if they do
 
     @classmethod
     @own_settings()
@@ -128,6 +128,10 @@ class Adaptation:
         """The same where each class is expected this often."""
         first = None if self.first is None else self.first.expecting(prior)
         return replace(self, prior=prior, first=first)
+
+    def divided(self, groups: Groups | None) -> "Adaptation":
+        """The same where the labels divide into these groups."""
+        return replace(self, groups=groups, still=None if self.still is None else replace(self.still, groups=groups))
 
     @property
     def resting(self) -> "Adaptation":

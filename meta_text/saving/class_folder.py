@@ -16,6 +16,7 @@ from meta_text.errors import CorpusError, ModelFileError
 from meta_text.files import file_sha256, save_tensors
 from meta_text.model.adaptation import Adaptation
 from meta_text.model.cheap_encoders import cheap_model, cheap_places
+from meta_text.model.groups import Groups
 from meta_text.model.lesson import Lesson
 from meta_text.model.model import MetaModel
 from meta_text.model.moved_adaptation import moved_model
@@ -65,6 +66,7 @@ class StoredClasses:
     prior: tuple[float, ...] | None = None
     move: StoredMove | None = None
     lesson: Lesson | None = None
+    groups: Groups | None = None
     sha256: str | None = None  # not in the first folders of format version 1
 
 
@@ -98,6 +100,8 @@ def write_adaptation(adapted: Adaptation, folder: Path, *, include_support: bool
     # what follows is not read by versions before
     if adapted.lesson is not None:
         stored["lesson"] = asdict(adapted.lesson)
+    if adapted.groups is not None:
+        stored["groups"] = asdict(adapted.groups)
     if (folder / UNLABELLED).exists():
         stored["unlabelled_sha256"] = file_sha256(folder / UNLABELLED)
     return {**stored, "sha256": _digest(stored)}
@@ -161,6 +165,7 @@ def load_adaptation(folder: Path, model: MetaModel) -> Adaptation | None:
     bare = bare.expecting(stored.prior)
     if stored.move is not None:
         bare = _moved(bare, _read_move(stored.move, folder))
+    bare = bare.divided(stored.groups)
     return bare.with_features() if any(support.values()) else bare
 
 

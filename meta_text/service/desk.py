@@ -130,10 +130,9 @@ class Desk:
 
 def _answers(classifier: FewShotClassifier, rate: float | None, texts: Sequence[str]) -> list[bodies.Answer]:
     found = answer(classifier.adaptation_, list(texts), rate)
-    labels = found.labels(classifier.classes_.tolist())
     return [
-        bodies.Answer(label=label, none=label is None, probability=max(row), probabilities=row)
-        for label, row in zip(labels, found.probabilities.tolist(), strict=True)
+        bodies.Answer(label=label, none=label is None, probability=probability, probabilities=row)
+        for (label, probability), row in zip(found.given, found.probabilities.tolist(), strict=True)
     ]
 
 
