@@ -1,0 +1,86 @@
+"""The service keeps to its own OpenAPI: requests drawn from it, right and wrong, are answered as it says."""
+
+import warnings
+from copy import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from hypothesis import HealthCheck, Phase, given, settings
+from test_serve import DRINKS, served
+
+from meta_text.service.limits import Limits
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    import schemathesis
+    from schemathesis.checks import not_a_server_error
+    from schemathesis.generation.modes import GenerationMode
+    from schemathesis.specs.openapi.checks import (
+        content_type_conformance,
+        response_headers_conformance,
+        response_schema_conformance,
+        status_code_conformance,
+    )
+
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
+KEY = "0123456789abcdef"
+HEADERS = {"Authorization": f"Bearer {KEY}"}
+
+
+@pytest.mark.long
+@pytest.mark.filterwarnings("default")
+def test_requests_drawn_from_openapi_are_answered_as_it_says(tmp_path: Path) -> None:
+    limits, statuses = Limits(body_bytes=20_000, texts=20, characters=200, classifiers=5), set[int]()
+    with served(tmp_path, limits, KEY) as address:
+        url = f"http://127.0.0.1:{address[1]}"
+        schema = schemathesis.openapi.from_url(f"{url}/openapi.json")
+
+        def there() -> None:
+            """A classifier that requests may mean; what they made is removed."""
+            for one in requests.get(f"{url}/v1/classifiers", headers=HEADERS, timeout=20).json()["classifiers"]:
+                requests.delete(f"{url}/v1/classifiers/{one['id']}", headers=HEADERS, timeout=20)
+            assert requests.post(f"{url}/v1/classifiers", json=DRINKS, headers=HEADERS, timeout=20).status_code == 201
+
+        def ask(case: Any) -> None:
+            answer = case.call(headers=HEADERS)
+            statuses.add(answer.status_code)
+            case.validate_response(answer, checks=CHECKS)
+
+        for result in schema.get_all_operations():
+            for mode in GenerationMode:
+                there()
+                _draw(result.ok(), mode, ask)
+    assert statuses >= {200, 201, 204, 400, 404, 409, 422}
+
+
+def _draw(operation: Any, mode: Any, ask: Any) -> None:
+    """Requests of one operation as they are drawn, and with the id of a classifier that is there."""
+
+    @settings(
+        max_examples=12,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        phases=[Phase.explicit, Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(case=operation.as_strategy(generation_mode=mode))
+    def each(case: Any) -> None:
+        ask(case)
+        known = copy(case)
+        if isinstance(known.path_parameters, dict) and "id" in known.path_parameters:
+            known.path_parameters = {**known.path_parameters, "id": DRINKS["id"]}
+            ask(known)
+        if isinstance(known.body, dict) and isinstance(known.body.get("classifier"), str):
+            known.body = {**known.body, "classifier": DRINKS["id"]}
+            ask(known)
+
+    each()
