@@ -38,19 +38,19 @@ HEADERS = {"Authorization": f"Bearer {KEY}"}
 @pytest.mark.long
 @pytest.mark.filterwarnings("default")
 def test_requests_drawn_from_openapi_are_answered_as_it_says(tmp_path: Path) -> None:
-    limits, statuses = Limits(body_bytes=20_000, texts=20, characters=200, classifiers=5), set[int]()
+    limits, statuses = Limits(body_bytes=20_000, texts=20, characters=200, classifiers=5, seconds=100.0), set[int]()
     with served(tmp_path, limits, KEY) as address:
         url = f"http://127.0.0.1:{address[1]}"
         schema = schemathesis.openapi.from_url(f"{url}/openapi.json")
 
         def there() -> None:
             """A classifier that requests may mean; what they made is removed."""
-            for one in requests.get(f"{url}/v1/classifiers", headers=HEADERS, timeout=20).json()["classifiers"]:
-                requests.delete(f"{url}/v1/classifiers/{one['id']}", headers=HEADERS, timeout=20)
-            assert requests.post(f"{url}/v1/classifiers", json=DRINKS, headers=HEADERS, timeout=20).status_code == 201
+            for one in requests.get(f"{url}/v1/classifiers", headers=HEADERS, timeout=200).json()["classifiers"]:
+                requests.delete(f"{url}/v1/classifiers/{one['id']}", headers=HEADERS, timeout=200)
+            assert requests.post(f"{url}/v1/classifiers", json=DRINKS, headers=HEADERS, timeout=200).status_code == 201
 
         def ask(case: Any) -> None:
-            answer = case.call(headers=HEADERS)
+            answer = case.call(headers=HEADERS, timeout=200)
             statuses.add(answer.status_code)
             case.validate_response(answer, checks=CHECKS)
 
