@@ -1,13 +1,14 @@
 """The service keeps to its own OpenAPI: requests drawn from it, right and wrong, are answered as it says."""
 
+import contextlib
 import warnings
-from copy import copy
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis.errors import Unsatisfiable
 from test_serve import DRINKS, served
 
 from meta_text.service.limits import Limits
@@ -57,7 +58,8 @@ def test_requests_drawn_from_openapi_are_answered_as_it_says(tmp_path: Path) -> 
         for result in schema.get_all_operations():
             for mode in GenerationMode:
                 there()
-                _draw(result.ok(), mode, ask)
+                with contextlib.suppress(Unsatisfiable):  # nothing can be wrong with a request that holds nothing
+                    _draw(result.ok(), mode, ask)
     assert statuses >= {200, 201, 204, 400, 404, 409, 422}
 
 
@@ -65,7 +67,7 @@ def _draw(operation: Any, mode: Any, ask: Any) -> None:
     """Requests of one operation as they are drawn, and with the id of a classifier that is there."""
 
     @settings(
-        max_examples=12,
+        max_examples=8,
         deadline=None,
         derandomize=True,
         database=None,
@@ -75,12 +77,11 @@ def _draw(operation: Any, mode: Any, ask: Any) -> None:
     @given(case=operation.as_strategy(generation_mode=mode))
     def each(case: Any) -> None:
         ask(case)
-        known = copy(case)
-        if isinstance(known.path_parameters, dict) and "id" in known.path_parameters:
-            known.path_parameters = {**known.path_parameters, "id": DRINKS["id"]}
-            ask(known)
-        if isinstance(known.body, dict) and isinstance(known.body.get("classifier"), str):
-            known.body = {**known.body, "classifier": DRINKS["id"]}
-            ask(known)
+        if isinstance(case.path_parameters, dict) and "id" in case.path_parameters:
+            case.path_parameters = {**case.path_parameters, "id": DRINKS["id"]}
+            ask(case)
+        if isinstance(case.body, dict) and isinstance(case.body.get("classifier"), str):
+            case.body = {**case.body, "classifier": DRINKS["id"]}
+            ask(case)
 
     each()
