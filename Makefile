@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 
 FRESH := build/wheel
 
-.PHONY: demo test test_long lint docs wheel sbom mutation fuzz soak results accuracy effort default_model bench clean
+.PHONY: demo test test_long lint docs wheel sbom mutation fuzz soak results accuracy effort default_model bench load clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -99,6 +99,10 @@ default_model: $(VENV)/installed
 # Under 20 minutes on two quiet cores; needs META_TEXT_DATA. Rewrites benchmarks/speed/RESULTS.md and its figures.
 bench: $(VENV)/installed
 	$(BIN)/python benchmarks/speed/run.py
+
+# `meta-text serve` under load: about fifteen minutes.
+load: $(VENV)/installed
+	$(BIN)/python benchmarks/service/load.py --minutes 10
 
 clean:
 	rm -rf $(VENV) build dist benchmarks/speed/work .pytest_cache .mypy_cache .ruff_cache

@@ -575,21 +575,25 @@ def test_requests_at_once_are_bounded(tmp_path: Path) -> None:
         assert asked.result().status_code == 200
 
 
+@contextlib.contextmanager
+def served(folder: Path, limits: Limits, key: str | None = None) -> Iterator[tuple[str, int]]:
+    """The address of a service behind real sockets, in a thread of this process."""
+    own = server.server_for(create_app(Store(folder, MODEL, most=limits.classifiers), limits, key), limits)
+    with server.bound("127.0.0.1", 0) as listening:
+        thread = threading.Thread(target=lambda: own.run(sockets=[listening]))
+        thread.start()
+        _until(lambda: own.started)
+        yield listening.getsockname()
+        own.should_exit = True
+        thread.join(60)
+        assert not thread.is_alive()
+
+
 @pytest.fixture
 def address(tmp_path: Path) -> Iterator[tuple[str, int]]:
-    """A service behind real sockets, where a connection has half a second."""
-    limits = Limits(seconds=0.5)
-    store = Store(tmp_path, MODEL)
-    own = server.server_for(create_app(store, limits), limits)
-    listening = server.bound("127.0.0.1", 0)
-    thread = threading.Thread(target=lambda: own.run(sockets=[listening]))
-    thread.start()
-    _until(lambda: own.started)
-    yield listening.getsockname()
-    own.should_exit = True
-    thread.join(20)
-    assert not thread.is_alive()
-    listening.close()
+    """Of a service where a connection has half a second."""
+    with served(tmp_path, Limits(seconds=0.5)) as found:
+        yield found
 
 
 HEALTH = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
