@@ -10,7 +10,7 @@ import typer
 import typer.core
 
 import meta_text
-from meta_text.cli import benchmark, classify, demo, explain, label, publish, recipes, train
+from meta_text.cli import benchmark, classify, demo, explain, label, publish, recipes, train, web
 from meta_text.cli.console import err_console
 
 
@@ -45,6 +45,7 @@ for command in (
     train.evaluate,
     train.compare,
     demo.demo,
+    web.app,
 ):
     app.command(cls=Command)(command)
 recipe_commands = typer.Typer(rich_markup_mode=None, help="List the recipes that come with the package, or copy one.")
