@@ -17,8 +17,14 @@ FONTS = ["system-ui", "sans-serif"], ["ui-monospace", "monospace"]  # of the per
 Work = Callable[..., tuple[Any, ...]]
 
 
-def serve(folder: str | Path | None = None, *, host: str = LOOPBACK, port: int = 7860) -> None:
-    """Show the page until interrupted. folder: a classifier to start with.
+def serve(
+    folder: str | Path | None = None,
+    *,
+    host: str = LOOPBACK,
+    port: int = 7860,
+    note: Callable[[str], None] = lambda line: None,
+) -> None:
+    """Show the page until interrupted; `note` gets its address. folder: a classifier to start with.
 
     Raises InputError for a port that is in use, ExtraError without the extra `[demo]`.
     """
@@ -28,8 +34,9 @@ def serve(folder: str | Path | None = None, *, host: str = LOOPBACK, port: int =
         import gradio as gr
         import uvicorn
     check_port(host, port)
-    theme = gr.themes.Default(font=FONTS[0], font_mono=FONTS[1])
+    theme = gr.themes.Default(primary_hue="blue", font=FONTS[0], font_mono=FONTS[1])
     app = gr.mount_gradio_app(fastapi.FastAPI(), build(folder), "/", theme=theme, css=shown.STYLE, footer_links=[])
+    note(f"http://{host}:{port} (Ctrl-C ends it)")
     uvicorn.run(app, host=host, port=port, log_level="warning")
 
 
@@ -156,7 +163,7 @@ def build(folder: str | Path | None) -> Any:
                 )
                 with gr.Row():
                     example = gr.Dropdown(list(examples), label="Or take examples", value=None, elem_id="examples")
-                    file = gr.File(label="Or a file with columns text and label", height=110, elem_id="labelled")
+                    file = gr.UploadButton("Or load a file (text, label)", elem_id="labelled")
                 learn_button = gr.Button("Learn", variant="primary", elem_id="learn")
                 learn_told = gr.HTML(elem_id="learn-told")
             with gr.Column():
@@ -182,7 +189,7 @@ def build(folder: str | Path | None) -> Any:
             check_told, doubted = gr.HTML(elem_id="check-told"), gr.HTML(elem_id="doubted")
         with gr.Tab("Label next"):
             queue = gr.State([])
-            pile = gr.File(label="Texts without labels: a file with a column text", height=110, elem_id="pile")
+            pile = gr.UploadButton("Choose a file of texts without labels (column text)", elem_id="pile")
             asked = gr.Textbox(label="Which category is this?", interactive=False, elem_id="asked")
             choice = gr.Radio([], label="Category", elem_id="choice")
             new = gr.Textbox(label="Or a new one", elem_id="choice-new")

@@ -99,6 +99,8 @@ def learn(box: str) -> tuple[FewShotClassifier, str]:
 def learned(classifier: FewShotClassifier, lines: int | None = None) -> str:
     """What a classifier knows; how many of the lines were copies, and which categories have one text alone."""
     distinct = {label: len({fold(text) for text in texts}) for label, texts in classifier.support_.items()}
+    if not any(distinct.values()):
+        return "This classifier came without its sentences: it answers, but its categories cannot be changed."
     told = f"Learned {counted(len(distinct), 'category', 'categories')} from {counted(sum(distinct.values()), 'sentence')}."
     copies = 0 if lines is None else lines - sum(distinct.values())
     if copies:

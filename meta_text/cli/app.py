@@ -46,6 +46,7 @@ for command in (
     train.compare,
     demo.demo,
     web.app,
+    web.space,
 ):
     app.command(cls=Command)(command)
 recipe_commands = typer.Typer(rich_markup_mode=None, help="List the recipes that come with the package, or copy one.")

@@ -1,11 +1,13 @@
 """Commands for the page in the browser: app, space."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from meta_text.cli.classify import fitted
 from meta_text.cli.console import out_console
-from meta_text.cli.options import word
+from meta_text.cli.options import Classifier, path_option, word
 from meta_text.extras import check_extra
 
 
@@ -22,10 +24,30 @@ def app(
     """
     check_extra("demo", "the page")
     from meta_text.app.page import LOOPBACK, check_port, serve
-    from meta_text.cli.classify import fitted
 
     check_port(LOOPBACK, port)
     if folder is not None:
         fitted(folder, None)
-    out_console.print(f"http://{LOOPBACK}:{port} (Ctrl-C ends it)")
-    serve(folder, port=port)
+    serve(folder, port=port, note=out_console.print)
+
+
+def space(
+    folder: Classifier,
+    repo_id: Annotated[str, typer.Argument(metavar="REPOSITORY", help="Its name on the Hub, such as user/my-page.")],
+    out: Annotated[
+        Path | None, path_option("--out", "Folder for it; default: the repository's last part.", "FOLDER")
+    ] = None,
+    include_support: Annotated[
+        bool,
+        typer.Option("--include-support", help="With the labelled texts, so that visitors can change the classes."),
+    ] = False,
+) -> None:
+    """Write a Space for the Hub: the page with your classifier.
+
+    Prints the command that uploads it.
+    """
+    from meta_text.app.space import write_space
+
+    target = out or Path(repo_id.rpartition("/")[2])
+    write_space(fitted(folder, "cpu"), repo_id, target, include_support=include_support)
+    out_console.print(f"Space in {target}; publish it with `hf upload {repo_id} {target} --repo-type space`")
