@@ -95,6 +95,10 @@ def test_categories_come_and_go() -> None:
     assert "boat: moor the boat" in session.lines_of(classifier).splitlines()
     session.remove_category(classifier, "car")
     assert classifier.classes_.tolist() == ["boat", "wine"]
+    numbered = FewShotClassifier(MODEL).fit([*TEXTS, "sail"], [1, 1, 1, 2, 2, 2, 3])
+    session.add_category(numbered, "3", "row the boat")
+    session.remove_category(numbered, "1")
+    assert numbered.support_[3] == ["row the boat", "sail"] and numbered.classes_.tolist() == [2, 3]
     for work, message in (
         (lambda: session.remove_category(classifier, "wine"), "two categories are the fewest there can be"),
         (lambda: session.remove_category(classifier, None), "choose the category to remove"),

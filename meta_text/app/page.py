@@ -73,11 +73,7 @@ def learn(box: str) -> tuple[Any, ...]:
     import gradio as gr
 
     classifier, message = session.learn(box)
-    return classifier, gr.update(choices=names(classifier), value=None), message
-
-
-def names(classifier: FewShotClassifier) -> list[str]:
-    return [str(label) for label in classifier.classes_.tolist()]
+    return classifier, gr.update(choices=list(session.named(classifier)), value=None), message
 
 
 def ask(classifier: FewShotClassifier | None, text: str) -> tuple[Any, ...]:
@@ -100,7 +96,11 @@ def remove(classifier: FewShotClassifier | None, name: str | None) -> tuple[Any,
 def after(classifier: FewShotClassifier, lines: list[str]) -> tuple[Any, ...]:
     import gradio as gr
 
-    return session.lines_of(classifier), gr.update(choices=names(classifier), value=None), "\n".join(lines)
+    return (
+        session.lines_of(classifier),
+        gr.update(choices=list(session.named(classifier)), value=None),
+        "\n".join(lines),
+    )
 
 
 def measure(classifier: FewShotClassifier | None) -> tuple[Any, ...]:
@@ -116,7 +116,7 @@ def take_pile(classifier: FewShotClassifier | None, path: str | None) -> tuple[A
     import gradio as gr
 
     queue = session.texts_to_label(classifier, path)
-    choices = names(session.check_learned(classifier))
+    choices = list(session.named(session.check_learned(classifier)))
     return queue, queue[0], gr.update(choices=choices, value=None), f"{len(queue)} to go"
 
 

@@ -137,8 +137,8 @@ def add_category(classifier: FewShotClassifier | None, name: str, box: str) -> l
         raise InputError("the category has no name; write one")
     if not texts:
         raise InputError(f"{name!r} has no sentences yet; write a few, one per line")
-    if name in classifier.classes_.tolist():
-        return classifier.add_examples(texts, [name] * len(texts))
+    if name in (known := named(classifier)):
+        return classifier.add_examples(texts, [known[name]] * len(texts))
     return classifier.add_class(name, texts)
 
 
@@ -149,7 +149,12 @@ def remove_category(classifier: FewShotClassifier | None, name: str | None) -> l
         raise InputError("choose the category to remove")
     if len(classifier.classes_) <= 2:
         raise InputError("two categories are the fewest there can be; add another before this one goes")
-    return classifier.remove_class(name)
+    return classifier.remove_class(named(classifier)[name])
+
+
+def named(classifier: FewShotClassifier) -> dict[str, Label]:
+    """Each label by what the page calls it."""
+    return {str(label): label for label in classifier.classes_.tolist()}
 
 
 def accuracy_by_shots(classifier: FewShotClassifier | None, seed: int = 0) -> dict[int, float]:
