@@ -9,7 +9,7 @@ from meta_text.classify.explain import Explanation
 
 STYLE = """
 .mt-rows { display: grid; grid-template-columns: minmax(5em, max-content) 1fr 3.5em; gap: .35em .7em; align-items: center; }
-.mt-rows div { overflow-wrap: anywhere; } .mt-rows .n { text-align: right; font-variant-numeric: tabular-nums; }
+.mt-rows { margin-bottom: .8em; } .mt-rows div { overflow-wrap: anywhere; } .mt-rows .n { text-align: right; font-variant-numeric: tabular-nums; }
 .mt-track { background: rgba(128, 128, 128, .18); border-radius: 4px; height: 1.1em; }
 .mt-bar { background: #2563a8; border-radius: 4px; height: 100%; min-width: 2px; }
 .mt-label { font-size: 1.5em; font-weight: 600; margin: 0 0 .4em; overflow-wrap: anywhere; }
