@@ -6,6 +6,7 @@ import warnings
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -264,3 +265,11 @@ def test_a_port_in_use_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
         port = str(taken.getsockname()[1])
         assert run(monkeypatch, "app", "--port", port) == 2
     assert f"port {port} cannot be taken (Address already in use); name another with --port" in capsys.readouterr().err
+
+
+def test_the_demo_ends_by_naming_the_page(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    trained = (MODEL, None, SimpleNamespace(results=[]))
+    monkeypatch.setattr("meta_text.training.run.run_recipe", lambda *_: trained)
+    monkeypatch.setattr("meta_text.cli.demo.show_task", lambda *_: None)
+    assert run(monkeypatch, "demo") == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "Your own categories, in the browser: meta-text app (extra demo)"
