@@ -15,6 +15,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "parquet": ("pyarrow",),
     "excel": ("openpyxl",),
     "serve": ("fastapi", "uvicorn", "prometheus_client"),
+    "demo": ("gradio", "fastapi", "uvicorn"),
 }
 
 

@@ -45,6 +45,8 @@ REFUSED = {  # command -> extra that its message names
     "demo": "train",
     "evaluate MODEL --corpus intents": "train",
     "export mine --out mine.onnx": "onnx",
+    "app": "demo",
+    "space mine user/page": "demo",
     "predict mine --input a.parquet": "parquet",
     "fit MODEL a.xlsx --out other": "excel",
 }

@@ -1,8 +1,8 @@
 """How near the credits of `FewShotClassifier.explain` are to full Shapley values of the same answers.
 
-    python benchmarks/accuracy/explanations.py [--texts 40]
+    python benchmarks/accuracy/explanations.py [--texts 16]
 
-Ten intents of `data/intents` with five labels each; texts of 7 to 10 words that were not labelled. All sets of a text's words are
+Ten intents of `data/intents` with five labels each; texts of 7 to 9 words that were not labelled. All sets of a text's words are
 answered once, and the Shapley value is the sum over them by its definition. Beside `explain`: the average of what a word adds to
 no other word and to all others, shifted to the same sum, from 2 n answers; and what a word adds to all others alone.
 """
@@ -58,7 +58,7 @@ def left_out(of: np.ndarray, n: int) -> np.ndarray:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--texts", type=int, default=40)
+    parser.add_argument("--texts", type=int, default=16)
     options = parser.parse_args()
     texts, labels = texts_and_labels("intents")
     draw = np.random.default_rng(0)
@@ -67,7 +67,7 @@ def main() -> None:
     known = np.concatenate([part[:SHOTS] for part in rows])
     classifier = FewShotClassifier().fit([texts[row] for row in known], labels[known])
     asked = [texts[row] for row in draw.permutation(np.concatenate([part[SHOTS:] for part in rows]))]
-    asked = [text for text in asked if 7 <= len(text.split()) <= 10][: options.texts]
+    asked = [text for text in asked if 7 <= len(text.split()) <= 9][: options.texts]
     found: dict[str, list[tuple[float, bool]]] = {"explain": [], "both ends": [], "leave one out": []}
     for text in asked:
         n, of = len(text.split()), values(classifier, text.split())

@@ -122,7 +122,7 @@ def explain(adapted: Adaptation, text: Any, rate: float | None) -> Explanation:
     _check(adapted, labels, text)
     answers = answer(adapted, [text], rate)
     probabilities, known = answers.probabilities, None if answers.known is None else bool(answers.known[0])
-    column, base = int(probabilities[0].argmax()), -math.log(len(labels) - 1)
+    column, base = int(probabilities[0].argmax()), math.log(1 / (len(labels) - 1))
     (cleaned,) = answers.texts
     if cleaned is None:
         return Explanation(text, None, 1 / len(labels), known, base, base, ())

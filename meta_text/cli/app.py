@@ -10,7 +10,7 @@ import typer
 import typer.core
 
 import meta_text
-from meta_text.cli import benchmark, classify, demo, explain, label, publish, recipes, serve, show, train
+from meta_text.cli import benchmark, classify, demo, explain, label, publish, recipes, serve, show, train, web
 from meta_text.cli.console import err_console
 from meta_text.cli.verbosity import Quiet, Verbose, spoken, told
 
@@ -47,6 +47,8 @@ for command in (
     train.evaluate,
     train.compare,
     demo.demo,
+    web.app,
+    web.space,
 ):
     app.command(cls=Command)(spoken(command))
 recipe_commands = typer.Typer(rich_markup_mode=None, help="List the recipes that come with the package, or copy one.")

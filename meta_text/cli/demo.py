@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from meta_text.cli.console import run_progress
+from meta_text.cli.console import out_console, run_progress
 from meta_text.cli.options import Embedding, Sets, path, with_encoders
 from meta_text.cli.tables import show_results, show_table
 from meta_text.cli.verbosity import detail_model, detail_recipe
@@ -80,6 +80,7 @@ def demo(
     show_results("Categories never seen in training", report.results)
     show_task("Three new categories, learned from three texts each", FewShotClassifier(model), AT_HOME, ASKED_AT_HOME)
     show_task("The default model, on three categories in German", FewShotClassifier(), IN_GERMAN, ASKED_IN_GERMAN)
+    out_console.print("\nYour own categories, in the browser: meta-text app (extra demo)")
 
 
 def show_task(
