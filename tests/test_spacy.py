@@ -1,5 +1,6 @@
 """A classifier as a component of spaCy: through its entry point, in batches, written and read with the pipeline."""
 
+import re
 import subprocess
 import sys
 import zipfile
@@ -102,9 +103,9 @@ def test_a_blank_document_is_in_no_category(folder: str) -> None:
 
 
 def test_what_cannot_be_is_said(folder: str, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="reject=0.5; a false-reject rate from 0.01 to 0.2 is needed"):
+    with pytest.raises(InputError, match=r"reject=0\.5; a false-reject rate from 0.01 to 0.2 is needed"):
         english(folder, reject=0.5)
-    with pytest.raises(ModelFileError, match="no model at .*nowhere"):
+    with pytest.raises(ModelFileError, match=r"no model at .*nowhere"):
         english(str(tmp_path / "nowhere"))("a text")
     FewShotClassifier(MODEL).save_pretrained(tmp_path / "empty")
     with pytest.raises(InputError, match="empty is a model to fit from: it has learned no categories yet"):
@@ -115,7 +116,6 @@ FROM_THE_WHEEL = """
 import sys
 sys.path.insert(0, {site!r})
 import spacy
-assert "meta_text" in spacy.registry.factories.get_all() and "sklearn" not in sys.modules
 nlp = spacy.blank("de")
 nlp.add_pipe("meta_text", name="mine", config={{"path": {folder!r}, "device": "cpu"}})
 print(nlp("flat tyre")._.category, nlp.analyze_pipes()["summary"]["mine"]["assigns"])
@@ -129,3 +129,12 @@ def test_spacy_finds_it_where_the_package_is_installed(wheel: Path, folder: str,
     code = FROM_THE_WHEEL.format(site=str(tmp_path / "site"), folder=folder)
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert done.stdout == "car ['doc.cats', 'doc._.category']\n", done.stderr
+
+
+@pytest.mark.long
+def test_the_page_runs_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    page, names = Path(__file__).parents[1] / "docs" / "other_doors.md", {}
+    for code in re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), flags=re.DOTALL):
+        exec(compile(code, page.name, "exec"), names)
+    assert names["doc"]._.category == "refund" and names["rows"]["answer"][:] == ["delivery", "refund"]

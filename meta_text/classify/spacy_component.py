@@ -1,23 +1,23 @@
 """A classifier as a component of a spaCy pipeline (extra `[spacy]`): `nlp.add_pipe("meta_text", config={"path": FOLDER})`.
 
-spaCy finds it through the entry point in pyproject.toml. It imports this module also to list what components there are:
-whatever takes long to import is imported where it is used.
+spaCy finds it through the entry point in pyproject.toml.
 """
 
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, no_type_check
+from typing import no_type_check
 
+from meta_text.classify.answers import answer
+from meta_text.classify.classifier import FewShotClassifier
+from meta_text.classify.fitted import fitted_on_texts
 from meta_text.extras import needs
+from meta_text.model.calibration import check_rate
 
 with needs("spacy", "a component of spaCy"):
     from spacy.language import Language
     from spacy.tokens import Doc
     from spacy.util import minibatch
-
-if TYPE_CHECKING:
-    from meta_text.classify.classifier import FewShotClassifier
 
 
 class ClassifierComponent:
@@ -28,8 +28,6 @@ class ClassifierComponent:
     """
 
     def __init__(self, path: str, reject: float | None = 0.05, device: str | None = None) -> None:
-        from meta_text.model.calibration import check_rate
-
         if reject is not None:
             check_rate(reject)
         self.path, self.reject, self.device = path, reject, device
@@ -37,10 +35,8 @@ class ClassifierComponent:
             Doc.set_extension("category", default=None)
 
     @cached_property
-    def classifier(self) -> "FewShotClassifier":
+    def classifier(self) -> FewShotClassifier:
         """Raises InputError for a classifier that is not fitted or reads vectors; ModelFileError and HubError for no classifier."""
-        from meta_text.classify.fitted import fitted_on_texts
-
         return fitted_on_texts(self.path, self.device)
 
     def __call__(self, doc: Doc) -> Doc:
@@ -54,8 +50,6 @@ class ClassifierComponent:
             yield from docs
 
     def _classify(self, docs: list[Doc]) -> None:
-        from meta_text.classify.answers import answer
-
         found = answer(self.classifier.adaptation_, [doc.text for doc in docs], self.reject)
         classes = self.classifier.classes_.tolist()
         for doc, label, row in zip(docs, found.labels(classes), found.probabilities.tolist(), strict=True):
@@ -68,8 +62,6 @@ class ClassifierComponent:
 
     def from_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> "ClassifierComponent":
         """Read the classifier from there, in place of the one in `path`."""
-        from meta_text.classify.fitted import fitted_on_texts
-
         self.classifier = fitted_on_texts(path, self.device)
         return self
 
