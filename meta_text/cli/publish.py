@@ -17,6 +17,9 @@ def export(
     int8: Annotated[
         bool, typer.Option("--int8", help="In eight bits: a quarter of the size, answers a little different.")
     ] = False,
+    tokenizer: Annotated[
+        bool, typer.Option("--tokenizer", help="Texts in, for ONNX Runtime with its extensions.")
+    ] = False,
 ) -> None:
     """Write a classifier as one ONNX file.
 
@@ -24,7 +27,7 @@ def export(
     metadata. docs/onnx.md has a program that reads it.
     """
     check_extra("onnx", "exporting to ONNX")
-    fitted(folder, "cpu").export_onnx(out, int8=int8)
+    fitted(folder, "cpu").export_onnx(out, int8=int8, tokenizer=tokenizer)
     out_console.print(f"{out}, {out.stat().st_size / 1e6:.1f} MB")
 
 
