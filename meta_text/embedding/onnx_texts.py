@@ -71,7 +71,9 @@ def _word_pieces(said: dict[str, Any]) -> dict[str, Any]:
         raise ExportError(f"a tokenizer of {shown} cannot stand in an ONNX file; {CAN}")
     pieces = sorted(model["vocab"], key=model["vocab"].__getitem__)
     if [model["vocab"][piece] for piece in pieces] != list(range(len(pieces))) or not all(map(str.strip, pieces)):
-        raise ExportError(f"a tokenizer whose ids have gaps, or with a blank piece, cannot stand in an ONNX file; {CAN}")
+        raise ExportError(
+            f"a tokenizer whose ids have gaps, or with a blank piece, cannot stand in an ONNX file; {CAN}"
+        )
     lower, accents, unknown = normalizer["lowercase"], normalizer["strip_accents"], model["unk_token"]
     return {
         "vocab_file": "\n".join(pieces),
