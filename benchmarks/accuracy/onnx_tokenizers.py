@@ -34,7 +34,7 @@ def samples() -> dict[str, list[str]]:
     for name in CORPORA:
         texts = texts_and_labels(name)[0]
         found[name] = [texts[i] for i in draw.permutation(len(texts))[:TEXTS_EACH]]
-    languages = [f"spacy.lang.{module.name}.examples" for module in pkgutil.iter_modules(spacy.lang.__path__)]
+    languages = [f"spacy.lang.{one.name}.examples" for one in pkgutil.iter_modules(spacy.lang.__path__) if one.ispkg]
     there = [name for name in languages if importlib.util.find_spec(name)]
     found[f"{len(there)} languages"] = [text for name in there for text in importlib.import_module(name).sentences]
     return found
