@@ -174,23 +174,21 @@ def program_without_a_file() -> dict[str, Any]:
     return names
 
 
+@pytest.fixture
+def in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("META_TEXT_ENGINE", "float32")
+
+
 @needs_onnx
 @pytest.mark.long
-@pytest.mark.parametrize("int8", [False, True])
-def test_from_texts_to_probabilities(int8: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("META_TEXT_ENGINE", "float32")
+@pytest.mark.usefixtures("in_float32")
+def test_from_texts_to_probabilities(tmp_path: Path) -> None:
     base = base_folder(tmp_path / "base", [encoder_of_word_pieces(tmp_path / "of_base")])
     e5 = TransformerEncoder("e5", load_e5(small_e5.checkpoint(tmp_path / "e5")), normalize=True)
     encoders = [encoder_of_word_pieces(tmp_path / "pieces"), e5, "lexical"]
     classifier = FewShotClassifier(base, embedding=encoders, device="cpu").fit(TEXTS, LABELS)
-    classifier.export_onnx(tmp_path / "texts.onnx", tokenizer=True, int8=int8)
-    found = asked(tmp_path / "texts.onnx", ASKED)
-    if int8:
-        classifier.export_onnx(tmp_path / "mine.onnx", int8=True)
-        expected = program(tmp_path)["predict_proba"](ASKED)
-    else:
-        expected = classifier.predict_proba(ASKED)
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    classifier.export_onnx(tmp_path / "texts.onnx", tokenizer=True)
+    np.testing.assert_allclose(asked(tmp_path / "texts.onnx", ASKED), classifier.predict_proba(ASKED), atol=1e-5)
     stored = session(tmp_path / "texts.onnx").get_modelmeta().custom_metadata_map
     assert not any(name.startswith("tokenizer") for name in stored)
     assert [each["inputs"] for each in json.loads(stored["encoders"])] == [["texts"], ["texts"], ["counts_lexical"]]
@@ -198,11 +196,23 @@ def test_from_texts_to_probabilities(int8: bool, tmp_path: Path, monkeypatch: py
 
 @needs_onnx
 @pytest.mark.long
+@pytest.mark.usefixtures("in_float32")
+def test_in_eight_bits(tmp_path: Path) -> None:
+    base = base_folder(tmp_path / "base", [encoder_of_word_pieces(tmp_path / "pieces")])
+    classifier = FewShotClassifier(base, device="cpu").fit(TEXTS, LABELS)
+    classifier.export_onnx(tmp_path / "texts.onnx", tokenizer=True, int8=True)
+    classifier.export_onnx(tmp_path / "mine.onnx", int8=True)
+    expected = program(tmp_path)["predict_proba"](ASKED)
+    np.testing.assert_allclose(asked(tmp_path / "texts.onnx", ASKED), expected, atol=1e-5)
+
+
+@needs_onnx
+@pytest.mark.long
+@pytest.mark.usefixtures("in_float32")
 def test_from_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("META_TEXT_ENGINE", "float32")
     encoder = encoder_of_word_pieces(tmp_path / "pieces")
     classifier = FewShotClassifier(base_folder(tmp_path / "base", [encoder]), device="cpu").fit(TEXTS, LABELS)
-    classifier.save_pretrained(tmp_path / "mine", embed=True)
+    classifier.save_pretrained(tmp_path / "mine")
     assert run(monkeypatch, "export", str(tmp_path / "mine"), "--out", str(tmp_path / "a.onnx"), "--tokenizer") == 0
     np.testing.assert_allclose(asked(tmp_path / "a.onnx", ASKED), classifier.predict_proba(ASKED), atol=1e-5)
 
