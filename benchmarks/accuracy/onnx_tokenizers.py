@@ -48,11 +48,7 @@ def learned(embedding: str) -> FewShotClassifier:
     return FewShotClassifier(embedding=embedding, device="cpu").fit([texts[i] for i in rows], [labels[i] for i in rows])
 
 
-def session(file: Path, *outputs: str) -> onnxruntime.InferenceSession:
-    """The file with these values as outputs too."""
-    model = onnx.load(file)
-    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in outputs)
-    onnx.save(model, file)
+def session(file: Path) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.register_custom_ops_library(onnxruntime_extensions.get_library_path())
     return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
@@ -63,19 +59,22 @@ def compare(embedding: str, sampled: dict[str, list[str]]) -> None:
     (encoder,) = classifier.meta_model.embedding.encoders
     assert isinstance(encoder, TransformerEncoder)
     with tempfile.TemporaryDirectory() as folder:
-        with_tokenizer, without = Path(folder, "texts.onnx"), Path(folder, "ids.onnx")
-        classifier.export_onnx(with_tokenizer, tokenizer=True)
-        classifier.export_onnx(without)
-        reads, given = session(with_tokenizer, "token_ids"), session(without)
+        reads, given, tokenizer = (Path(folder, name) for name in ("texts.onnx", "ids.onnx", "tokenizer.onnx"))
+        classifier.export_onnx(reads, tokenizer=True)
+        classifier.export_onnx(given)
+        onnx.utils.extract_model(reads, tokenizer, ["texts"], ["token_ids"], check_model=False)
+        from_texts, from_ids, to_ids = map(session, (reads, given, tokenizer))
     for name, texts in sampled.items():
         moved: list[float] = []
         changed = 0
         for text in texts:
             expected = encoder.embedding.tokenize([encoder.prompt + text])
             ids, mask = expected.ids.numpy(), expected.mask.numpy()
-            found, own = reads.run(["probabilities", "token_ids"], {"texts": np.array([text], object)})
+            asked = {"texts": np.array([text], object)}
+            (own,) = to_ids.run(["token_ids"], asked)
             if own.shape != ids.shape or (own != ids).any():
-                (python,) = given.run(["probabilities"], {"token_ids": ids, "mask": mask})
+                (found,) = from_texts.run(["probabilities"], asked)
+                (python,) = from_ids.run(["probabilities"], {"token_ids": ids, "mask": mask})
                 best = python[0].argmax()
                 moved.append(float(abs(found[0, best] - python[0, best])))
                 changed += int(found[0].argmax() != best)

@@ -110,8 +110,9 @@ def export_classifier(adapted: Adaptation, target: Path, *, int8: bool = False, 
         )
     metadata, readers = {"labels": _as_json(list(adapted.support)), "max_tokens": str(embedding.max_tokens)}, {}
     if tokenizer:
-        said = {"prompt": "", "max_tokens": embedding.max_tokens, "add_special_tokens": True}
-        readers[TOKENS] = text_reader(embedding.tokenizer, **said)
+        readers[TOKENS] = text_reader(
+            embedding.tokenizer, prompt="", max_tokens=embedding.max_tokens, add_special_tokens=True
+        )
     else:
         metadata["tokenizer"] = embedding.tokenizer.to_str()
     inputs = dict(zip(TOKENS, token_examples(), strict=True))
