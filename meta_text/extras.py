@@ -16,6 +16,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "excel": ("openpyxl",),
     "serve": ("fastapi", "uvicorn", "prometheus_client"),
     "demo": ("gradio", "fastapi", "uvicorn"),
+    "spacy": ("spacy",),
 }
 
 

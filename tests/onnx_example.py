@@ -1,11 +1,13 @@
-"""The code of docs/onnx.md: one block writes a file, the other one reads it without torch and without this package."""
+"""The code of docs/onnx.md: blocks that write a file, and programs that read it without torch and without this package."""
 
 import re
 from pathlib import Path
 from typing import Any
 
 PAGE = Path(__file__).parent.parent / "docs" / "onnx.md"
-WRITES, READS = re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), flags=re.DOTALL)
+WRITES, READS, WRITES_FAST, READS_FAST, WRITES_TEXTS, READS_TEXTS = re.findall(
+    r"```python\n(.*?)```", PAGE.read_text("utf-8"), flags=re.DOTALL
+)
 
 
 def reader(folder: Path) -> dict[str, Any]:

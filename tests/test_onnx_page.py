@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from onnx_example import READS, WRITES
+from onnx_example import READS, READS_FAST, READS_TEXTS, WRITES, WRITES_FAST, WRITES_TEXTS
 from test_onnx import needs_onnx
 
 from meta_text.embedding.lexical_encoder import WIDTH, LexicalEncoder
@@ -29,12 +30,18 @@ ASKED = [
     "🎉🎉🎉",
     "!",
 ]
-ALONE = """
-import sys
-sys.modules |= dict.fromkeys(("torch", "transformers", "sklearn", "meta_text"))
-{code}
-print(json.dumps(predict_proba(json.loads(sys.argv[1])).tolist()))
-"""
+REFUSED = ("torch", "transformers", "sklearn", "onnx", "meta_text")
+
+
+def alone(program: str, refused: Sequence[str], texts: Sequence[str]) -> tuple[str, np.ndarray]:
+    """What a program of the page prints, and its probabilities for these texts, in a process that cannot import `refused`."""
+    code = (
+        f"import json, sys\nsys.modules |= dict.fromkeys({refused!r})\n{program}\n"
+        "print(json.dumps(predict_proba(json.loads(sys.argv[1])).tolist()))"
+    )
+    command = [sys.executable, "-c", code, json.dumps(texts)]
+    said, found = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    return said, np.array(json.loads(found))
 
 
 @needs_onnx
@@ -44,10 +51,33 @@ def test_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("META_TEXT_ENGINE", "float32")
     names: dict[str, Any] = {}
     exec(compile(WRITES, "onnx.md", "exec"), names)
-    command = [sys.executable, "-c", ALONE.format(code=READS), json.dumps(ASKED)]
-    said, found = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    said, found = alone(READS, REFUSED, ASKED)
     assert said == "['delivery', 'delivery']"
-    np.testing.assert_allclose(json.loads(found), names["classifier"].predict_proba(ASKED), atol=1e-4)
+    np.testing.assert_allclose(found, names["classifier"].predict_proba(ASKED), atol=1e-4)
+
+
+@needs_onnx
+@pytest.mark.parametrize(
+    ("writes", "reads", "refused"),
+    [(WRITES_FAST, READS_FAST, REFUSED), (WRITES_TEXTS, READS_TEXTS, (*REFUSED, "tokenizers"))],
+    ids=["in twenty lines", "texts in"],
+)
+def test_programs_for_one_encoder(
+    writes: str, reads: str, refused: Sequence[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "onnxruntime_extensions" in reads:
+        pytest.importorskip("onnxruntime_extensions", reason="not installed: onnxruntime-extensions")
+    assert len([line for line in reads.splitlines() if line.strip()]) <= 20
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("META_TEXT_ENGINE", "float32")
+    names: dict[str, Any] = {}
+    exec(compile(WRITES.partition("classifier =")[0], "onnx.md", "exec"), names)
+    names["fast"] = names["FewShotClassifier"](embedding="fast").fit(names["texts"], names["labels"])
+    exec(compile(writes, "onnx.md", "exec"), names)
+    asked = ["my parcel is late", "refund, please!", "deliver it: again", "Café, PLEASE", "!"]
+    said, found = alone(reads, refused, asked)
+    assert said == "['delivery']"
+    np.testing.assert_allclose(found, names["fast"].predict_proba(asked), atol=1e-4)
 
 
 @pytest.fixture(scope="module")

@@ -192,16 +192,16 @@ class FewShotClassifier(ClassEdits, Grouping, DriftReport, Explaining, Classifie
         groups = self._adapted().groups
         return fingerprint(self._adapted().task, self.classes_.tolist() + ([] if groups is None else [groups]))
 
-    def export_onnx(self, target: str | Path, *, int8: bool = False) -> None:
+    def export_onnx(self, target: str | Path, *, int8: bool = False, tokenizer: bool = False) -> None:
         """Write embedding, encoder and head as one ONNX file (extra `[onnx]`): token ids in, probabilities out.
 
         Each of several encoders has inputs of its own; `docs/onnx.md` has a program that makes them from texts. A transformer
         reads one window there, so longer texts are cut at its max_tokens. int8: encoders in eight bits, a quarter of the size.
-        Raises ExportError if an encoder has no ONNX form.
+        tokenizer: texts in, for onnxruntime-extensions. Raises ExportError if an encoder or its tokenizer has no ONNX form.
         """
         from meta_text.classify.onnx_export import export_classifier
 
-        export_classifier(self._adapted(), Path(target), int8=int8)
+        export_classifier(self._adapted(), Path(target), int8=int8, tokenizer=tokenizer)
 
     @classmethod
     def from_pretrained(

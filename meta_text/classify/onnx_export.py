@@ -18,6 +18,7 @@ from meta_text.embedding.encoder_blocks import EncoderBlocks
 from meta_text.embedding.given_vectors import VectorEncoder
 from meta_text.embedding.onnx_encoders import EncoderGraph, encoder_graph
 from meta_text.embedding.onnx_graph import TOKENS, TokenStatesOnly, token_examples, write_graph
+from meta_text.embedding.onnx_texts import TEXTS, TextReader, text_reader
 from meta_text.embedding.sentence_encoder import SentenceEncoder
 from meta_text.embedding.token_states import TokenStates
 from meta_text.errors import ExportError
@@ -89,31 +90,34 @@ def _onnx_gates(rows_4H: Tensor) -> Tensor:
     return torch.cat([i, o, f, g])
 
 
-def export_classifier(adapted: Adaptation, target: Path, *, int8: bool = False) -> None:
+def export_classifier(adapted: Adaptation, target: Path, *, int8: bool = False, tokenizer: bool = False) -> None:
     """Write an adapted model as one ONNX file: token_ids and mask in, calibrated probabilities out.
 
     Where a task uses several sentence encoders, each has inputs of its own (`docs/onnx.md`). Labels (in column order), what divides
-    them into groups, and what makes the inputs of texts, are in the file's metadata. int8: as `write_graph` has it. Raises ExportError for a hyper-LSTM encoder, a
-    function and ready vectors; ExtraError if the extra `[onnx]` is not installed, OutputError if the file cannot be
-    written.
+    them into groups, and what makes the inputs of texts, are in the file's metadata. int8: as `write_graph` has it. tokenizer: the
+    file reads texts itself, in nodes of onnxruntime-extensions. Raises ExportError for a hyper-LSTM encoder, a function and ready
+    vectors, and for a tokenizer without such a node; ExtraError if the extra `[onnx]` is not installed, OutputError if the file
+    cannot be written.
     """
     check_file(target)  # before the work, not after
     embedding = adapted.model.embedding
     if isinstance(embedding, EncoderBlocks):
-        _export_over_encoders(adapted, embedding, target, int8=int8)
+        _export_over_encoders(adapted, embedding, target, int8=int8, tokenizer=tokenizer)
         return
     encoder: TextEncoder = adapted.model.learner.encoder
     if isinstance(encoder.forward_cell, HyperLSTMCell):
         raise ExportError(
             "this model's encoder is a hyper-LSTM, which ONNX has no node for; train with encoder.cell = 'lstm' to export"
         )
-    metadata = {
-        **_labels(adapted),
-        "max_tokens": str(embedding.max_tokens),
-        "tokenizer": embedding.tokenizer.to_str(),
-    }
+    metadata, readers = {**_labels(adapted), "max_tokens": str(embedding.max_tokens)}, {}
+    if tokenizer:
+        readers[TOKENS] = text_reader(
+            embedding.tokenizer, prompt="", max_tokens=embedding.max_tokens, add_special_tokens=True
+        )
+    else:
+        metadata["tokenizer"] = embedding.tokenizer.to_str()
     inputs = dict(zip(TOKENS, token_examples(), strict=True))
-    write_graph(Probabilities(adapted), target, ["probabilities"], metadata, inputs, int8=int8)
+    write_graph(Probabilities(adapted), target, ["probabilities"], metadata, inputs, int8=int8, readers=readers)
 
 
 class Head(nn.Module):
@@ -181,7 +185,9 @@ class ProbabilitiesOverEncoders(nn.Module):
         return mixed
 
 
-def _export_over_encoders(adapted: Adaptation, encoders: EncoderBlocks, target: Path, *, int8: bool) -> None:
+def _export_over_encoders(
+    adapted: Adaptation, encoders: EncoderBlocks, target: Path, *, int8: bool, tokenizer: bool
+) -> None:
     """Encoders without weight in this task are left out; what is said of the others stands in `encoders`.
 
     A tokenizer is an entry of its own, which `encoders` names: it is large, and programs for one encoder look there.
@@ -193,20 +199,24 @@ def _export_over_encoders(adapted: Adaptation, encoders: EncoderBlocks, target: 
     }
     inputs: dict[str, Tensor] = {}
     said: list[dict[str, Any]] = []
+    readers: dict[tuple[str, str], TextReader] = {}
     metadata = _labels(adapted)
     for ending, (place, part) in zip(_endings(encoders, parts), parts.items(), strict=True):
         names = [name + ending for name in part.inputs]
         # no two encoders' examples have equally many tokens: torch.export would take these for the same number
         inputs |= zip(names, part.examples(5 + len(said)), strict=True)
         said.append({"name": encoders.names[place], "kind": part.kind, "inputs": names, **part.facts})
-        if part.tokenizer is not None:
+        if part.tokenizer is not None and tokenizer:
+            readers[names[0], names[1]] = text_reader(part.tokenizer, **part.facts)
+            said[-1]["inputs"] = [TEXTS]
+        elif part.tokenizer is not None:
             said[-1]["tokenizer"] = "tokenizer" + ending
             metadata["tokenizer" + ending] = part.tokenizer.to_str()
     if len(said) == 1:
         metadata |= {key: str(said[0][key]) for key in ("max_tokens", "prompt") if said[0].get(key) is not None}
     metadata["encoders"] = _as_json(said)
     graph = ProbabilitiesOverEncoders(adapted, encoders, parts)
-    write_graph(graph, target, ["probabilities"], metadata, inputs, int8=int8)
+    write_graph(graph, target, ["probabilities"], metadata, inputs, int8=int8, readers=readers)
 
 
 def _part(encoder: SentenceEncoder, *, alone: bool) -> EncoderGraph:

@@ -17,6 +17,9 @@ def export(
     int8: Annotated[
         bool, typer.Option("--int8", help="In eight bits: a quarter of the size, answers a little different.")
     ] = False,
+    tokenizer: Annotated[
+        bool, typer.Option("--tokenizer", help="Texts in, for ONNX Runtime with its extensions.")
+    ] = False,
 ) -> None:
     """Write a classifier as one ONNX file.
 
@@ -26,7 +29,7 @@ def export(
     check_extra("onnx", "exporting to ONNX")
     classifier = fitted(folder, "cpu")
     with working("exporting"):
-        classifier.export_onnx(out, int8=int8)
+        classifier.export_onnx(out, int8=int8, tokenizer=tokenizer)
     out_console.print(f"{out}, {out.stat().st_size / 1e6:.1f} MB")
 
 

@@ -72,6 +72,11 @@ class E5Tokenizer:
         """From what `to_proto` gave, the fastest."""
         return cls(PieceModel(proto))
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether texts are normalized as XLM-RoBERTa does it, and no further."""
+        return self.normalizer is self._own
+
     def to_proto(self) -> bytes:
         return self._model.proto()
 
@@ -132,7 +137,7 @@ class E5Tokenizer:
     def _normalized(self, written: str) -> list[str]:
         """The words of what stood between two spaces; special pieces have a space before them, as no word has."""
         is_plain = written.isascii() and written.isprintable() and "<" not in written
-        if written and is_plain and self.normalizer is self._own:
+        if written and is_plain and self.is_plain:
             return [written]  # as the normalizer leaves it
         parts: list[str] = []
         for i, part in enumerate(_special.split(written)):

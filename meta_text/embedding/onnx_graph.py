@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from meta_text.embedding.embedding import Embedding
 from meta_text.embedding.four_bits import BLOCK, RowTable, unpack_linears
+from meta_text.embedding.onnx_texts import TextReader, read_texts
 from meta_text.extras import check_extra
 from meta_text.files import whole_file
 
@@ -85,12 +86,14 @@ def write_graph(
     inputs: Mapping[str, Tensor],
     *,
     int8: bool = False,
+    readers: Mapping[tuple[str, str], TextReader] | None = None,
 ) -> None:
     """Write a module of `*inputs` as an ONNX file, completely or not at all.
 
     inputs: an example of each. All are of any number of texts, and those that are no floats of any number of tokens.
     int8: embeddings and matrices in eight bits, with a scale for each column; what they are multiplied by is rounded to eight
     bits as well, with one scale for a batch. One scale for a whole matrix would move answers twice as much.
+    readers: what makes token ids and masks, inputs of these names, from texts in the graph itself.
     """
     check_extra("onnx", "exporting to ONNX")
     texts, tokens = {0: torch.export.Dim.DYNAMIC}, {1: torch.export.Dim.DYNAMIC}
@@ -112,6 +115,8 @@ def write_graph(
         program.save(partial)
         if int8:
             _to_int8(partial)
+        if readers:
+            read_texts(partial, readers)
 
 
 def _to_int8(file: Path) -> None:
