@@ -79,7 +79,7 @@ class Classes(NamedTuple):
             labels, texts = check_labels(y, SKIP), check_texts(X, SKIP)
             check_pairs(texts, labels)
             weights = check_weights(sample_weight, len(texts))
-        described = _described(label_names)
+        described = described_by(label_names)
         labels = merged_labels(labels)
         support: dict[Label, list[str]] = {label: [] for label in labels}
         for text, label, weight in zip(texts, labels, weights or [1.0] * len(texts), strict=True):
@@ -258,7 +258,7 @@ def _weights(texts: Sequence[str], labels: Sequence[Label], weights: Sequence[fl
     return largest if len(set(largest.values())) > 1 else None
 
 
-def _described(label_names: Any) -> dict[Label, str]:
+def described_by(label_names: Any) -> dict[Label, str]:
     """Descriptions by label, if label_names gives them."""
     if label_names is None or isinstance(label_names, bool):
         return {}
