@@ -66,13 +66,13 @@ def answer(adapted: Adaptation, X: Any, rate: float | None, *, whole: bool = Fal
 def read(adapted: Adaptation, texts: Sequence[str], *, whole: bool) -> tuple[Vectors, np.ndarray]:
     """Texts represented, and their probabilities; one warning for those that are too long, one for an unknown script."""
     represented, probabilities = answers_of(adapted, texts, whole=whole)
-    warn_of_reading(represented, adapted.model.embedding.model, stacklevel=6)
+    warn_of_reading(represented, adapted.model.embedding.model, len(texts), stacklevel=6)
     return represented.parts, probabilities
 
 
-def warn_of_reading(read: Represented, embedding: str, stacklevel: int) -> None:
-    """One warning for texts that are too long, one for an unknown script."""
-    count, cut, unread = len(read.parts), sum(read.is_cut), sum(read.is_unread)
+def warn_of_reading(read: Represented, embedding: str, count: int, *, stacklevel: int) -> None:
+    """One warning for those of `count` texts that are too long, one for those in an unknown script."""
+    cut, unread = sum(read.is_cut), sum(read.is_unread)
     if cut:
         warnings.warn(
             f"{cut} of {counted(count, 'text')} {are(cut)} longer than the model reads; what is beyond was cut",

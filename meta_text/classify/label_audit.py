@@ -55,7 +55,7 @@ class LabelAudit:
         """The audit in a few sentences, for people."""
         read = [f"read by {self.encoders}"] if self.encoders else []
         if not self.checked:
-            return "\n".join(["too few texts to check the labels: two labels with two texts each are needed", *read])
+            return "\n".join(["too few texts to check the labels: a label with two texts is needed", *read])
         checks = (
             f"leave-one-out over {counted(self.checked, 'text')}: all labels right for {100 * self.right:.0f} % (95 % interval "
             f"{100 * self.low:.0f} to {100 * self.high:.0f} %), F1 {self.f1_micro:.2f} over all labels, {self.f1_macro:.2f} "
@@ -79,7 +79,7 @@ def audit_labels(adapted: LabelAdaptation) -> LabelAudit:
     is_checked = given.has.sum(0) >= LEAST_TEXTS
     skipped = tuple(label for label, checks in zip(given.labels, is_checked, strict=True) if not checks)
     encoders = choice_of(adapted.blocks, adapted.task).sentence()
-    if is_checked.sum() < 2:
+    if not is_checked.any():
         nothing = math.nan
         return LabelAudit(nothing, 0.0, 1.0, nothing, nothing, nothing, 0, skipped, (), encoders)
     probabilities, has = adapted.left_out()[:, is_checked], given.has[:, is_checked]

@@ -152,3 +152,11 @@ def _place(given: Labelled, label: Label) -> int:
     if label not in given.labels:
         raise InputError(f"unknown label {label!r}; use one of {', '.join(map(repr, given.labels))}")
     return given.labels.index(label)
+
+
+def label_names_of(given: Labelled) -> bool | dict[Label, str]:
+    """What `label_names` was: True where every description is made from its label."""
+    if given.names is None:
+        return False
+    described = dict(zip(given.labels, given.names, strict=True))
+    return all(text == words(label) for label, text in described.items()) or described

@@ -1,5 +1,6 @@
 """MultiLabelFewShotClassifier: each text has none, one or several of the labels."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -8,19 +9,20 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import check_is_fitted
 
-from meta_text.classify.label_audit import LabelAudit, audit_labels
-from meta_text.classify.label_edits import LabelEdits, labelled
-from meta_text.classify.label_sets import as_columns, label_names_of, read_label_sets
 from meta_text.classify.answers import warn_of_reading
+from meta_text.classify.label_audit import LabelAudit, audit_labels
+from meta_text.classify.label_edits import LabelEdits, label_names_of, labelled
+from meta_text.classify.label_sets import as_columns, read_label_sets
 from meta_text.corpus.labels import label_array, texts_or_none
 from meta_text.embedding.given_vectors import row_texts
-from meta_text.embedding.reading import Progress
+from meta_text.embedding.reading import Progress, Represented
 from meta_text.errors import ConfigError
 from meta_text.model.model import MetaModel
 from meta_text.model.multilabel import LabelAdaptation, Labelled
 from meta_text.model.task import Label
 from meta_text.saving import loading
 from meta_text.saving.label_folder import load_labels, save_labels
+from meta_text.wording import are, counted
 
 
 class MultiLabelFewShotClassifier(LabelEdits, ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
@@ -157,3 +159,50 @@ class MultiLabelFewShotClassifier(LabelEdits, ClassifierMixin, BaseEstimator):  
         learned = LabelAdaptation.learn(self.meta_model, given, before, progress)
         self._take(learned)
         warn_of_learned(learned, before)
+
+    def _take(self, adapted: LabelAdaptation) -> None:
+        given = adapted.given
+        self.adaptation_ = adapted
+        self.classes_ = label_array(given.labels)
+        self.thresholds_ = adapted.thresholds
+        self.support_ = {
+            label: [text for text, has in zip(given.texts, column, strict=True) if has]
+            for label, column in zip(given.labels, given.has.T, strict=True)
+        }
+        self.n_cut_ = sum(text in adapted.cut for text in given.texts)
+
+    def _adapted(self) -> LabelAdaptation:
+        check_is_fitted(
+            self,
+            msg="this %(name)s has learned no labels yet; call fit(texts, labels) first, with a list of labels for each text",
+        )
+        adapted: LabelAdaptation = self.adaptation_
+        return adapted
+
+    def _as_texts(self, X: Any) -> Any:
+        """X as it is; or, where it is an array of vectors, each row written as a text."""
+        return row_texts(X) if self.meta_model.reads_vectors else X
+
+    def _probabilities(self, X: Any) -> np.ndarray:
+        adapted = self._adapted()
+        texts = texts_or_none(X)
+        there = [text is not None for text in texts]
+        read = adapted.represent([text for text in texts if text is not None])
+        warn_of_reading(read, adapted.model.embedding.model, len(read.parts), stacklevel=5)
+        probabilities = np.zeros((len(texts), len(adapted.given.labels)))
+        probabilities[there] = adapted.probabilities(read.parts)
+        if blank := texts.count(None):
+            warnings.warn(
+                f"{blank} of {counted(len(texts), 'text')} {are(blank)} blank or missing; the answer is no label",
+                stacklevel=4,
+            )
+        return probabilities
+
+
+def warn_of_learned(adapted: LabelAdaptation, before: LabelAdaptation | None) -> None:
+    """One warning each if texts or names that were not learned `before` are too long or in an unknown script."""
+    cut = adapted.cut if before is None else adapted.cut - before.cut
+    unread = adapted.unread if before is None else adapted.unread - before.unread
+    names = len(adapted.given.names or ())
+    read = Represented([], [True] * len(cut), [True] * len(unread))
+    warn_of_reading(read, adapted.model.embedding.model, len(adapted.given.texts) + names, stacklevel=5)
