@@ -61,7 +61,7 @@ def joined(
             stacklevel=5,
         )
     kept = one_of_each(texts)
-    rows = np.array([has[places[fold(text)]].any(0) for text in kept]).reshape(len(kept), len(labels))
+    rows = np.array([has[places[fold(text)]].any(0) for text in kept], dtype=bool).reshape(len(kept), len(labels))
     empty = [label for label, count in zip(labels, rows.sum(0), strict=True) if count == 0]
     if empty and names is None:
         warnings.warn(

@@ -14,7 +14,8 @@ from scipy.special import expit, logit
 
 # What other corpora taught: joined texts and two labels at once of data/intents, joined texts of SNIPS
 SLOPE, SLOPE_SPREAD = 25.0, 10.0  # of a label's own score
-SUM_SLOPE, SUM_SPREAD = -40.0, 5.0  # of the sum, times the number of labels: with few, one label speaks against the others
+SUM_SLOPE, SUM_SPREAD = -40.0, 5.0  # of the sum, times LABELS more than there are: with few, one speaks against the others
+LABELS = 5
 PER_SHOT, BIAS_SPREAD = -0.45, 0.5  # of the bias beside the log-odds of how often labels occur: per ln of texts a label
 OWN_SPREAD = 0.3  # of labels' own biases
 MORE = 1.2  # how many more labels than texts have: F1 asks for as much where answers are unsure
@@ -41,7 +42,7 @@ def fit_odds(scores: Float[np.ndarray, "S N"], has: Bool[np.ndarray, "S N"], cou
     size, n_labels = has.size, has.shape[1]
     rate = (has.sum() + 0.5) / (size + 1) if size else 1 / (n_labels + 1)
     shots = max(1.0, float(has.sum(0).mean())) if size else 1.0
-    taught = np.array([SLOPE, SUM_SLOPE / n_labels, logit(rate) + PER_SHOT * np.log(shots)])
+    taught = np.array([SLOPE, SUM_SLOPE / (n_labels + LABELS), logit(rate) + PER_SHOT * np.log(shots)])
     spreads = np.array([SLOPE_SPREAD, SUM_SPREAD, BIAS_SPREAD])
     if not has[:, counted].any():
         return Odds(float(taught[0]), float(taught[1]), np.full(n_labels, taught[2]))

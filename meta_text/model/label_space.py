@@ -41,7 +41,7 @@ def fit_label_space(
     """
     if len(names) and int(has.sum(0).max()) < 2:
         vectors, has = torch.cat([vectors, names]), torch.cat([has, torch.eye(has.shape[1]).to(has)])
-    n_labels, count_N = has.shape[1], has.sum(0)
+    n_labels, count_N = has.shape[1], has.float().sum(0)
     scale_D = inverse_document_frequency(vectors, blocks.is_counts.to(vectors.device))
     vectors = vectors * scale_D
     parts = vectors.split(list(blocks.widths), dim=-1)
@@ -50,7 +50,7 @@ def fit_label_space(
     pairs = zip(middles, blocks.names, strict=True)
     centre_D = torch.cat([drawn_centre(middle, prior.centres.get(name), count_N) for middle, name in pairs])
     read_B = torch.stack([is_read(part).double().mean() for part in parts])
-    before_B = prior.of(blocks.names, max(1, n_labels), max(1.0, float(count_N.float().mean())), read_B)
+    before_B = prior.of(blocks.names, max(1, n_labels), max(1.0, float(count_N.mean())), read_B)
     parts = centred_blocks(vectors, centre_D, blocks.widths)
     weights_B, hits = weigh_by_labels(parts, has, before_B, prior.texts)
     nothing = torch.zeros(2).to(vectors)
@@ -102,7 +102,7 @@ def best_likelihood(
 
     Of a text with several labels, the mean over these; each one's is its logit's softmax among the labels that it lacks.
     """
-    answers_RSN = left_out_answers(kernel, has)
+    answers_RSN = left_out_answers(kernel, has.to(kernel))
     scales_C111 = torch.tensor(SCALES, dtype=kernel.dtype, device=kernel.device)[:, None, None, None]
     logits_CRSN = scales_C111 * answers_RSN
     others_CRS1 = logits_CRSN.masked_fill(has, -torch.inf).logsumexp(-1, keepdim=True)

@@ -91,8 +91,8 @@ class LabelAdaptation:
         return replace(
             self,
             features={text: features[text] for text in needed},
-            cut=(self.cut | {*compress(new, is_cut)}) & needed.keys(),
-            unread=(self.unread | {*compress(new, is_unread)}) & needed.keys(),
+            cut=frozenset({*self.cut, *compress(new, is_cut)} & needed.keys()),
+            unread=frozenset({*self.unread, *compress(new, is_unread)} & needed.keys()),
         )
 
     def represent(self, texts: Sequence[str]) -> Represented:
