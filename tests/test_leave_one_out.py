@@ -10,7 +10,7 @@ import torch
 from test_classifier import CALIBRATION, TEXTS, small_model
 
 from meta_text.classify.answers import details
-from meta_text.classify.audit import Audit, wilson, audit
+from meta_text.classify.audit import Audit, audit, wilson
 from meta_text.model.adaptation import Adaptation
 from meta_text.model.calibration import Calibration
 

@@ -133,7 +133,9 @@ class LabelEdits:
         given, gone = to_change(self._adapted()), {fold(text) for text in check_texts(self._as_texts(X))}
         strange = gone - {fold(text) for text in given.texts}
         if strange:
-            raise InputError(f"{counted(len(strange), 'text')} never learned, such as {min(strange)!r}; support_ lists all")
+            raise InputError(
+                f"{counted(len(strange), 'text')} never learned, such as {min(strange)!r}; support_ lists all"
+            )
         kept = [fold(text) not in gone for text in given.texts]
         texts = [text for text, stays in zip(given.texts, kept, strict=True) if stays]
         self._start(joined(given.labels, texts, given.has[kept], given.names))

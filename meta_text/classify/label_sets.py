@@ -77,7 +77,9 @@ def _from_matrix(y: Any) -> LabelSets:
 def _one_set(i: int, value: Any) -> list[Label]:
     if isinstance(value, str | int | float | bytes):
         split = [mark for mark in SEPARATORS if isinstance(value, str) and mark in value]
-        way_out = f"split it first, as in [labels.split({split[0]!r}) for labels in y]" if split else f"write [{value!r}]"
+        way_out = (
+            f"split it first, as in [labels.split({split[0]!r}) for labels in y]" if split else f"write [{value!r}]"
+        )
         raise InputError(
             f"y[{i}] is {value!r}, not a list of labels; {way_out}, and [] for a text that has none; if every text has one "
             "label, FewShotClassifier is the better choice"

@@ -14,7 +14,10 @@ from scipy.special import expit, logit
 
 # What other corpora taught: joined texts and two labels at once of data/intents, joined texts of SNIPS
 SLOPE, SLOPE_SPREAD = 25.0, 10.0  # of a label's own score
-SUM_SLOPE, SUM_SPREAD = -40.0, 5.0  # of the sum, times LABELS more than there are: with few, one speaks against the others
+SUM_SLOPE, SUM_SPREAD = (
+    -40.0,
+    5.0,
+)  # of the sum, times LABELS more than there are: with few, one speaks against the others
 LABELS = 5
 PER_SHOT, BIAS_SPREAD = -0.45, 0.5  # of the bias beside the log-odds of how often labels occur: per ln of texts a label
 OWN_SPREAD = 0.3  # of labels' own biases
