@@ -19,7 +19,7 @@ from meta_text.embedding.reading import Progress, Represented
 from meta_text.errors import ConfigError
 from meta_text.model.model import MetaModel
 from meta_text.model.multilabel import LabelAdaptation, Labelled
-from meta_text.model.task import Label
+from meta_text.model.task import Label, fingerprint
 from meta_text.saving import loading
 from meta_text.saving.label_folder import load_labels, save_labels
 from meta_text.wording import are, counted
@@ -83,17 +83,14 @@ class MultiLabelFewShotClassifier(LabelEdits, ClassifierMixin, BaseEstimator):  
 
     def predict_labels(self, X: Any) -> list[list[Label]]:
         """The labels of each text, the most probable first; an empty list for a text that has none."""
-        return [[label for label, _ in found] for _, found in self.answers(X)]
+        return self.labels_of(self._probabilities(self._as_texts(X)))
 
-    def answers(self, X: Any) -> list[tuple[str | None, list[tuple[Label, float]]]]:
-        """Each text with its labels and their probabilities, the most probable first."""
-        texts, thresholds = texts_or_none(self._as_texts(X)), self._adapted().thresholds
-        labels = self.classes_.tolist()
-        found = []
-        for text, row in zip(texts, self._probabilities(texts), strict=True):
-            order = [i for i in np.argsort(-row, kind="stable") if row[i] >= thresholds[i]]
-            found.append((text, [(labels[i], float(row[i])) for i in order]))
-        return found
+    def labels_of(self, probabilities: np.ndarray) -> list[list[Label]]:
+        """The labels that probabilities [texts, labels] of `predict_proba` give, the most probable first."""
+        thresholds, labels = self._adapted().thresholds, self.classes_.tolist()
+        return [
+            [labels[i] for i in np.argsort(-row, kind="stable") if row[i] >= thresholds[i]] for row in probabilities
+        ]
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """The share of texts whose labels are all right and complete; y in any form that `fit` takes."""
@@ -103,6 +100,10 @@ class MultiLabelFewShotClassifier(LabelEdits, ClassifierMixin, BaseEstimator):  
     def audit(self) -> LabelAudit:
         """Leave-one-out over the labelled texts: what to expect without a test set, and labels that are probably wrong."""
         return audit_labels(self._adapted())
+
+    def fingerprint(self) -> str:
+        """SHA-256 over labels and task: equal for the same labels learned in the same way."""
+        return fingerprint(self._adapted().task, self.classes_.tolist())
 
     def save_pretrained(self, save_directory: str | Path, *, include_support: bool = False) -> None:
         """Write the model and its labels: safetensors and JSON only, all or nothing.

@@ -13,6 +13,7 @@ from meta_text.cli.labelled_file import (
     Encoding,
     LabelColumn,
     LabelledFile,
+    LabelsSeparator,
     Separator,
     TextColumn,
     read_labelled,
@@ -33,6 +34,7 @@ from meta_text.cli.options import (
     path_option,
     word,
 )
+from meta_text.cli.several_labels import fit_several, lines_of, opened_several, refuse_options
 from meta_text.errors import InputError
 from meta_text.files import KINDS_READ
 from meta_text.wording import counted
@@ -90,6 +92,7 @@ def fit(
             help="Texts without labels, such as will be asked: they show where classes lie.",
         ),
     ] = None,
+    labels_separator: LabelsSeparator = None,
     separator: Separator = None,
     encoding: Encoding = None,
     device: Device = None,
@@ -104,6 +107,22 @@ def fit(
     check_effort(effort)
     check_target(out)
     encoders = encoders_named(embedding)
+    if labels_separator is not None:
+        given = {
+            "--class-prior": class_prior != "balanced",
+            "--effort": effort != "normal",
+            "--unlabeled": bool(unlabeled),
+        }
+        refuse_options(given)
+        options = {
+            "embedding": encoders,
+            "label_names": label_names,
+            "device": device,
+            "keeps_texts": not without_texts,
+        }
+        columns, how = (text, label), (separator, encoding)
+        fit_several(model, support_file, out, labels_separator, columns, how, **options)
+        return
     corpus = read_labelled(support_file, text, label, separator, encoding)
     if encoders is None:
         classifier = FewShotClassifier.from_pretrained(model, device=device, label_names=label_names)
@@ -186,6 +205,9 @@ def predict(
     format: Format = None,
     from_name: FromName = None,
     to_name: ToName = None,
+    labels_separator: Annotated[
+        str, typer.Option(metavar="MARK", help="What to write between labels, if a text may have several.")
+    ] = "|",
     separator: Separator = None,
     encoding: Encoding = None,
     device: Device = None,
@@ -211,16 +233,16 @@ def predict(
         check_outputs(
             input_file, output_file, errors, resume=resume, tool=tool
         )  # before the model is loaded, not after
-    classifier = fitted(folder, device)
+    several = opened_several(folder, device)
+    classifier = fitted(folder, device) if several is None else several
     note_of_engine = classifier.meta_model.engine_note
     if note_of_engine:
         err_console.print(note_of_engine, style="dim", highlight=False, markup=False)
     if texts:
         if blank := [text for text in texts if not text.strip()]:
             raise InputError(f"TEXT {blank[0]!r} is blank; write a text in its place, or leave it out")
-        for one, label, probability in classifier.answers(texts, reject):
-            answer = "none of these\t" if label is None else f"{label}\t{100 * probability:.0f} %"
-            typer.echo(f"{answer}\t{one}")  # rich would expand the tabs
+        for line in lines_of(classifier, texts, reject):
+            typer.echo(line)  # rich would expand the tabs
         return
     unread, answered = list[InputRow](), 0
 
@@ -249,6 +271,7 @@ def predict(
             resume=resume,
             note=tell,
             tool=tool,
+            mark=labels_separator,
             **how,
         )
     if not answered and not resume:  # a run to resume may have answered all

@@ -72,6 +72,11 @@ def _rows(given: Labelled) -> list[str]:
     return rows
 
 
+def holds_labels(folder: Path) -> bool:
+    """Whether a folder has labels of which a text may have several. Raises ModelFileError for one that is no model."""
+    return MULTILABEL in read_config(folder)
+
+
 def load_labels(folder: Path, model: MetaModel) -> LabelAdaptation:
     """The labels that were saved with a model.
 
