@@ -13,8 +13,8 @@ import pyarrow.parquet
 import pytest
 from test_classifier import LABELS, MODEL, TEXTS
 
-from meta_text.classify.classifier import FewShotClassifier
 from meta_text.classify.answer_parts import free_names
+from meta_text.classify.classifier import FewShotClassifier
 from meta_text.classify.predict_file import predict_file
 from meta_text.corpus.read_rows import read_rows
 from meta_text.errors import CorpusError, MetaTextError, OutputError
