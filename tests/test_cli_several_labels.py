@@ -164,7 +164,7 @@ def test_bad_rows_are_named(case: str, tmp_path: Path) -> None:
 
 def test_a_cell_that_holds_records_is_refused(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text('{"text": "a", "labels": [{"name": "x"}]}\n')
-    with pytest.raises(CorpusError, match="labels holds .* among its labels; names are needed"):
+    with pytest.raises(CorpusError, match=r"labels holds .* among its labels; names are needed"):
         read_label_rows(tmp_path / "rows.jsonl", "text", ("labels",), "|")
     with pytest.raises(InputError, match="the separator of labels is ''"):
         read_label_rows(tmp_path / "rows.jsonl", "text", ("labels",), "")

@@ -35,6 +35,7 @@ from meta_text.model.label_heads import RIDGE, ridge_scores
 from meta_text.model.label_space import best_likelihood, can_be_left_out, weigh_by_labels
 from meta_text.model.mixture import LEAST_WEIGHT, RIDGES, SCALES, left_out_likelihood, weight_grid
 from meta_text.model.model import MetaModel
+from meta_text.saving.model_folder import write_model
 
 TEXTS = [
     "where is my card",
@@ -243,6 +244,17 @@ def test_pickled_it_answers_the_same(model: MetaModel) -> None:
 def test_unfitted_it_says_what_to_do() -> None:
     with pytest.raises(NotFittedError, match="has learned no labels yet; call fit"):
         MultiLabelFewShotClassifier().predict(["a"])
+
+
+def test_vectors_in_place_of_texts(model: MetaModel, tmp_path: Path) -> None:
+    x, has = drawn(30, 8, 2)
+    untrained_folder = tmp_path / "base"
+    untrained_folder.mkdir()
+    write_model(model, untrained_folder)
+    known = MultiLabelFewShotClassifier(str(untrained_folder), embedding="vectors").fit(x, has)
+    assert f1_score(has, known.predict(x), average="micro") > 0.7
+    with pytest.raises(InputError, match="label names are texts, but embedding='vectors' reads rows of numbers"):
+        clone(known).set_params(label_names=True).fit(x, has)
 
 
 def test_a_meta_model_has_its_encoders(model: MetaModel) -> None:

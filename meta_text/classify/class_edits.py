@@ -119,11 +119,7 @@ class Classes(NamedTuple):
 
     def check(self, *, reads_vectors: bool) -> None:
         """Warns of texts under two labels. Raises InputError for names of classes whose texts are vectors."""
-        if self.descriptions is not None and reads_vectors:
-            raise InputError(
-                "label names are texts, but embedding='vectors' reads rows of numbers; leave label_names out, or pass "
-                "texts and another embedding"
-            )
+        check_names(self.descriptions, reads_vectors=reads_vectors)
         if (twice := under_two_labels(self.support)) is not None:
             warnings.warn(twice, stacklevel=4)
 
@@ -246,6 +242,15 @@ class Classes(NamedTuple):
             raise InputError(
                 "a description has no effect without label names; leave it out, or fit again with label_names={label: description}"
             )
+
+
+def check_names(names: Any, *, reads_vectors: bool) -> None:
+    """Raises InputError for names, if not None, of a model whose texts are vectors."""
+    if names is not None and reads_vectors:
+        raise InputError(
+            "label names are texts, but embedding='vectors' reads rows of numbers; leave label_names out, or pass "
+            "texts and another embedding"
+        )
 
 
 def _weights(texts: Sequence[str], labels: Sequence[Label], weights: Sequence[float] | None) -> Weights | None:

@@ -10,6 +10,7 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import check_is_fitted
 
 from meta_text.classify.answers import warn_of_reading
+from meta_text.classify.class_edits import check_names
 from meta_text.classify.label_audit import LabelAudit, audit_labels
 from meta_text.classify.label_edits import LabelEdits, label_names_of, labelled
 from meta_text.classify.label_sets import as_columns, read_label_sets
@@ -157,6 +158,7 @@ class MultiLabelFewShotClassifier(LabelEdits, ClassifierMixin, BaseEstimator):  
 
     def _start(self, given: Labelled, progress: Progress | None = None) -> None:
         before = self.adaptation_ if self.__sklearn_is_fitted__() else None
+        check_names(given.names, reads_vectors=self.meta_model.reads_vectors)
         learned = LabelAdaptation.learn(self.meta_model, given, before, progress)
         self._take(learned)
         warn_of_learned(learned, before)
