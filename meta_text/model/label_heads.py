@@ -15,6 +15,7 @@ from meta_text.model.label_calibration import Odds, fit_odds, fit_thresholds
 # With data/intents and SNIPS, texts joined or with two labels at once and 1 to 16 texts a label, ranking precision is
 # .606, .621, .625, .626 and .623 with ridges of .3, 1, 3, 5 and 10; with a bias .567 and .573 at .3 and 1
 RIDGE = 3.0
+UNKNOWN_LABEL = -10.0  # the log-odds of a label that has neither a text nor a name
 
 
 def learn_heads(
@@ -33,9 +34,11 @@ def learn_heads(
     odds = fit_odds(scores, flags, counted)
     thresholds = fit_thresholds(odds.probabilities(scores), flags, counted)
     rows_ND = odds.slope * weights_ND + odds.sum_slope * weights_ND.sum(0)
-    biases_N1 = torch.from_numpy(odds.biases).to(rows_ND)[:, None]
+    biases_N = torch.from_numpy(odds.biases).to(rows_ND)
+    is_unknown = flags.sum(0) + len(names) == 0
+    rows_ND[is_unknown], biases_N[is_unknown], thresholds[is_unknown] = 0.0, UNKNOWN_LABEL, 1.0
     return {
-        "head": torch.cat([rows_ND, biases_N1], dim=1).to(features),
+        "head": torch.cat([rows_ND, biases_N[:, None]], dim=1).to(features),
         "thresholds": torch.from_numpy(thresholds).to(features),
         "slopes": torch.tensor([odds.slope, odds.sum_slope], dtype=torch.float32),
     }
