@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from meta_text.classify.classifier import FewShotClassifier
 from meta_text.classify.multilabel import MultiLabelFewShotClassifier
@@ -11,6 +11,7 @@ from meta_text.errors import InputError
 Cells = tuple[Any, ...]
 
 
+@runtime_checkable
 class Answerer(Protocol):
     """names: of the columns of an answer; the first holds text, the others hold numbers."""
 

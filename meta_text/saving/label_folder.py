@@ -85,8 +85,10 @@ def load_labels(folder: Path, model: MetaModel) -> LabelAdaptation:
     config = read_config(folder)
     values = config.get(MULTILABEL)
     if values is None:
-        holds = "classes, one for each text" if config.get("classifier") else "a model that has learned no labels"
-        raise ModelFileError(f"{folder} holds {holds}; load it with FewShotClassifier.from_pretrained")
+        way_out = "fit one: MultiLabelFewShotClassifier(model).fit(texts, labels)"
+        if config.get("classifier") is not None:
+            way_out = "it has classes, one for each text: load it with FewShotClassifier.from_pretrained"
+        raise ModelFileError(f"{folder} holds no labels of which a text may have several; {way_out}")
     where = f"{folder}/config.json"
     stored = checked(StoredLabels, values, f"{where}, {MULTILABEL}")
     tensors = read_tensors(folder / TASK)
