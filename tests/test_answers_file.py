@@ -13,8 +13,9 @@ import pyarrow.parquet
 import pytest
 from test_classifier import LABELS, MODEL, TEXTS
 
+from meta_text.classify.answer_parts import free_names
 from meta_text.classify.classifier import FewShotClassifier
-from meta_text.classify.predict_file import answer_columns, predict_file
+from meta_text.classify.predict_file import predict_file
 from meta_text.corpus.read_rows import read_rows
 from meta_text.errors import CorpusError, MetaTextError, OutputError
 
@@ -51,7 +52,7 @@ TAKEN = {
 
 @pytest.mark.parametrize("taken", TAKEN)
 def test_the_answers_columns_never_have_the_name_of_the_inputs(taken: tuple[str, ...]) -> None:
-    assert answer_columns(taken) == TAKEN[taken]
+    assert free_names(taken, ("label", "probability")) == TAKEN[taken]
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])

@@ -162,7 +162,7 @@ def test_changes_are_reported() -> None:
         (lambda c: c.fit("abc", ["x"]), "a list of texts is needed"),
         (lambda c: c.fit(["a", "b"], ["x", 1]), "y mixes int and str labels"),
         (lambda c: c.fit(["a", "b"], ["x", None]), r"y\[1\] is None"),
-        (lambda c: c.fit(["a", "b"], [["x", "z"], ["y"]]), "multi-label input is not supported"),
+        (lambda c: c.fit(["a", "b"], [["x", "z"], ["y"]]), "fit a MultiLabelFewShotClassifier, which takes several"),
         (lambda c: c.fit([], []), "no text and no described class"),
         (lambda c: c.predict(["x"], reject=0.0), "reject=0.0"),
         (lambda c: c.suggest(["x"], 0), "n=0; the number of texts to suggest must be at least 1"),

@@ -143,7 +143,7 @@ def test_bad_row_raises_with_its_number(row, message):
 def test_several_labels_a_text_are_refused(label, bad_rows):
     rows = [{"text": "ok", "label": "x"}, {"text": "a", "label": label}]
     with pytest.raises(
-        CorpusError, match=r"bad, row 2: label holds several labels .*multi-label input is not supported"
+        CorpusError, match=r"bad, row 2: label holds several labels .*name a mark .* with --labels-separator"
     ):
         Corpus.from_rows(rows, name="bad", bad_rows=bad_rows)
 

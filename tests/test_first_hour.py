@@ -18,7 +18,7 @@ from test_cli import support_file
 from test_tables import run
 
 from meta_text import Corpus, FewShotClassifier
-from meta_text.classify.audit import Audit, _wilson
+from meta_text.classify.audit import Audit, wilson
 from meta_text.classify.class_edits import ClassChange
 from meta_text.corpus.read_rows import table_rows
 from meta_text.errors import CorpusError, HubError, InputError, ModelFileError
@@ -124,7 +124,7 @@ def test_accuracy_near_chance_is_called_that_from_eight_texts_on() -> None:
     said = "these texts do not show that this model tells the labels apart"
 
     def report(right: int, checked: int, chance: float) -> Audit:
-        return Audit(right / checked, *_wilson(right / checked, checked), checked, 0, (), 2, chance)
+        return Audit(right / checked, *wilson(right / checked, checked), checked, 0, (), 2, chance)
 
     assert said in report(4, 8, 0.5).summary()
     assert "gives 75 %" in report(6, 8, 0.75).summary()
@@ -155,8 +155,8 @@ def test_a_class_checked_alone_is_not_called_chance() -> None:
 
 def test_wilsons_bounds_are_exact_at_the_ends() -> None:
     for count in range(1, 200):
-        assert _wilson(1.0, count)[1] == 1.0
-        assert _wilson(0.0, count)[0] == 0.0
+        assert wilson(1.0, count)[1] == 1.0
+        assert wilson(0.0, count)[0] == 0.0
 
 
 def test_an_audit_without_texts_speaks_of_the_audit(tmp_path: Path) -> None:

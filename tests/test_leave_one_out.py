@@ -10,7 +10,7 @@ import torch
 from test_classifier import CALIBRATION, TEXTS, small_model
 
 from meta_text.classify.answers import details
-from meta_text.classify.audit import Audit, _wilson, audit
+from meta_text.classify.audit import Audit, audit, wilson
 from meta_text.model.adaptation import Adaptation
 from meta_text.model.calibration import Calibration
 
@@ -193,7 +193,7 @@ def test_a_summary_gives_whole_percentages() -> None:
 
 @pytest.mark.parametrize(("share", "count"), [(0.0, 3), (1.0, 3), (0.5, 10), (0.9, 40), (0.25, 1000)])
 def test_wilsons_interval_is_where_its_equation_is_zero(share: float, count: int) -> None:
-    assert _wilson(share, count) == pytest.approx(oracles.wilson(share, count), abs=1e-9)
+    assert wilson(share, count) == pytest.approx(oracles.wilson(share, count), abs=1e-9)
 
 
 # why

@@ -69,11 +69,20 @@ def test_base_asks_for_no_more_than_fit_predict_save_and_load_need(wheel: Path) 
     }
     assert not base & HEAVY
     extras = set(metadata(wheel).get_all("Provides-Extra", []))
-<<<<<<< HEAD
-    assert extras >= {"minilm", "train", "effort", "explain", "onnx", "parquet", "excel", "demo", "all", "dev"}
-=======
-    assert extras >= {"minilm", "train", "effort", "explain", "onnx", "parquet", "excel", "spacy", "all", "dev"}
->>>>>>> refs/heads/doors
+    assert extras >= {
+        "minilm",
+        "train",
+        "effort",
+        "explain",
+        "onnx",
+        "parquet",
+        "excel",
+        "demo",
+        "serve",
+        "spacy",
+        "all",
+        "dev",
+    }
 
 
 def test_all_holds_every_extra_but_those_of_developers() -> None:

@@ -4,7 +4,8 @@ import csv
 import json
 import math
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,21 @@ def kind_written(target: Path) -> str:
     if kind not in KINDS:
         raise OutputError(f"{target}: unknown output format '{target.suffix}'; use .csv, .json, .jsonl or .parquet")
     return kind
+
+
+def free_names(taken: Collection[str], names: Sequence[str]) -> tuple[str, ...]:
+    """Names for the answer's columns that the input does not use.
+
+    If one of these is taken, in any case, all get a prefix: predicted_label and predicted_probability, then
+    predicted_2_label ...
+    """
+    folded = {name.casefold() for name in taken}
+    for number in count():
+        prefix = "" if number == 0 else "predicted_" if number == 1 else f"predicted_{number}_"
+        free = tuple(f"{prefix}{name}" for name in names)
+        if not folded & {name.casefold() for name in free}:
+            break
+    return free
 
 
 def concatenate(parts: Iterable[Path], whole: Path) -> None:

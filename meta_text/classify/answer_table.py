@@ -17,13 +17,12 @@ def column_types(source: Path) -> dict[str, Any]:
     return {field.name: field.type for field in schema if field.name not in named}
 
 
-def answer_types(column: str, names: tuple[str, str]) -> dict[str, Any]:
-    """The Arrow types of a text column and of its answer's columns."""
+def answer_types(column: str, names: Sequence[str]) -> dict[str, Any]:
+    """The Arrow types of a text column and of its answer's columns: one of text, the others of numbers."""
     with needs("parquet", "writing Parquet"):
         import pyarrow
 
-    label, probability = names
-    return {column: pyarrow.string(), label: pyarrow.string(), probability: pyarrow.float64()}
+    return {column: pyarrow.string(), names[0]: pyarrow.string()} | dict.fromkeys(names[1:], pyarrow.float64())
 
 
 def write_table(

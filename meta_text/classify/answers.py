@@ -10,6 +10,7 @@ from torch import Tensor
 
 from meta_text.classify.group_answers import deepest, paths_of, with_path
 from meta_text.corpus.labels import texts_or_none
+from meta_text.embedding.reading import Represented
 from meta_text.model.adaptation import Adaptation
 from meta_text.model.calibration import RATES, check_rate
 from meta_text.model.cascade import answers_of
@@ -98,16 +99,21 @@ def _labels(adapted: Adaptation, probabilities: np.ndarray, known: np.ndarray | 
 
 def read(adapted: Adaptation, texts: Sequence[str], *, whole: bool) -> tuple[Vectors, np.ndarray]:
     """Texts represented, and their probabilities; one warning for those that are too long, one for an unknown script."""
-    (parts, is_cut, is_unread), probabilities = answers_of(adapted, texts, whole=whole)
-    if any(is_cut):
+    represented, probabilities = answers_of(adapted, texts, whole=whole)
+    warn_of_reading(represented, adapted.model.embedding.model, len(texts), stacklevel=6)
+    return represented.parts, probabilities
+
+
+def warn_of_reading(read: Represented, embedding: str, count: int, *, stacklevel: int) -> None:
+    """One warning for those of `count` texts that are too long, one for those in an unknown script."""
+    cut, unread = sum(read.is_cut), sum(read.is_unread)
+    if cut:
         warnings.warn(
-            f"{sum(is_cut)} of {counted(len(texts), 'text')} {are(sum(is_cut))} longer than the model "
-            "reads; what is beyond was cut",
-            stacklevel=5,
+            f"{cut} of {counted(count, 'text')} {are(cut)} longer than the model reads; what is beyond was cut",
+            stacklevel=stacklevel,
         )
-    if any(is_unread):
-        warnings.warn(unread_warning(sum(is_unread), len(texts), adapted), stacklevel=5)
-    return parts, probabilities
+    if unread:
+        warnings.warn(unread_warning(unread, count, embedding), stacklevel=stacklevel)
 
 
 def warn_of_labelled(adapted: Adaptation, before: Adaptation | None) -> None:
@@ -121,14 +127,14 @@ def warn_of_labelled(adapted: Adaptation, before: Adaptation | None) -> None:
         )
     if adapted.unread - known_unread:
         count, total = len(adapted.unread), sum(map(len, adapted.distinct.values()))
-        warnings.warn(unread_warning(count, max(total, count), adapted), stacklevel=4)
+        warnings.warn(unread_warning(count, max(total, count), adapted.model.embedding.model), stacklevel=4)
 
 
-def unread_warning(count: int, total: int, adapted: Adaptation) -> str:
-    """The warning about texts in scripts that the embedding does not know."""
+def unread_warning(count: int, total: int, embedding: str) -> str:
+    """The warning about texts in scripts that the embedding of this name does not know."""
     return (
         f"{count} of {counted(total, 'text')} ({100 * count / total:.0f} %) {are(count)} mostly in a "
-        f"script that '{adapted.model.embedding.model}' does not know, so such answers are guesses; use a model whose embedding "
+        f"script that '{embedding}' does not know, so such answers are guesses; use a model whose embedding "
         "reads it, or train one without pretrained weights (recipe csldcp)"
     )
 

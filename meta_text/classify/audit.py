@@ -204,7 +204,7 @@ def _audit(adaptation: Adaptation) -> Audit:
     # of a class checked alone the share would be 1, which no accuracy exceeds
     chance = max(of_class.values()) / len(right) if len(of_class) > 1 else 1 / len(labels)
     accuracy = float(np.mean(right))
-    low, high = _wilson(accuracy, len(right))
+    low, high = wilson(accuracy, len(right))
     ranked = tuple(sorted(doubts, key=lambda doubt: -doubt.probability))
     grows = growth(right, sure, of_own, adaptation.shots)
     tree = tree_of(adaptation)
@@ -220,7 +220,7 @@ def _of_student(adaptation: Adaptation, lesson: Lesson) -> Audit:
     return Audit(math.nan, 0.0, 1.0, 0, texts, (), adaptation.n_way, encoders=read, student=lesson.sentence())
 
 
-def _wilson(share: float, count: int, z: float = 1.96) -> tuple[float, float]:
+def wilson(share: float, count: int, z: float = 1.96) -> tuple[float, float]:
     """95 % interval of a share of `count` trials."""
     middle = (share + z * z / (2 * count)) / (1 + z * z / count)
     half = z / (1 + z * z / count) * (share * (1 - share) / count + z * z / (4 * count * count)) ** 0.5

@@ -79,7 +79,7 @@ class Classes(NamedTuple):
             labels, texts = check_labels(y, SKIP), check_texts(X, SKIP)
             check_pairs(texts, labels)
             weights = check_weights(sample_weight, len(texts))
-        described = _described(label_names)
+        described = described_by(label_names)
         labels = merged_labels(labels)
         support: dict[Label, list[str]] = {label: [] for label in labels}
         for text, label, weight in zip(texts, labels, weights or [1.0] * len(texts), strict=True):
@@ -119,11 +119,7 @@ class Classes(NamedTuple):
 
     def check(self, *, reads_vectors: bool) -> None:
         """Warns of texts under two labels. Raises InputError for names of classes whose texts are vectors."""
-        if self.descriptions is not None and reads_vectors:
-            raise InputError(
-                "label names are texts, but embedding='vectors' reads rows of numbers; leave label_names out, or pass "
-                "texts and another embedding"
-            )
+        check_names(self.descriptions, reads_vectors=reads_vectors)
         if (twice := under_two_labels(self.support)) is not None:
             warnings.warn(twice, stacklevel=4)
 
@@ -248,6 +244,15 @@ class Classes(NamedTuple):
             )
 
 
+def check_names(names: Any, *, reads_vectors: bool) -> None:
+    """Raises InputError for names, if not None, of a model whose texts are vectors."""
+    if names is not None and reads_vectors:
+        raise InputError(
+            "label names are texts, but embedding='vectors' reads rows of numbers; leave label_names out, or pass "
+            "texts and another embedding"
+        )
+
+
 def _weights(texts: Sequence[str], labels: Sequence[Label], weights: Sequence[float] | None) -> Weights | None:
     """The positive weights by label and text, the largest of copies; None where all are equal."""
     largest: dict[tuple[Label, str], float] = {}
@@ -258,7 +263,7 @@ def _weights(texts: Sequence[str], labels: Sequence[Label], weights: Sequence[fl
     return largest if len(set(largest.values())) > 1 else None
 
 
-def _described(label_names: Any) -> dict[Label, str]:
+def described_by(label_names: Any) -> dict[Label, str]:
     """Descriptions by label, if label_names gives them."""
     if label_names is None or isinstance(label_names, bool):
         return {}

@@ -7,32 +7,32 @@ next to the target, so that a killed run can be resumed.
 import json
 import os
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import astuple, dataclass, replace
-from itertools import combinations, count, islice
+from itertools import combinations, islice
 from pathlib import Path
 from typing import Any
 
-from meta_text.classify.answer_parts import Parts, Record, json_line, kind_written
+from meta_text.classify.answer_parts import Parts, Record, free_names, json_line, kind_written
 from meta_text.classify.answer_table import answer_types, column_types
+from meta_text.classify.answerers import SUMMED_AT, Answerer, Cells, OneLabel, answerer_of
 from meta_text.classify.classifier import FewShotClassifier
-from meta_text.classify.drift import asked
 from meta_text.classify.input_rows import CHUNK_ROWS, STDIN, InputRow, chunks, input_rows
+from meta_text.classify.multilabel import MultiLabelFewShotClassifier
 from meta_text.classify.tally import Tally, total
 from meta_text.classify.tool_imports import ToolFormat
 from meta_text.corpus.read_rows import column_names
 from meta_text.corpus.table_row import heading_of, no_column
 from meta_text.corpus.text_lines import Note
-from meta_text.errors import OutputError
+from meta_text.errors import InputError, OutputError
 from meta_text.files import check_file
 
-SUMMED_AT = 0.05  # the rate at which a summary counts "none of these" where none is given
 PARTS_FORMAT = 2  # of the parts of a run; a run with another format cannot be resumed
 
 
 def predict_file(
-    classifier: FewShotClassifier,
+    classifier: FewShotClassifier | MultiLabelFewShotClassifier,
     source: str,
     target: str,
     column: str,
@@ -47,13 +47,15 @@ def predict_file(
     note: Note | None = None,
     tool: ToolFormat | None = None,
     on_tally: Callable[[Tally], None] | None = None,
+    mark: str = "|",
 ) -> int:
     """Answer every row in order, at constant memory; returns how many rows had no readable text.
 
-    An output row is the input's row with two more columns (see `answer_columns`). A row without a readable text
+    An output row is the input's row with the answer's columns (see `answerers`), which get other names if the input has
+    them (`free_names`). A row without a readable text
     keeps its place with no label, and its number and problem go to `errors` (JSON lines). With `tool` the rows are what
     that labelling tool imports, the answer is a prediction, and a row without a text is left out. A guessed separator or
-    encoding is reported to `note`; without it nothing is guessed. With resume=True a killed run continues after its
+    encoding is reported to `note`; without it nothing is guessed. mark: between labels, if a text may have several. With resume=True a killed run continues after its
     last complete chunk. Raises OutputError for a target that cannot be written or is the input, and if the input, the
     classes or an option have changed since the run to resume. on_tally gets what all answers sum up to, at the rate `reject` or
     else SUMMED_AT; every encoder reads every text then.
@@ -68,26 +70,35 @@ def predict_file(
         reported[line] = None
 
     how: dict[str, Any] = {"separator": separator, "encoding": encoding, "note": None if note is None else tell_once}
-    answering = Answering(classifier, column, reject, on_bad_row, tool=tool, is_summed=on_tally is not None)
+    answerer = answerer_of(classifier, reject, mark)
+    if tool is not None and len(answerer.names) != 2:
+        raise OutputError(
+            f"a file for {tool.kind} holds one label a text, and this classifier gives several; leave --format out"
+        )
+    if on_tally is not None and not isinstance(answerer, OneLabel):
+        raise InputError("a summary goes with one label a text, and this classifier gives several; leave --summary out")
+    answering = Answering(answerer, column, on_bad_row, tool=tool, is_summed=on_tally is not None)
     if source == STDIN and target == STDIN:
-        return _to_stdout(answering, source, how, errors, progress, on_tally)
+        return _to_stdout(answering, source, how, errors, progress, on_tally, len(classifier.classes_))
     if source != STDIN:
         input_columns = column_names(source, (column,), **how)
         if input_columns and heading_of(column, input_columns) is None:
             raise no_column(source, column, input_columns, {"text": column})
         answering = answering.beside(input_columns)
     if target == STDIN:
-        return _to_stdout(answering, source, how, errors, progress, on_tally)
+        return _to_stdout(answering, source, how, errors, progress, on_tally, len(classifier.classes_))
     path = Path(target).expanduser()
-    run = {"input": _identity(source), "column": column, "reject": reject, "classifier": classifier.fingerprint()}
+    run = {"input": _identity(source), "column": column, "reject": reject, "classifier": answerer.fingerprint()}
     run |= {
         "tool": None if tool is None else list(astuple(tool)),
         "separator": separator,
         "encoding": encoding,
         "chunk size": CHUNK_ROWS,
         "version": PARTS_FORMAT,
-        "summary": None if on_tally is None else answering.rate,
+        "summary": None if on_tally is None else [SUMMED_AT, reject],
     }
+    if isinstance(classifier, MultiLabelFewShotClassifier):
+        run["separator of labels"] = mark
     if source == STDIN and kind_written(path) != "jsonl":  # the other columns of a pipe are not known in advance
         answering = answering.beside([column])
     parts = Parts(path, run, answering.columns, _types(source, path, answering), resume=resume)
@@ -107,12 +118,11 @@ def predict_file(
 class Answering:
     """How rows become output rows. Without `columns`, as in a pipe, each row keeps its own columns."""
 
-    classifier: FewShotClassifier
+    answerer: Answerer
     column: str
-    reject: float | None
     on_bad_row: Callable[[InputRow], None]
     columns: tuple[str, ...] = ()
-    names: tuple[str, str] | None = None
+    names: tuple[str, ...] | None = None
     tool: ToolFormat | None = None
     is_summed: bool = False
 
@@ -120,61 +130,36 @@ class Answering:
         """The same with fixed columns: those of the input, then the answer's."""
         heading = heading_of(self.column, input_columns)
         own = [*input_columns] if heading else [*input_columns, self.column]
-        names = answer_columns(own)
+        names = free_names(own, self.answerer.names)
         return replace(self, column=heading or self.column, columns=(*own, *names), names=names)
-
-    @property
-    def rate(self) -> float:
-        """At which the summary counts texts that are like no class."""
-        return SUMMED_AT if self.reject is None else self.reject
 
     def answer(self, chunk: list[InputRow]) -> tuple[list[Record], list[dict[str, Any]], Tally | None]:
         """An output row for each row, the problems among them, and what the answers sum up to."""
         texts = [row.text for row in chunk if row.text is not None]
         found, tally = self._answers(texts, len(chunk) - len(texts))
-        answers = iter(found)
-        answered = [(row, (None, None, None) if row.text is None else next(answers)) for row in chunk]
+        answers, nothing = iter(found), (None,) * len(self.answerer.names)
+        answered = [(row, nothing if row.text is None else next(answers)) for row in chunk]
         if self.tool is None:
             records = [self._record(row, answer) for row, answer in answered]
         else:
-            records = [
-                self.tool.task(row.cells, row.text, *answer[1:]) for row, answer in answered if row.text is not None
-            ]
+            records = [self.tool.task(row.cells, row.text, *answer) for row, answer in answered if row.text is not None]
         bad = [row for row in chunk if row.problem is not None]
         for row in bad:
             self.on_bad_row(row)
         return records, [{"row": row.number, "problem": row.problem} for row in bad], tally
 
-    def _answers(self, texts: list[str], blank: int) -> tuple[list[tuple[str | None, Any, float]], Tally | None]:
-        if not self.is_summed:
-            return self.classifier.answers(texts, self.reject) if texts else [], None
-        answers = asked(self.classifier.adaptation_, texts, self.rate)
-        tally = Tally.of(answers.probabilities, answers.known, blank)
-        if self.reject is None:
-            answers = answers.without_rate(self.classifier.adaptation_)
-        return answers.rows(), tally
+    def _answers(self, texts: list[str], blank: int) -> tuple[list[Cells], Tally | None]:
+        if self.is_summed:
+            assert isinstance(self.answerer, OneLabel)
+            return self.answerer.summed(texts, blank)
+        return self.answerer.cells(texts) if texts else [], None
 
-    def _record(self, row: InputRow, answer: tuple[str | None, Any, float | None]) -> Record:
+    def _record(self, row: InputRow, answer: Cells) -> Record:
         record = dict(row.cells)
         if heading_of(self.column, record) is None:
             record[self.column] = None
-        label, probability = self.names or answer_columns(record)
-        return {**record, label: answer[1], probability: answer[2]}
-
-
-def answer_columns(taken: Collection[str]) -> tuple[str, str]:
-    """Names for the answer's columns that the input does not use: label and probability.
-
-    If one of these is taken, in any case, both get a prefix: predicted_label and predicted_probability, then
-    predicted_2_label ...
-    """
-    folded = {name.casefold() for name in taken}
-    for number in count():
-        prefix = "" if number == 0 else "predicted_" if number == 1 else f"predicted_{number}_"
-        names = (f"{prefix}label", f"{prefix}probability")
-        if not folded & {*names}:
-            break
-    return names
+        names = self.names or free_names(record, self.answerer.names)
+        return {**record, **dict(zip(names, answer, strict=True))}
 
 
 def check_outputs(
@@ -224,8 +209,9 @@ def _to_stdout(
     errors: Path | None,
     progress: Callable[[int], None],
     on_tally: Callable[[Tally], None] | None,
+    n_way: int,
 ) -> int:
-    bad, done, summed = 0, 0, Tally((0,) * len(answering.classifier.classes_))
+    bad, done, summed = 0, 0, total([], n_way)
     with ExitStack() as stack:
         listed = stack.enter_context(open(errors, "w", encoding="utf-8")) if errors else None
         for chunk in chunks(input_rows(source, answering.column, **how), source):
@@ -247,7 +233,7 @@ def _types(source: str, target: Path, answering: Answering) -> dict[str, Any]:
     if kind_written(target) != "parquet":
         return {}
     known = column_types(Path(source)) if source.lower().endswith(".parquet") else {}
-    return answer_types(answering.column, answering.names or ("label", "probability")) | known
+    return answer_types(answering.column, answering.names or answering.answerer.names) | known
 
 
 def _expanded(name: str) -> str:

@@ -52,7 +52,7 @@ class ClassifierComponent:
     def _classify(self, docs: list[Doc]) -> None:
         found = answer(self.classifier.adaptation_, [doc.text for doc in docs], self.reject)
         classes = self.classifier.classes_.tolist()
-        for doc, label, row in zip(docs, found.labels(classes), found.probabilities.tolist(), strict=True):
+        for doc, (label, _), row in zip(docs, found.given, found.probabilities.tolist(), strict=True):
             doc.cats.update(zip(map(str, classes), row, strict=True))
             doc._.category = label
 

@@ -13,11 +13,13 @@ from meta_text.cli.labelled_file import (
     Encoding,
     LabelColumn,
     LabelledFile,
+    LabelsSeparator,
     Separator,
     TextColumn,
     read_labelled,
     read_texts,
 )
+from meta_text.cli.opening import as_utf8, fitted
 from meta_text.cli.options import (
     Classifier,
     Device,
@@ -33,6 +35,7 @@ from meta_text.cli.options import (
     path_option,
     word,
 )
+from meta_text.cli.several_labels import fit_several, lines_of, opened_several, refuse_options
 from meta_text.cli.summary import summarize
 from meta_text.cli.verbosity import detail_model
 from meta_text.errors import InputError
@@ -40,7 +43,6 @@ from meta_text.files import KINDS_READ
 from meta_text.wording import counted
 
 if TYPE_CHECKING:
-    from meta_text.classify.classifier import FewShotClassifier
     from meta_text.embedding.reading import Progress
 
 # torch keeps up to 1,024 kernels, one per batch shape, in each of two caches: a gigabyte over a long file
@@ -95,6 +97,7 @@ def fit(
         ),
     ] = None,
     hierarchy: Hierarchy = None,
+    labels_separator: LabelsSeparator = None,
     separator: Separator = None,
     encoding: Encoding = None,
     device: Device = None,
@@ -109,6 +112,18 @@ def fit(
     check_effort(effort)
     check_target(out)
     encoders = encoders_named(embedding)
+    if labels_separator is not None:
+        given = {
+            "--class-prior": class_prior != "balanced",
+            "--hierarchy": hierarchy is not None,
+            "--effort": effort != "normal",
+            "--unlabeled": bool(unlabeled),
+        }
+        refuse_options(given)
+        columns, how = (text, label), (separator, encoding)
+        options = {"embedding": encoders, "label_names": label_names, "device": device}
+        fit_several(model, support_file, out, labels_separator, columns, how, keeps_texts=not without_texts, **options)
+        return
     corpus = read_labelled(support_file, text, label, separator, encoding)
     if encoders is None:
         classifier = FewShotClassifier.from_pretrained(model, device=device, label_names=label_names)
@@ -199,6 +214,9 @@ def predict(
     format: Format = None,
     from_name: FromName = None,
     to_name: ToName = None,
+    labels_separator: Annotated[
+        str, typer.Option(metavar="MARK", help="What to write between labels, if a text may have several.")
+    ] = "|",
     separator: Separator = None,
     encoding: Encoding = None,
     device: Device = None,
@@ -207,8 +225,9 @@ def predict(
     texts = [as_utf8(text) for text in texts or ()]
     for name, value in BOUNDED_KERNELS.items():  # read when torch first computes
         os.environ.setdefault(name, value)
+    from meta_text.classify.answerers import SUMMED_AT
     from meta_text.classify.input_rows import InputRow, count_rows
-    from meta_text.classify.predict_file import SUMMED_AT, check_outputs, predict_file
+    from meta_text.classify.predict_file import check_outputs, predict_file
     from meta_text.classify.tally import Tally
     from meta_text.classify.tool_imports import ToolFormat
 
@@ -227,13 +246,13 @@ def predict(
         check_outputs(
             input_file, output_file, errors, resume=resume, tool=tool, summary=summary
         )  # before the model is loaded, not after
-    classifier = fitted(folder, device)
+    several = opened_several(folder, device)
+    classifier = fitted(folder, device) if several is None else several
     if texts:
         if blank := [text for text in texts if not text.strip()]:
             raise InputError(f"TEXT {blank[0]!r} is blank; write a text in its place, or leave it out")
-        for one, label, probability in classifier.answers(texts, reject):
-            answer = "none of these\t" if label is None else f"{label}\t{100 * probability:.0f} %"
-            typer.echo(f"{answer}\t{one}")  # rich would expand the tabs
+        for line in lines_of(classifier, texts, reject):
+            typer.echo(line)  # rich would expand the tabs
         return
     unread, answered, summed = list[InputRow](), 0, list[Tally]()
 
@@ -265,6 +284,7 @@ def predict(
             note=tell,
             tool=tool,
             on_tally=None if summary is None else summed.append,
+            mark=labels_separator,
             **how,
         )
     if not answered and not resume:  # a run to resume may have answered all
@@ -278,21 +298,3 @@ def predict(
     if summary is not None:
         rate = SUMMED_AT if reject is None else reject
         summarize(classifier, summed[0], rate, summary, beside_answers=output_file == "-")
-
-
-def fitted(name: str, device: str | None) -> "FewShotClassifier":
-    """A classifier that can answer. Raises InputError for a model that has learned no categories yet."""
-    from meta_text.classify.fitted import fitted as load_fitted
-
-    classifier = load_fitted(name, device)
-    detail_model(classifier.meta_model, name)
-    laps.lap("loading the model")
-    return classifier
-
-
-def as_utf8(argument: str) -> str:
-    """An argument decoded as UTF-8 if its bytes are valid UTF-8, whatever the locale."""
-    try:
-        return os.fsencode(argument).decode("utf-8")
-    except UnicodeError:
-        return argument

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from meta_text.cli.classify import as_utf8, fitted
 from meta_text.cli.console import err_console, out_console, write_json
+from meta_text.cli.opening import as_utf8, fitted
 from meta_text.cli.options import Classifier, Device, JsonFile
 from meta_text.errors import InputError
 

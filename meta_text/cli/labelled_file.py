@@ -14,6 +14,7 @@ from meta_text.wording import are, counted
 if TYPE_CHECKING:
     from meta_text.classify.input_rows import InputRow
     from meta_text.corpus.corpus import Corpus
+    from meta_text.corpus.label_rows import LabelledRows
 
 LabelledFile = Annotated[
     Path, typer.Argument(parser=path, metavar="FILE", help=f"File of labelled texts: {KINDS_READ}.")
@@ -24,6 +25,10 @@ Separator = Annotated[
     str | None,
     typer.Option(metavar="CHARACTER", help="Column separator of a CSV: one character, or tab, semicolon, pipe."),
 ]
+LabelsSeparator = Annotated[
+    str | None,
+    typer.Option(metavar="MARK", help="Texts have several labels, with this between them, such as '|'."),
+]
 Encoding = Annotated[str | None, typer.Option(metavar="NAME", help="Encoding of a text file, such as utf-8 or cp1252.")]
 
 
@@ -31,15 +36,31 @@ def read_labelled(file: Path, text: str, label: str, separator: str | None, enco
     """The texts and labels of a file; tells what was guessed. Raises InputError where there is no such file."""
     from meta_text.corpus.corpus import Corpus
 
-    if not file.is_file():
-        what = "is a folder" if file.is_dir() else "does not exist"
-        hint = "" if file.is_dir() else did_you_mean_file(file)
-        raise InputError(f"{file} {what}; a file of labelled texts is needed: {KINDS_READ}{hint}")
+    check_is_file(file)
     corpus = Corpus.open(file, text=text, label=label, separator=separator, encoding=encoding)
     for line in corpus.notes:
         tell(line)
     laps.lap("reading the file")
     return corpus
+
+
+def read_several(
+    file: Path, text: str, label: str, mark: str, separator: str | None, encoding: str | None
+) -> "LabelledRows":
+    """The texts of a file with their labels, between which `mark` stands; by default in a column `labels` or `label`."""
+    from meta_text.corpus.label_rows import read_label_rows
+
+    check_is_file(file)
+    columns = ("labels", "label") if label == "label" else (label,)
+    return read_label_rows(file, text, columns, mark, separator=separator, encoding=encoding, note=tell)
+
+
+def check_is_file(file: Path) -> None:
+    """Raises InputError where there is no such file."""
+    if not file.is_file():
+        what = "is a folder" if file.is_dir() else "does not exist"
+        hint = "" if file.is_dir() else did_you_mean_file(file)
+        raise InputError(f"{file} {what}; a file of labelled texts is needed: {KINDS_READ}{hint}")
 
 
 def read_texts(file: str | Path, column: str, separator: str | None, encoding: str | None) -> "list[InputRow]":

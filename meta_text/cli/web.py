@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from meta_text.cli.classify import fitted
 from meta_text.cli.console import out_console
+from meta_text.cli.opening import fitted
 from meta_text.cli.options import Classifier, path_option, word
 from meta_text.extras import check_extra
 

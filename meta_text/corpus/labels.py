@@ -100,7 +100,7 @@ def labels_or_none(y: Any) -> list[Any]:
         )
     if getattr(y, "ndim", 1) == 2 and y.shape[1] == 1:
         y = column_or_1d(np.asarray(y), warn=True)
-    labels = [None if label == "" else _one_label(i, label) for i, label in enumerate(column(y, "y", "labels"))]
+    labels = [None if label == "" else one_label(f"y[{i}]", label) for i, label in enumerate(column(y, "y", "labels"))]
     kinds = sorted({type(label).__name__ for label in labels if label is not None})
     if len(kinds) > 1:
         raise InputError(f"y mixes {' and '.join(kinds)} labels; use one kind, such as str")
@@ -117,22 +117,23 @@ def decoded(value: Any) -> Any:
         return value
 
 
-def _one_label(i: int, label: Any) -> Any:
+def one_label(place: str, label: Any) -> Any:
+    """A plain label, None if it is blank. Raises InputError, naming its place, for what is not one label."""
     label = decoded(label)
     if isinstance(label, bytes):
-        raise InputError(f"y[{i}] is {_shown(label)}, bytes that are not UTF-8; decode the labels first")
+        raise InputError(f"{place} is {_shown(label)}, bytes that are not UTF-8; decode the labels first")
     if isinstance(label, list | tuple | set | frozenset | dict | np.ndarray):
         raise InputError(
-            f"y[{i}] holds several labels ({_shown(label)}); multi-label input is not supported: give one label per "
-            "text, or fit one classifier per label with y true or false"
+            f"{place} holds several labels ({_shown(label)}); give one label per text, or fit a "
+            "MultiLabelFewShotClassifier, which takes several"
         )
     if label is not None and not isinstance(label, str | int):
         kind = "float, a continuous label" if isinstance(label, float) else type(label).__name__
-        raise InputError(f"y[{i}] is {_shown(label)} ({kind}); str, int or bool labels are needed")
+        raise InputError(f"{place} is {_shown(label)} ({kind}); str, int or bool labels are needed")
     if isinstance(label, str) and not label.strip():
         return None
     if isinstance(label, str) and any("\ud800" <= character <= "\udfff" for character in label):
-        raise InputError(f"y[{i}] is {label!r}, which contains a lone surrogate (half a character); correct the label")
+        raise InputError(f"{place} is {label!r}, which contains a lone surrogate (half a character); correct the label")
     return label
 
 

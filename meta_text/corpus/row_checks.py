@@ -76,8 +76,9 @@ class RowChecker:
     def _as_string(self, place: Place, label: Any) -> str:
         if isinstance(label, list | tuple | set | frozenset | dict):
             raise CorpusError(
-                f"{place}: {self.label} holds several labels ({label!r}); multi-label input is not "
-                "supported: give one label per text, or make one file per label with labels yes and no"
+                f"{place}: {self.label} holds several labels ({label!r}); give one label per text, or "
+                "learn several: name a mark that stands between labels with --labels-separator, such as '|' (in Python, "
+                "MultiLabelFewShotClassifier)"
             )
         if isinstance(label, float):  # whole ones are integers by now
             raise CorpusError(

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from meta_text.embedding.encoder_blocks import EncoderBlocks
+from meta_text.learners.learner import TaskState
 from meta_text.model.adaptation import Adaptation
 
 LEAST_TEXTS = 8  # that can be left out: with fewer, one answer is more than 12 points
@@ -39,12 +40,17 @@ def encoder_choice(adapted: Adaptation) -> EncoderChoice | None:
     blocks = adapted.model.embedding
     if not isinstance(blocks, EncoderBlocks):
         return None
-    weights = adapted.task["weights"].tolist()
+    return choice_of(blocks, adapted.task)
+
+
+def choice_of(blocks: EncoderBlocks, task: TaskState) -> EncoderChoice:
+    """What a task over these encoders says of them."""
+    weights = task["weights"].tolist()
     order = sorted(range(len(weights)), key=lambda i: -weights[i])
     names = distinct_names(blocks.names)
     chosen = {names[i]: weights[i] for i in order}
     # tasks that were saved before this was counted have no hits
-    texts, right, *alone = map(int, adapted.task["hits"].tolist()) if "hits" in adapted.task else (0, 0)
+    texts, right, *alone = map(int, task["hits"].tolist()) if "hits" in task else (0, 0)
     if texts < LEAST_TEXTS:
         return EncoderChoice(chosen, texts)
     return EncoderChoice(chosen, texts, right / texts, tuple(alone[i] / texts for i in order))

@@ -138,7 +138,7 @@ def fit_space(
     count_N = membership(labels, n_way, weights).sum(0)
     middles = [mean_of_means(part, labels, n_way, weights) for part in parts]
     pairs = zip(middles, blocks.names, strict=True)
-    centre_D = torch.cat([_drawn(middle, prior.centres.get(name), count_N) for middle, name in pairs])
+    centre_D = torch.cat([drawn_centre(middle, prior.centres.get(name), count_N) for middle, name in pairs])
     read_B = torch.stack([is_read(part).double().mean() for part in parts])
     before_B = prior.of(blocks.names, n_way, shots, read_B)
     parts = centred_blocks(vectors, centre_D, blocks.widths)
@@ -158,7 +158,7 @@ def mean_of_means(
     return middle
 
 
-def _drawn(
+def drawn_centre(
     middle: Float[Tensor, " W"], usual: Sequence[float] | None, count_N: Float[Tensor, " N"]
 ) -> Float[Tensor, " W"]:
     """A task's centre, drawn towards the usual one as far as its texts are few or uneven.
@@ -243,14 +243,15 @@ def left_out_likelihood(
 
     With H = K (K + r I)^-1 the answer without text i is (H Y - h_ii Y)_i / (1 - h_ii).
     """
-    best: Tensor = _likelihoods(left_out_answers(kernel, labels, n_way), labels, counted).amax()
+    answers_RSN = left_out_answers(kernel, membership(labels, n_way))
+    best: Tensor = _likelihoods(answers_RSN, labels, counted).amax()
     return best
 
 
-def left_out_answers(kernel: Float[Tensor, "S S"], labels: Int[Tensor, " S"], n_way: int) -> Float[Tensor, "R S N"]:
-    """What ridge regression with each of RIDGES says of each text when that text is left out."""
+def left_out_answers(kernel: Float[Tensor, "S S"], targets: Float[Tensor, "S N"]) -> Float[Tensor, "R S N"]:
+    """What ridge regression onto `targets` with each of RIDGES says of each text when that text is left out."""
     values_S, vectors_SS = torch.linalg.eigh(kernel + 1)  # + 1: a bias
-    target_SN = membership(labels, n_way).to(kernel)
+    target_SN = targets.to(kernel)
     rotated_SN = vectors_SS.T @ target_SN
     ridges_R1 = torch.tensor(RIDGES, dtype=kernel.dtype, device=kernel.device)[:, None]
     gains_RS = values_S / (values_S + ridges_R1)
@@ -288,7 +289,7 @@ def left_out_hits(
     mixed_SS = (space.weights.double()[:, None, None] * kernels_BSS).sum(0)
     hits = []
     for kernel_SS in (mixed_SS, *kernels_BSS) if counted_S.any() else ():
-        answers_RSN = left_out_answers(kernel_SS, labels, n_way)
+        answers_RSN = left_out_answers(kernel_SS, membership(labels, n_way))
         likeliest = int(_likelihoods(answers_RSN, labels, counted_S).amax(0).argmax())
         hits.append(int((answers_RSN[likeliest].argmax(-1) == labels)[counted_S].sum()))
     counts = [int(counted_S.sum()), *hits] if hits else [0] * (2 + len(blocks))

@@ -30,14 +30,15 @@ def write_card(
     labels: Sequence[Any] | None = None,
     repo_id: str | None = None,
     read_by: str = "",
+    estimator: str = "FewShotClassifier",
 ) -> None:
     """Write README.md and .eval_results/ next to the files of a model in `folder`.
 
-    `labels` are those of the classes saved with it, `read_by` the words on their encoders. The repo_id "default" means
-    the shipped model.
+    `labels` are those of the classes saved with it, `read_by` the words on their encoders, `estimator` the class that loads
+    them. The repo_id "default" means the shipped model.
     """
     digest = file_sha256(folder / "model.safetensors")
-    (folder / "README.md").write_text(model_card(model, labels, repo_id, digest, read_by), encoding="utf-8")
+    (folder / "README.md").write_text(model_card(model, labels, repo_id, digest, read_by, estimator), encoding="utf-8")
     for name, text in evaluation_files(model).items():
         (folder / ".eval_results").mkdir(exist_ok=True)
         (folder / ".eval_results" / name).write_text(text, encoding="utf-8")
@@ -54,7 +55,12 @@ def _trained_on(recipe: Recipe) -> list[str]:
 
 
 def model_card(
-    model: MetaModel, labels: Sequence[Any] | None, repo_id: str | None, digest: str, read_by: str = ""
+    model: MetaModel,
+    labels: Sequence[Any] | None,
+    repo_id: str | None,
+    digest: str,
+    read_by: str = "",
+    estimator: str = "FewShotClassifier",
 ) -> str:
     """README.md: front matter with model-index, what the model is, how to use it, its data and licences, results."""
     recipe = model.recipe
@@ -69,9 +75,9 @@ def model_card(
 {_what_it_is(labels, read_by)}
 
 ```python
-from meta_text import FewShotClassifier
+from meta_text import {estimator}
 
-classifier = FewShotClassifier.from_pretrained("{repo_id or "path/to/this/folder"}")
+classifier = {estimator}.from_pretrained("{repo_id or "path/to/this/folder"}")
 {_usage(labels)}
 ```
 

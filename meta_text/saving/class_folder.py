@@ -22,7 +22,7 @@ from meta_text.model.model import MetaModel
 from meta_text.model.moved_adaptation import moved_model
 from meta_text.model.moving import Move
 from meta_text.model.task import Weights
-from meta_text.saving.model_folder import AGAIN, checked, read_config, read_tensors
+from meta_text.saving.model_folder import AGAIN, MULTILABEL, checked, read_config, read_tensors
 from meta_text.wording import counted
 
 TASK, SUPPORT, MOVED, UNLABELLED = "task.safetensors", "support.jsonl", "moved.safetensors", "unlabelled.jsonl"
@@ -93,7 +93,7 @@ def write_adaptation(adapted: Adaptation, folder: Path, *, include_support: bool
         "corrections": adapted.corrections,
         "task_sha256": file_sha256(folder / TASK),
         "support_sha256": file_sha256(folder / SUPPORT) if include_support else None,
-        "encoders": [asdict(encoder) for encoder in _encoders_of(adapted.resting.model)],
+        "encoders": [asdict(encoder) for encoder in stored_encoders(adapted.resting.model)],
         "prior": adapted.prior,
         "move": None if adapted.move is None else asdict(_write_move(adapted.move, folder)),
     }
@@ -104,7 +104,7 @@ def write_adaptation(adapted: Adaptation, folder: Path, *, include_support: bool
         stored["groups"] = asdict(adapted.groups)
     if (folder / UNLABELLED).exists():
         stored["unlabelled_sha256"] = file_sha256(folder / UNLABELLED)
-    return {**stored, "sha256": _digest(stored)}
+    return {**stored, "sha256": digest_of(stored)}
 
 
 def _weight(weight: float | None) -> dict[str, float]:
@@ -132,7 +132,12 @@ def _read_move(stored: StoredMove, folder: Path) -> Move:
 
 def load_adaptation(folder: Path, model: MetaModel) -> Adaptation | None:
     """The classes that were saved with a model, or None. Raises ModelFileError if files and config disagree."""
-    values = read_config(folder).get("classifier")
+    config = read_config(folder)
+    if MULTILABEL in config:
+        raise ModelFileError(
+            f"{folder} holds labels of which a text may have several; load it with MultiLabelFewShotClassifier.from_pretrained"
+        )
+    values = config.get("classifier")
     if values is None:
         return None
     stored = checked(StoredClasses, values, f"{folder}/config.json, classifier")
@@ -140,7 +145,7 @@ def load_adaptation(folder: Path, model: MetaModel) -> Adaptation | None:
     _check(folder, stored, values, len(tensors.get("head", ())))
     # cloned: a memory-mapped tensor is aligned differently, and sums would differ in the last bit
     task = {name: tensor.clone().to(model.embedding.device) for name, tensor in tensors.items()}
-    _check_encoders(folder, stored, model)
+    check_encoders(folder, stored.encoders, model)
     support, weights = _read_support(folder / SUPPORT, stored)
     kept = None if stored.names is None else tuple(stored.names)
     calibration = model.calibration.of(kept is not None)
@@ -191,14 +196,15 @@ def _check(folder: Path, stored: StoredClasses, values: dict[str, Any], heads: i
             f"{folder}/config.json lists {counted(len(stored.labels), 'class', 'classes')} but {TASK} holds {heads}; {way_out}"
         )
     rest = {key: value for key, value in values.items() if key != "sha256"}
-    if stored.sha256 is not None and _digest(rest) != stored.sha256:
+    if stored.sha256 is not None and digest_of(rest) != stored.sha256:
         raise ModelFileError(
             f"the classes in {folder}/config.json (labels, names, shots, corrections) are not those that were saved; "
             + way_out
         )
 
 
-def _encoders_of(model: MetaModel) -> list[StoredEncoder]:
+def stored_encoders(model: MetaModel) -> list[StoredEncoder]:
+    """The encoders of a model; none if it reads token states of one embedding."""
     if not isinstance(model.embedding, EncoderBlocks):
         return []
     return [
@@ -207,23 +213,23 @@ def _encoders_of(model: MetaModel) -> list[StoredEncoder]:
     ]
 
 
-def _check_encoders(folder: Path, stored: StoredClasses, model: MetaModel) -> None:
+def check_encoders(folder: Path, stored: Sequence[StoredEncoder], model: MetaModel) -> None:
     """Raises ModelFileError for other encoders than the classes were learned with; fixes widths not known before."""
-    if not stored.encoders:
+    if not stored:
         return
-    found = _encoders_of(model)
-    fits = len(found) == len(stored.encoders) and all(
+    found = stored_encoders(model)
+    fits = len(found) == len(stored) and all(
         (one.name if one.digest is None else one.digest) == (other.name if other.digest is None else other.digest)
         and one.width in (0, other.width)
-        for one, other in zip(found, stored.encoders, strict=True)
+        for one, other in zip(found, stored, strict=True)
     )
     if not fits:
         raise ModelFileError(
-            f"the classes in {folder} were learned with the encoders {_listed(stored.encoders)}, but these are "
+            f"the classes in {folder} were learned with the encoders {_listed(stored)}, but these are "
             f"{_listed(found)}; pass the same ones in the same order as embedding=, or fit again"
         )
     assert isinstance(model.embedding, EncoderBlocks)
-    for encoder, known in zip(model.embedding.encoders, stored.encoders, strict=True):
+    for encoder, known in zip(model.embedding.encoders, stored, strict=True):
         encoder.width = known.width
 
 
@@ -277,6 +283,6 @@ def _read_unlabelled(path: Path, stored: StoredClasses) -> tuple[str, ...]:
     return tuple(str(row["text"]) for row in read_rows(path))
 
 
-def _digest(stored: dict[str, Any]) -> str:
+def digest_of(stored: dict[str, Any]) -> str:
     """SHA-256 over plain values, whatever their order."""
     return hashlib.sha256(json.dumps(stored, sort_keys=True).encode()).hexdigest()

@@ -31,6 +31,7 @@ from meta_text.wording import without_hint
 
 FORMAT_VERSION = 1
 EMBEDDING = "embedding"
+MULTILABEL = "multilabel"  # in config.json, if texts may have several labels
 AGAIN = "copy the whole folder again, or save the model again"
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".joblib", ".ckpt", ".npy")
 Stored = TypeVar("Stored")

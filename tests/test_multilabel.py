@@ -1,0 +1,608 @@
+"""MultiLabelFewShotClassifier: y in all its forms, oracles of its numbers, edits, files, and errors in words."""
+
+import json
+import pickle
+import re
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas
+import polars
+import pytest
+import torch
+from scipy import sparse
+from scipy.optimize import minimize
+from scipy.special import expit, logit
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.metrics import f1_score, label_ranking_average_precision_score
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MultiLabelBinarizer
+from small_mixture import two_encoders, untrained
+from test_classifier import fitted, small_model
+
+from meta_text import FewShotClassifier, MultiLabelFewShotClassifier
+from meta_text.classify.label_audit import audit_labels
+from meta_text.classify.label_sets import read_label_sets
+from meta_text.errors import ConfigError, InputError, ModelFileError
+from meta_text.model import label_calibration
+from meta_text.model.label_calibration import best_f1, fit_odds, fit_thresholds
+from meta_text.model.label_heads import RIDGE, ridge_scores
+from meta_text.model.label_space import best_likelihood, can_be_left_out, weigh_by_labels
+from meta_text.model.mixture import LEAST_WEIGHT, RIDGES, SCALES, left_out_likelihood, weight_grid
+from meta_text.model.model import MetaModel
+from meta_text.saving.model_folder import write_model
+
+TEXTS = [
+    "where is my card",
+    "my card is lost",
+    "card gone",
+    "where is the bank",
+    "the bank is gone",
+    "bank a b",
+    "my card and the bank",
+    "lost my card b the bank is gone",
+    "query : a",
+]
+SETS = [["card"], ["card"], ["card"], ["bank"], ["bank"], ["bank"], ["bank", "card"], ["card", "bank"], []]
+MATRIX = np.array([["bank" in one, "card" in one] for one in SETS]).astype(int)
+ASKED = ["my lost card is gone", "where the bank", "query : a", "is it my card b bank"]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> MetaModel:
+    return untrained(two_encoders(tmp_path_factory.mktemp("encoders")))
+
+
+@pytest.fixture
+def known(model: MetaModel) -> MultiLabelFewShotClassifier:
+    return MultiLabelFewShotClassifier(model).fit(TEXTS, SETS)
+
+
+def test_answers_in_all_forms_agree(known: MultiLabelFewShotClassifier) -> None:
+    assert known.classes_.tolist() == ["bank", "card"]
+    probabilities, given = known.predict_proba(ASKED), known.predict(ASKED)
+    assert probabilities.shape == (4, 2) and ((probabilities > 0) & (probabilities < 1)).all()
+    assert given.dtype.kind == "i"
+    np.testing.assert_array_equal(given, probabilities >= known.thresholds_)
+    labels = known.classes_.tolist()
+    for row, found in zip(probabilities, known.predict_labels(ASKED), strict=True):
+        assert {labels.index(label) for label in found} == {*np.flatnonzero(row >= known.thresholds_)}
+        assert found == sorted(found, key=lambda label: -row[labels.index(label)])
+    assert {label for labels in known.predict_labels(TEXTS) for label in labels} == {"bank", "card"}
+
+
+def test_texts_have_none_one_or_several_labels(known: MultiLabelFewShotClassifier) -> None:
+    assert known.score(TEXTS, SETS) == np.mean((known.predict(TEXTS) == MATRIX).all(1))
+    known.adaptation_.task["thresholds"][:] = torch.tensor([0.4, 0.4])
+    assert {len(labels) for labels in known.predict_labels(TEXTS)} == {0, 1, 2}
+
+
+FORMS: dict[str, Callable[[], Any]] = {
+    "tuples": lambda: [tuple(one) for one in SETS],
+    "sets": lambda: [set(one) for one in SETS],
+    "arrays": lambda: [np.array(one, dtype=object) for one in SETS],
+    "array of lists": lambda: pandas.Series(SETS).to_numpy(),
+    "generator": lambda: (one for one in SETS),
+    "pandas series": lambda: pandas.Series(SETS),
+    "polars series": lambda: polars.Series(SETS, dtype=polars.List(polars.String)),
+    "pandas table": lambda: pandas.DataFrame(MATRIX, columns=["bank", "card"]),
+    "polars table": lambda: polars.DataFrame({"bank": MATRIX[:, 0] > 0, "card": MATRIX[:, 1] > 0}),
+    "outer white space": lambda: [[f" {label} " if i > 3 else label for label in one] for i, one in enumerate(SETS)],
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.filterwarnings("ignore:labels .* differ only in outer white space")
+def test_every_form_of_y_is_read_alike(form: str) -> None:
+    found = read_label_sets(FORMS[form]())
+    assert found.labels == ("bank", "card")
+    np.testing.assert_array_equal(found.has, MATRIX == 1)
+
+
+@pytest.mark.parametrize("form", [np.array, sparse.csr_matrix, torch.tensor, lambda rows: np.array(rows, dtype=float)])
+def test_an_indicator_matrix_has_numbered_labels(form: Callable[[Any], Any]) -> None:
+    found = read_label_sets(form(MATRIX.tolist()))
+    assert found.labels == (0, 1)
+    np.testing.assert_array_equal(found.has, MATRIX == 1)
+
+
+def test_integers_are_labels_in_lists() -> None:
+    assert read_label_sets([[7, 3], [], [3]]).labels == (3, 7)
+
+
+def test_pyarrow_lists_are_read() -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    assert read_label_sets(pyarrow.array(SETS)).labels == ("bank", "card")
+
+
+BAD_Y = {
+    "none": (None, "the target y is None; a list of labels for each text"),
+    "string": ("card", "y is one string, 'card'"),
+    "labels alone": (["card", "bank"], r"y\[0\] is 'card', not a list of labels; write \['card'\]"),
+    "not split": (["card|bank"], r"split it first, as in \[labels.split\('\|'\) for labels in y\]"),
+    "missing": ([["card"], None], r"y\[1\] is missing; write \[\] for a text that has no label"),
+    "blank": ([["card", " "]], r"y\[0\] has a label that is missing or blank; leave it out"),
+    "mixed": ([["card"], [1]], "y mixes int and str labels"),
+    "fraction": ([[0.5]], r"y\[0\] is 0.5 \(float"),
+    "nested": ([[["card"]]], r"y\[0\] holds several labels"),
+    "nested indicator": ([[0, 1, 1], [1, 0, 0]], r"lists of 0 and 1, all of one length; pass np.array\(y\)"),
+    "counts": (np.array([[0, 2]]), r"y\[0, 1\] is 2; an indicator matrix has 1 where"),
+    "nan": (np.array([[0, np.nan]]), r"y\[0, 1\] is None; an indicator matrix"),
+    "two columns": (pandas.DataFrame([[1, 0]], columns=["a", "a"]), "two columns of y have the same name"),
+    "no heading": (pandas.DataFrame([[1, 0]], columns=["a", ""]), "a column of y has no name"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_Y)
+def test_bad_y_is_answered_in_words(case: str) -> None:
+    y, message = BAD_Y[case]
+    with pytest.raises(InputError, match=message):
+        read_label_sets(y)
+
+
+BAD_FITS: dict[str, tuple[Callable[[MultiLabelFewShotClassifier], Any], str]] = {
+    "lengths": (lambda c: c.fit(["a", "b"], [["x"]]), "2 texts and 1 set of labels; one set per text"),
+    "blank text": (
+        lambda c: c.fit(["a", " "], [["x"], []]),
+        r"X\[1\] is empty or missing; a string is needed: drop the row",
+    ),
+    "no label": (lambda c: c.fit(["a"], [[]]), "no text has a label; give some text one, or describe"),
+    "unlabelled": (lambda c: c.fit(["a"], [["x"]], unlabeled=["b"]), "labels of one text do not; leave unlabeled out"),
+    "names of another kind": (
+        lambda c: c.set_params(label_names={1: "one"}).fit(["a"], [["x"]]),
+        "y and label_names have int and str labels",
+    ),
+    "a name missing": (
+        lambda c: c.set_params(label_names={"x": "words"}).fit(["a"], [["x", "y"]]),
+        "label_names has no description of 'y'; describe every label or none",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD_FITS)
+def test_bad_fits_are_answered_in_words(case: str, model: MetaModel) -> None:
+    call, message = BAD_FITS[case]
+    with pytest.raises((InputError, ConfigError), match=message):
+        call(MultiLabelFewShotClassifier(model))
+
+
+def test_a_model_of_token_states_is_refused() -> None:
+    with pytest.raises(
+        ConfigError, match=r"several labels a text need a model over sentence encoders.*use model='default'"
+    ):
+        MultiLabelFewShotClassifier(small_model()).fit(["a"], [["x"]])
+
+
+def test_the_single_label_class_names_this_one() -> None:
+    with pytest.raises(InputError, match=r"holds several labels.*fit a MultiLabelFewShotClassifier"):
+        FewShotClassifier(small_model()).fit(["a", "b"], [["x", "z"], ["y"]])
+
+
+def test_a_text_that_comes_twice_has_all_labels_with_a_warning(model: MetaModel) -> None:
+    with pytest.warns(UserWarning, match="1 text given several times with different labels, such as 'my card'"):
+        known = MultiLabelFewShotClassifier(model).fit(
+            ["my card", "MY  card", "the bank"], [["card"], ["bank"], ["bank"]]
+        )
+    assert known.support_ == {"bank": ["my card", "the bank"], "card": ["my card"]}
+
+
+def test_a_label_without_texts_is_never_given_with_a_warning(model: MetaModel) -> None:
+    rows = np.hstack([MATRIX, np.zeros((len(TEXTS), 1), int)])
+    with pytest.warns(UserWarning, match="no text has label 2, so no text will be given it"):
+        known = MultiLabelFewShotClassifier(model).fit(TEXTS, rows)
+    assert known.predict(TEXTS).shape == (len(TEXTS), 3) and not known.predict(TEXTS)[:, 2].any()
+
+
+def test_blank_texts_have_no_label_with_a_warning(known: MultiLabelFewShotClassifier) -> None:
+    with pytest.warns(UserWarning, match="2 of 3 texts are blank or missing; the answer is no label"):
+        found = known.predict_proba(["my card", None, " "])
+    assert not found[1:].any()
+    np.testing.assert_array_equal(found[0], known.predict_proba(["my card"])[0])
+    assert known.predict_proba([]).shape == (0, 2)
+
+
+def test_answers_do_not_depend_on_the_order_of_texts_and_labels(known: MultiLabelFewShotClassifier) -> None:
+    other = clone(known).fit(TEXTS[::-1], [one[::-1] for one in SETS[::-1]])
+    np.testing.assert_allclose(other.predict_proba(ASKED), known.predict_proba(ASKED), atol=1e-5)
+    np.testing.assert_allclose(other.thresholds_, known.thresholds_, atol=1e-5)
+
+
+def test_names_count_as_texts(model: MetaModel) -> None:
+    names = {"bank": "the bank", "card": "my card"}
+    alone = MultiLabelFewShotClassifier(model, label_names=names).fit([], [])
+    assert alone.predict_proba(["the bank"])[0].argmax() == 0
+    assert alone.predict_proba(["my card"])[0].argmax() == 1
+    assert alone.thresholds_.tolist() == [pytest.approx(label_calibration.UNKNOWN)] * 2
+    both = MultiLabelFewShotClassifier(model, label_names=True).fit(TEXTS, SETS)
+    without = MultiLabelFewShotClassifier(model).fit(TEXTS, SETS)
+    assert not np.allclose(both.predict_proba(ASKED), without.predict_proba(ASKED))
+
+
+def test_works_in_sklearn_tools(model: MetaModel) -> None:
+    classifier = MultiLabelFewShotClassifier(model)
+    assert classifier.__sklearn_tags__().classifier_tags.multi_label
+    assert clone(classifier).get_params()["model"] is model
+    y = MultiLabelBinarizer().fit_transform(SETS)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "no text has label")
+        assert cross_val_score(make_pipeline(classifier), TEXTS, y, cv=3, scoring="f1_micro").shape == (3,)
+        search = GridSearchCV(classifier, {"label_names": [False, {0: "bank", 1: "card"}]}, cv=3).fit(TEXTS, y)
+    assert search.predict(ASKED).shape == (4, 2)
+
+
+def test_pickled_it_answers_the_same(model: MetaModel) -> None:
+    known = MultiLabelFewShotClassifier(model).fit(TEXTS, SETS)
+    again = pickle.loads(pickle.dumps(known))
+    np.testing.assert_array_equal(again.predict_proba(ASKED), known.predict_proba(ASKED))
+
+
+def test_unfitted_it_says_what_to_do() -> None:
+    with pytest.raises(NotFittedError, match="has learned no labels yet; call fit"):
+        MultiLabelFewShotClassifier().predict(["a"])
+
+
+def test_vectors_in_place_of_texts(model: MetaModel, tmp_path: Path) -> None:
+    x, has = drawn(30, 8, 2)
+    untrained_folder = tmp_path / "base"
+    untrained_folder.mkdir()
+    write_model(model, untrained_folder)
+    known = MultiLabelFewShotClassifier(str(untrained_folder), embedding="vectors").fit(x, has)
+    assert f1_score(has, known.predict(x), average="micro") > 0.5
+    with pytest.raises(InputError, match="label names are texts, but embedding='vectors' reads rows of numbers"):
+        clone(known).set_params(label_names=True).fit(x, has)
+
+
+def test_a_meta_model_has_its_encoders(model: MetaModel) -> None:
+    with pytest.raises(ConfigError, match="leave embedding out"):
+        MultiLabelFewShotClassifier(model, embedding="fast").fit(TEXTS, SETS)
+
+
+# numbers
+
+
+def drawn(texts: int, width: int, labels: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Vectors of length 1, and labels that the first numbers tell; every fifth text has none."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(texts, width))
+    has = x[:, :labels] + 0.5 * rng.normal(size=(texts, labels)) > 0.4
+    has[::5] = False
+    return x / np.linalg.norm(x, axis=1, keepdims=True), has
+
+
+@pytest.mark.parametrize(("texts", "width"), [(12, 30), (40, 5)])
+@pytest.mark.parametrize("named", [False, True])
+def test_oracle_scores_are_those_of_texts_really_left_out(texts: int, width: int, named: bool) -> None:
+    x, has = drawn(texts, width, 3)
+    names = np.random.default_rng(1).normal(size=(3, width)) if named else np.zeros((0, width))
+    weights, scores = ridge_scores(torch.tensor(x), torch.tensor(has), torch.tensor(names), 1.5)
+
+    def solved(rows: np.ndarray) -> np.ndarray:
+        """Weights [D, N] with the least squared error plus RIDGE times their square; a name counts as 1.5 texts."""
+        gram = x[rows].T @ x[rows] + RIDGE * np.eye(width) + 1.5 * names.T @ names
+        return np.linalg.solve(gram, x[rows].T @ has[rows] + 1.5 * names.T @ np.eye(3)[: len(names)])
+
+    np.testing.assert_allclose(weights.numpy().T, solved(np.arange(texts)), atol=1e-10)
+    for i in range(texts):
+        np.testing.assert_allclose(scores[i].numpy(), x[i] @ solved(np.delete(np.arange(texts), i)), atol=1e-10)
+
+
+def really_likely(kernel: np.ndarray, has: np.ndarray, counted: np.ndarray) -> float:
+    """The best summed log-likelihood, solving anew without each text; each label against those that the text lacks."""
+    best = -np.inf
+    for ridge in RIDGES:
+        answers = []
+        for i in range(len(has)):
+            rest = np.delete(np.arange(len(has)), i)
+            dual = np.linalg.solve(kernel[np.ix_(rest, rest)] + 1 + ridge * np.eye(len(rest)), has[rest].astype(float))
+            answers.append((kernel[i, rest] + 1) @ dual)
+        for scale in SCALES:
+            total = 0.0
+            for row, own, counts in zip(answers, has, counted, strict=True):
+                found = []
+                for label in np.flatnonzero(counts):
+                    rivals = np.exp(scale * row[~own]).sum() + np.exp(scale * row[label])
+                    found.append(np.log(np.exp(scale * row[label]) / rivals))
+                total += float(np.mean(found)) if found else 0.0
+            best = max(best, total)
+    return best
+
+
+def test_oracle_encoders_are_weighed_by_labels_really_left_out() -> None:
+    x, has = drawn(14, 10, 3, seed=2)
+    has[:, 2] = False
+    has[3, 2] = True  # one text alone has label 2, so it cannot be left out
+    parts = [x[:, :4], x[:, 4:]]
+    kernels = np.array([part @ part.T for part in parts])
+    counted = has & (has.sum(0) > 1)
+    grid = weight_grid(2).numpy()
+    values = np.array([really_likely(np.tensordot(row, kernels, 1), has, counted) for row in grid])
+    posterior = np.exp(values - values.max())
+    share = counted.any(1).sum() / (counted.any(1).sum() + 20.0)
+    expected = share * (posterior / posterior.sum()) @ grid + (1 - share) * np.array([0.3, 0.7])
+    assert expected.min() > LEAST_WEIGHT
+    found, hits = weigh_by_labels(
+        [torch.tensor(part) for part in parts], torch.tensor(has), torch.tensor([0.3, 0.7]).double(), 20.0
+    )
+    np.testing.assert_allclose(found.numpy(), expected, atol=1e-6)
+    assert hits[0] == counted.any(1).sum() and (hits[1:] <= hits[0]).all()
+
+
+def test_with_one_label_each_the_likelihood_is_that_of_classes() -> None:
+    x, _ = drawn(12, 6, 3)
+    labels = torch.tensor([0, 1, 2] * 4)
+    has, kernel = torch.eye(3)[labels] > 0, torch.tensor(x @ x.T)
+    ours, _ = best_likelihood(kernel, has, can_be_left_out(has))
+    theirs = left_out_likelihood(kernel, labels, 3, torch.ones(12, dtype=torch.bool))
+    assert float(ours) == pytest.approx(float(theirs), rel=1e-5)
+
+
+def test_oracle_odds_are_the_likeliest_under_the_prior() -> None:
+    x, has = drawn(40, 6, 4, seed=3)
+    has[:, 3] = False
+    has[7, 3] = True
+    scores, counted = x[:, :4] / 10, has.sum(0) > 1
+    found = fit_odds(scores, has, counted)
+    shots, sums = has.sum(0).mean(), scores.sum(1, keepdims=True)
+    rate = (has.sum() + 0.5) / (has.size + 1)
+    prior = np.array([25.0, -40 / 9, logit(rate) - 0.45 * np.log(shots)])
+
+    def loss(w: np.ndarray) -> float:
+        odds = (w[0] * scores + w[1] * sums + w[2])[:, counted]
+        fit = np.logaddexp(0, np.where(has[:, counted], -odds, odds)).sum()
+        return float(fit + (((w - prior) / [10.0, 5.0, 0.5]) ** 2).sum() / 2)
+
+    best = minimize(loss, prior, method="BFGS", options={"gtol": 1e-8}).x
+    assert [found.slope, found.sum_slope] == pytest.approx(best[:2], rel=1e-3)
+    for label in range(4):
+        odds = (best[0] * scores + best[1] * sums + best[2])[:, label]
+
+        def own(b: np.ndarray, odds: np.ndarray = odds, label: int = label) -> float:
+            fit = np.logaddexp(0, np.where(has[:, label], -odds - b[0], odds + b[0])).sum()
+            return float(fit + (b[0] / 0.3) ** 2 / 2)
+
+        more = minimize(own, [0.0], method="BFGS").x[0] if counted[label] else 0.0
+        assert found.biases[label] == pytest.approx(best[2] + more, abs=1e-3)
+    odds = found.slope * scores + found.sum_slope * sums + found.biases
+    np.testing.assert_allclose(found.probabilities(scores), 1 / (1 + np.exp(-odds)))
+
+
+def test_oracle_thresholds_go_from_counts_to_f1_to_a_labels_own_count() -> None:
+    rng = np.random.default_rng(4)
+    has = rng.random((50, 3)) < [0.4, 0.2, 0.1]
+    has[:, 2] = False
+    has[0, 2] = True
+    p = expit(2 * has - 1 + rng.normal(size=has.shape))
+    counted = has.sum(0) > 1
+    pairs, flags = p[:, counted].ravel(), has[:, counted].ravel()
+    by_threshold = {t: f1_score(flags, pairs >= t) for t in pairs}
+    best = max(by_threshold.values())
+    assert by_threshold[best_f1(pairs, flags)] == best
+    start = np.quantile(p, 1 - 1.2 * has.mean())
+    occurrences = has[:, counted].sum()
+    share = occurrences / (occurrences + 100)
+    overall = (1 - share) * logit(start) + share * logit(best_f1(pairs, flags))
+    expected = []
+    for label in range(3):
+        count = has[:, label].sum()
+        share = count / (count + 10) if counted[label] else 0
+        own = np.quantile(p[:, label], 1 - has[:, label].mean())
+        expected.append(expit((1 - share) * overall + share * logit(own)))
+    np.testing.assert_allclose(fit_thresholds(p, has, counted), expected, rtol=1e-9)
+
+
+def test_without_two_texts_of_any_label_odds_are_what_was_taught() -> None:
+    scores, has = np.array([[0.2, 0.1], [0.0, 0.3]]), np.eye(2, dtype=bool)
+    found = fit_odds(scores, has, np.array([False, False]))
+    assert (found.slope, found.sum_slope) == (25.0, -40 / 7)
+    assert found.biases == pytest.approx([0.0, 0.0])  # each label has half of the texts
+
+
+# audit
+
+
+def test_oracle_the_audit_counts_what_is_left_out(known: MultiLabelFewShotClassifier) -> None:
+    audit, adapted = known.audit(), known.adaptation_
+    order = [TEXTS.index(text) for text in adapted.given.texts]
+    has, p = MATRIX[order], adapted.left_out()
+    given = p >= known.thresholds_
+    assert audit.checked == len(TEXTS) and audit.skipped == ()
+    assert audit.right == (given == has).all(1).mean()
+    assert audit.f1_micro == f1_score(has, given, average="micro")
+    assert audit.f1_macro == f1_score(has, given, average="macro")
+    some = has.any(1)
+    assert audit.ranking == label_ranking_average_precision_score(has[some], p[some])
+    assert audit.low < audit.right < audit.high
+    for doubt in audit.doubts:
+        place = adapted.given.texts.index(doubt.text), known.classes_.tolist().index(doubt.label)
+        assert doubt.has == has[place] != given[place] and doubt.probability == p[place]
+    assert str(audit).startswith(f"leave-one-out over {len(TEXTS)} texts: all labels right for ")
+
+
+def test_planted_mistakes_are_doubted(model: MetaModel) -> None:
+    texts = [f"my card {i}" for i in range(8)] + [f"the bank {i}" for i in range(8)]
+    sets = [["card"]] * 8 + [["bank"]] * 8
+    wrong = [["bank"], *sets[1:]]
+    doubts = MultiLabelFewShotClassifier(model).fit(texts, wrong).audit().doubts
+    assert {(doubt.label, doubt.has) for doubt in doubts if doubt.text == "my card 0"} == {
+        ("bank", True),
+        ("card", False),
+    }
+    assert [str(doubt).split(" ")[0] for doubt in doubts[:2]] in (["wrong?", "missing?"], ["missing?", "wrong?"])
+
+
+def test_too_few_texts_are_said(model: MetaModel) -> None:
+    audit = MultiLabelFewShotClassifier(model).fit(["my card", "the bank"], [["card"], ["bank"]]).audit()
+    assert audit.checked == 0 and np.isnan(audit.f1_micro)
+    assert "a label with two texts is needed" in audit.summary() and "read by" in audit.summary()
+    one = (
+        MultiLabelFewShotClassifier(model).fit(["my card", "card", "the bank"], [["card"], ["card"], ["bank"]]).audit()
+    )
+    assert (
+        one.skipped == ("bank",) and "1 label with fewer than 2 texts is not checked, such as 'bank'" in one.summary()
+    )
+
+
+# edits
+
+
+def test_edits_are_as_fitting_anew(known: MultiLabelFewShotClassifier) -> None:
+    known.add_examples(["a b", "MY card"], [["bank"], ["card"]])
+    known.add_label("lost", ["my card is lost", "lost lost"])
+    known.remove_examples(["card gone"])
+    sets = [[*one, "lost"] if text == "my card is lost" else one for text, one in zip(TEXTS, SETS, strict=True)]
+    kept = [i for i, text in enumerate(TEXTS) if text != "card gone"]
+    texts = [TEXTS[i] for i in kept] + ["a b", "MY card", "lost lost"]
+    anew = clone(known).fit(texts, [sets[i] for i in kept] + [["bank"], ["card"], ["lost"]])
+    assert known.classes_.tolist() == ["bank", "card", "lost"] and known.support_ == anew.support_
+    np.testing.assert_allclose(known.predict_proba(ASKED), anew.predict_proba(ASKED), atol=1e-6)
+    known.remove_label("lost")
+    assert known.classes_.tolist() == ["bank", "card"] and "lost lost" in known.adaptation_.given.texts
+
+
+def test_names_follow_edits(model: MetaModel) -> None:
+    known = MultiLabelFewShotClassifier(model, label_names=True).fit(TEXTS, SETS)
+    known.add_label("a_query", [])
+    assert known.adaptation_.given.names == ("a query", "bank", "card")
+    known.remove_label("bank")
+    assert known.adaptation_.given.names == ("a query", "card")
+
+
+BAD_EDITS: dict[str, tuple[Callable[[MultiLabelFewShotClassifier], Any], str]] = {
+    "unknown label": (
+        lambda c: c.add_examples(["a"], [["x"]]),
+        r"unknown label 'x'; add it first, with add_label\('x', texts\)",
+    ),
+    "there already": (
+        lambda c: c.add_label("card", ["a"]),
+        "label 'card' is there already; give it more texts with add_ex",
+    ),
+    "no text": (lambda c: c.add_label("x", []), "label 'x' has no text; give it at least one"),
+    "no names": (lambda c: c.add_label("x", ["a"], "words"), "a description has no effect without label names"),
+    "kind": (lambda c: c.add_label(3, ["a"]), "label 3 is int but the other classes are str"),
+    "gone": (lambda c: c.remove_label("x"), "unknown label 'x'; use one of 'bank', 'card'"),
+    "strange": (lambda c: c.remove_examples(["never seen"]), "1 text never learned, such as 'never seen'"),
+    "score": (lambda c: c.score(["a"], [["x"]]), "unknown label 'x' in y; use 'bank', 'card'"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_EDITS)
+def test_bad_edits_change_nothing(case: str, known: MultiLabelFewShotClassifier) -> None:
+    call, message = BAD_EDITS[case]
+    before = known.predict_proba(ASKED)
+    with pytest.raises(InputError, match=message):
+        call(known)
+    np.testing.assert_array_equal(known.predict_proba(ASKED), before)
+
+
+def test_the_last_label_stays(known: MultiLabelFewShotClassifier) -> None:
+    known.remove_label("bank")
+    with pytest.raises(InputError, match="label 'card' is the only one; fit again to start over"):
+        known.remove_label("card")
+
+
+# files
+
+
+@pytest.mark.parametrize("names", [False, True, {"bank": "money", "card": "plastic"}])
+def test_saved_and_loaded_it_answers_the_same(names: Any, model: MetaModel, tmp_path: Path) -> None:
+    known = MultiLabelFewShotClassifier(model, label_names=names).fit(TEXTS, SETS)
+    known.save_pretrained(tmp_path / "saved", include_support=True)
+    again = MultiLabelFewShotClassifier.from_pretrained(tmp_path / "saved", device="cpu")
+    np.testing.assert_array_equal(again.predict_proba(ASKED), known.predict_proba(ASKED))
+    np.testing.assert_array_equal(again.thresholds_, known.thresholds_)
+    assert again.label_names == names and again.support_ == known.support_ and str(again.audit()) == str(known.audit())
+    again.add_label("lost", ["lost my card"])
+    assert again.classes_.tolist() == ["bank", "card", "lost"]
+    card = (tmp_path / "saved" / "README.md").read_text("utf-8")
+    assert "MultiLabelFewShotClassifier.from_pretrained" in card and "bank, card" in card
+
+
+def test_without_texts_it_answers_but_cannot_change(known: MultiLabelFewShotClassifier, tmp_path: Path) -> None:
+    known.save_pretrained(tmp_path / "saved")
+    again = MultiLabelFewShotClassifier.from_pretrained(tmp_path / "saved")
+    np.testing.assert_array_equal(again.predict_proba(ASKED), known.predict_proba(ASKED))
+    assert not (tmp_path / "saved" / "support.jsonl").exists()
+    for call in (again.audit, lambda: again.add_label("lost", ["lost"])):
+        with pytest.raises(
+            InputError, match=r"saved without its labelled texts, so .*; save it with include_support=True"
+        ):
+            call()
+
+
+def test_each_class_says_which_one_loads_a_folder(known: MultiLabelFewShotClassifier, tmp_path: Path) -> None:
+    known.save_pretrained(tmp_path / "several")
+    fitted().save_pretrained(tmp_path / "one")
+    FewShotClassifier(small_model()).save_pretrained(tmp_path / "none")
+    with pytest.raises(
+        ModelFileError, match="labels of which a text may have several; load it with MultiLabelFewShotClass"
+    ):
+        FewShotClassifier.from_pretrained(tmp_path / "several")
+    with pytest.raises(
+        ModelFileError, match="may have several; it has classes, one for each text: load it with FewShot"
+    ):
+        MultiLabelFewShotClassifier.from_pretrained(tmp_path / "one")
+    with pytest.raises(ModelFileError, match="holds no labels of which a text may have several; fit one"):
+        MultiLabelFewShotClassifier.from_pretrained(tmp_path / "none")
+
+
+def _config(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    values = json.loads((folder / "config.json").read_text("utf-8"))
+    change(values["multilabel"])
+    (folder / "config.json").write_text(json.dumps(values), "utf-8")
+
+
+SPOILED: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "labels": (
+        lambda f: _config(f, lambda c: c.update(labels=["bank", "cart"])),
+        "are not those that were saved; change labels",
+    ),
+    "field": (lambda f: _config(f, lambda c: c.pop("texts")), "config.json, multilabel: 'texts' is missing"),
+    "task": (
+        lambda f: (f / "task.safetensors").write_bytes((f / "task.safetensors").read_bytes()[:-1] + b"x"),
+        "task.safetensors is not the file that config.json describes",
+    ),
+    "task gone": (lambda f: (f / "task.safetensors").unlink(), "task.safetensors cannot be read"),
+    "texts": (
+        lambda f: (f / "support.jsonl").write_text('{"text": "a", "labels": []}\n'),
+        "does not hold the texts that were learned; change them through the classifier",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", SPOILED)
+def test_spoiled_folders_are_refused_in_words(case: str, known: MultiLabelFewShotClassifier, tmp_path: Path) -> None:
+    spoil, message = SPOILED[case]
+    known.save_pretrained(tmp_path / "saved", include_support=True)
+    spoil(tmp_path / "saved")
+    with pytest.raises(ModelFileError, match=message):
+        MultiLabelFewShotClassifier.from_pretrained(tmp_path / "saved")
+
+
+def test_nothing_is_left_where_saving_fails(
+    known: MultiLabelFewShotClassifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*arguments: Any) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr("meta_text.saving.label_folder.write_card", broken)
+    with pytest.raises(OSError, match="disk full"):
+        known.save_pretrained(tmp_path / "saved")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_audit_is_that_of_the_function(known: MultiLabelFewShotClassifier) -> None:
+    assert audit_labels(known.adaptation_) == known.audit()
+
+
+def test_the_page_runs_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).parent.parent / "docs" / "several_labels.md").read_text("utf-8")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    for code in re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL):
+        exec(compile(code, "several_labels.md", "exec"), names)
+    assert names["again"].predict_labels(names["texts"]) == names["classifier"].predict_labels(names["texts"])
