@@ -218,13 +218,12 @@ def test_a_saved_classifier_to_start_with(tmp_path: Path) -> None:
 
 
 def test_every_visitor_gets_the_page_and_no_address_outside_is_in_it() -> None:
-    loop = asyncio.new_event_loop()  # Gradio would make one and leave it open
-    asyncio.set_event_loop(loop)
+    async def built() -> Any:  # in a loop: Gradio would make its own and leave them open
+        return page.build(None)
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        blocks = page.build(None)
-    asyncio.set_event_loop(None)
-    loop.close()
+        blocks = asyncio.run(built())
     assert blocks.analytics_enabled is False
     handlers = [function for function in blocks.fns.values() if function.fn is not None]
     assert len(handlers) == 12 and {function.concurrency_id for function in handlers} == {"all"}

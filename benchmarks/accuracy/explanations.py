@@ -1,6 +1,6 @@
 """How near the credits of `FewShotClassifier.explain` are to full Shapley values of the same answers.
 
-    python benchmarks/accuracy/explanations.py [--texts 16]
+    python benchmarks/accuracy/explanations.py [--texts 40]
 
 Ten intents of `data/intents` with five labels each; texts of 7 to 9 words that were not labelled. All sets of a text's words are
 answered once, and the Shapley value is the sum over them by its definition. Beside `explain`: the average of what a word adds to
@@ -58,7 +58,7 @@ def left_out(of: np.ndarray, n: int) -> np.ndarray:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--texts", type=int, default=16)
+    parser.add_argument("--texts", type=int, default=40)
     options = parser.parse_args()
     texts, labels = texts_and_labels("intents")
     draw = np.random.default_rng(0)
