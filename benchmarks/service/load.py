@@ -71,6 +71,12 @@ class Service:
         times = psutil.Process(self.process.pid).cpu_times()
         return float(times.user + times.system)
 
+    async def texts(self) -> float:
+        """How many it has classified."""
+        async with self.client() as client:
+            page = (await client.get("/metrics")).text
+        return float(page.partition("\nmeta_text_texts_total ")[2].partition("\n")[0])
+
     async def end(self, how: signal.Signals = signal.SIGTERM) -> int:
         self.process.send_signal(how)
         return await self.process.wait()
@@ -147,10 +153,13 @@ class Asker:
 
 
 class Rogues:
-    """Clients that send a byte a second, that never read, and that are gone before the answer; `met` counts them."""
+    """Clients that send a byte a second, that never read, and that are gone before the answer; `met` counts them.
 
-    def __init__(self, service: Service, texts: Sequence[str]) -> None:
-        self.port, self.texts, self.met = service.port, texts, Counter[str]()
+    pause: seconds between the acts of one of them, so that their requests are few beside the others.
+    """
+
+    def __init__(self, service: Service, texts: Sequence[str], pause: float) -> None:
+        self.port, self.texts, self.pause, self.met = service.port, texts, pause, Counter[str]()
 
     def _request(self, texts: Sequence[str]) -> bytes:
         body = json.dumps({"classifier": ID, "texts": texts}).encode()
@@ -172,7 +181,7 @@ class Rogues:
                 self.met[act.__name__] += 1  # cut off, as it should be
             finally:
                 writer.transport.abort()
-            await asyncio.sleep(1)
+            await asyncio.sleep(self.pause)
 
     async def slow_to_send(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         for byte in self._request(self.texts[:1]):
@@ -183,7 +192,7 @@ class Rogues:
                 return
 
     async def never_reading(self, _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(self._request(self.texts[:20]))
+        writer.write(b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * 300)  # more than sockets hold
         await writer.drain()
         await asyncio.sleep(45)
 
@@ -194,7 +203,7 @@ class Rogues:
 
 async def sustained(service: Service, asker: Asker, rate: float, seconds: float) -> dict[str, Any]:
     """A rate that can be kept up, with rogues beside it."""
-    rogues = Rogues(service, asker.texts)
+    rogues = Rogues(service, asker.texts, max(1.0, 20 / rate))
     memory: list[tuple[float, float]] = []
 
     async def watch() -> None:
@@ -203,7 +212,7 @@ async def sustained(service: Service, asker: Asker, rate: float, seconds: float)
             await asyncio.sleep(min(1.0, seconds / 20))
 
     beside = [asyncio.create_task(rogues.run()), asyncio.create_task(watch())]
-    cpu, started = service.cpu_seconds, time.perf_counter()
+    cpu, read, started = service.cpu_seconds, await service.texts(), time.perf_counter()
     await asker.at_rate(rate, seconds)
     passed = time.perf_counter() - started
     for task in beside:
@@ -215,7 +224,7 @@ async def sustained(service: Service, asker: Asker, rate: float, seconds: float)
         **asker.answered.summary(passed),
         "rate": rate,
         "seconds": passed,
-        "cpu_ms_per_request": 1000 * (service.cpu_seconds - cpu) / max(1, asker.answered.statuses.total()),
+        "cpu_ms_per_text": 1000 * (service.cpu_seconds - cpu) / max(1.0, await service.texts() - read),
         "memory_mb": {"first": used[0], "half": used[half], "last": used[-1], "most": used.max()},
         "memory_growth_mb_per_minute": 60 * float(np.polyfit(times[half:], used[half:], 1)[0]),
         "rogues": dict(rogues.met),
