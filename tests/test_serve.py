@@ -610,6 +610,15 @@ def test_a_connection_without_a_request_is_cut(head: bytes, address: tuple[str, 
         assert 0.4 < time.monotonic() - started < 10
 
 
+def test_a_client_that_never_reads_is_cut(address: tuple[str, int]) -> None:
+    """It asks for more than sockets and buffers hold."""
+    with socket.create_connection(address) as client:
+        client.settimeout(60)
+        with pytest.raises((ConnectionResetError, BrokenPipeError)):
+            while True:
+                client.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * 100)
+
+
 def test_a_connection_that_asks_again_is_kept(address: tuple[str, int]) -> None:
     with socket.create_connection(address) as client:
         client.settimeout(20)

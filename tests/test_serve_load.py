@@ -13,6 +13,7 @@ from meta_text import FewShotClassifier
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks" / "service"))
 
+import clients
 import load
 
 GOOD: dict[str, Any] = {
@@ -39,7 +40,7 @@ def test_what_must_not_be_is_noticed() -> None:
 
 
 def test_requests_are_counted_by_what_came_back() -> None:
-    answered = load.Answered()
+    answered = clients.Answered()
     for i in range(1, 101):
         answered.add(200, i / 1000, None)
     answered.add(503, 9.0, "2")
@@ -56,7 +57,7 @@ def test_requests_are_counted_by_what_came_back() -> None:
 
 
 def test_requests_come_at_the_rate_whatever_becomes_of_them() -> None:
-    class Never(load.Asker):
+    class Never(clients.Asker):
         def __init__(self) -> None:
             self.due: list[float] = []
 
