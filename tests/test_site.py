@@ -48,6 +48,11 @@ def test_navigation_names_every_page_once() -> None:
     assert sorted(named) == sorted(pages)
 
 
+def test_first_page_has_the_program_of_the_readme() -> None:
+    (program,) = re.findall(r"```python\n.*?```", (ROOT / "docs/index.md").read_text("utf-8"), flags=re.DOTALL)
+    assert program in (ROOT / "README.md").read_text("utf-8")
+
+
 def test_reference_names_everything_public() -> None:
     named = {
         path.rpartition(".")[2] for path in re.findall(r"^::: (\S+)$", (ROOT / "docs/api.md").read_text("utf-8"), re.M)
@@ -83,6 +88,17 @@ def test_only_relative_links_move() -> None:
     text = "[a](../CHANGELOG.md#x) [b](https://a.b/../CHANGELOG.md) [c](#x) [d][e]\n\n[e]: ../recipes/RESULTS.md#y\n"
     expected = "[a](CHANGELOG.md#x) [b](https://a.b/../CHANGELOG.md) [c](#x) [d][e]\n\n[e]: recipes/RESULTS.md#y\n"
     assert hooks.on_page_markdown(text, Page) == expected
+
+
+def test_equations_become_mathml(monkeypatch: pytest.MonkeyPatch) -> None:
+    converter = ModuleType("latex2mathml.converter")
+    converter.convert = lambda tex, display="inline": f"<math {display}>{tex}</math>"  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "latex2mathml", ModuleType("latex2mathml"))
+    monkeypatch.setitem(sys.modules, "latex2mathml.converter", converter)
+    page = '<p><span class="arithmatex">\\(a &lt; b\\)</span></p><div class="arithmatex">\\[\nc\n\\]</div>'
+    assert hooks.on_page_content(page) == (
+        '<p><math inline>a < b</math></p><div style="margin: 1em 0; overflow-x: auto"><math block>\nc\n</math></div>'
+    )
 
 
 def test_a_docstring_lists_its_arguments(monkeypatch: pytest.MonkeyPatch) -> None:

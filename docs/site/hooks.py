@@ -59,6 +59,9 @@ def on_page_content(content: str, **_: Any) -> str:
     from latex2mathml.converter import convert
 
     def drawn(found: re.Match[str]) -> str:
-        return convert(html.unescape(found[2]), display="block" if found[1] == "div" else "inline")
+        if found[1] == "span":
+            return convert(html.unescape(found[2]))
+        block = convert(html.unescape(found[2]), display="block")
+        return f'<div style="margin: 1em 0; overflow-x: auto">{block}</div>'
 
     return EQUATION.sub(drawn, content)
