@@ -113,10 +113,9 @@ def table(found: Mapping[tuple[str, int], Sequence[Measured]]) -> str:
     """A line for each rule and K: the gates at the first and last step, the accuracy of the start, and what the steps add.
 
     Points of accuracy with 95 % intervals over tasks."""
-    lines = [
-        "| labels a class | rule | forget gate | step size | momentum | support loss | start, % | after five steps |"
-    ]
-    lines += ["| ---: | --- | --- | --- | --- | --- | ---: | ---: |"]
+    heads = ["labels a class", "rule", "forget gate", "step size", "momentum", "support loss", "start, %"]
+    heads += ["after five steps", "against untrained"]
+    lines = [f"| {' | '.join(heads)} |", "| ---: " + "| --- " * (len(heads) - 1) + "|"]
     for (name, shots), walks in sorted(found.items(), key=lambda item: (item[0][1], item[0][0])):
         cells = [str(shots), name]
         for gate in (*GATES, "support loss"):
@@ -163,7 +162,7 @@ def draw(found: Mapping[tuple[str, int], Sequence[Measured]], path: Path) -> Non
     panels["forget"].legend(fontsize=8)
     for name, style in (("learned rule", "-"), ("untrained rule", ":")):
         panels["accuracy"].plot([], [], style, color="black", label=name)
-    panels["accuracy"].legend(fontsize=8, loc="lower right")
+    panels["accuracy"].legend(fontsize=8, loc="upper left")
     figure.savefig(path, dpi=150, metadata={"Date": None} if path.suffix == ".svg" else None)
 
 
