@@ -115,6 +115,7 @@ def test_no_path_escapes_the_test_above() -> None:
         "RATE",
         "REPOSITORY",
         "SECONDS",
+        "SEPARATOR",
         "TOOL",
         "TEXT",
     } | {"TABLE.KEY=VALUE"}

@@ -161,7 +161,10 @@ BAD: dict[str, tuple[Callable[[], Any], str]] = {
     "empty label": (lambda: fit(["a", "", "b", "b"]), r"y\[1\] is None, NaN or empty"),
     "mixed": (lambda: fit([1, 1, "b", "b"]), "y mixes int and str labels; use one kind, such as str"),
     "bool and int": (lambda: fit([True, True, 0, 0]), "y mixes bool and int labels"),
-    "several labels": (lambda: fit([["a", "b"], ["a"], ["b"], ["b"]]), r"y\[0\] holds several labels .* not supported"),
+    "several labels": (
+        lambda: fit([["a", "b"], ["a"], ["b"], ["b"]]),
+        r"y\[0\] holds several labels .* fit a MultiLabelFewShotClassifier",
+    ),
     "indicator matrix": (lambda: fit(np.eye(2)[[0, 0, 1, 1]]), r"y has shape \(4, 2\)"),
     "dates": (
         lambda: fit(pd.to_datetime(["2020", "2020", "2021", "2021"])),

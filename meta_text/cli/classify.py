@@ -215,7 +215,7 @@ def predict(
     from_name: FromName = None,
     to_name: ToName = None,
     labels_separator: Annotated[
-        str, typer.Option(metavar="MARK", help="What to write between labels, if a text may have several.")
+        str, typer.Option(metavar="SEPARATOR", help="What to write between labels, if a text may have several.")
     ] = "|",
     separator: Separator = None,
     encoding: Encoding = None,

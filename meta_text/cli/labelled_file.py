@@ -27,7 +27,7 @@ Separator = Annotated[
 ]
 LabelsSeparator = Annotated[
     str | None,
-    typer.Option(metavar="MARK", help="Texts have several labels, with this between them, such as '|'."),
+    typer.Option(metavar="SEPARATOR", help="Texts have several labels, with this between them, such as '|'."),
 ]
 Encoding = Annotated[str | None, typer.Option(metavar="NAME", help="Encoding of a text file, such as utf-8 or cp1252.")]
 
