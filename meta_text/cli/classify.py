@@ -114,14 +114,18 @@ def fit(
             "--unlabeled": bool(unlabeled),
         }
         refuse_options(given)
-        options = {
-            "embedding": encoders,
-            "label_names": label_names,
-            "device": device,
-            "keeps_texts": not without_texts,
-        }
-        columns, how = (text, label), (separator, encoding)
-        fit_several(model, support_file, out, labels_separator, columns, how, **options)
+        fit_several(
+            model,
+            support_file,
+            out,
+            labels_separator,
+            (text, label),
+            (separator, encoding),
+            keeps_texts=not without_texts,
+            embedding=encoders,
+            label_names=label_names,
+            device=device,
+        )
         return
     corpus = read_labelled(support_file, text, label, separator, encoding)
     if encoders is None:
