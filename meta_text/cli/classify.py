@@ -120,9 +120,18 @@ def fit(
             "--unlabeled": bool(unlabeled),
         }
         refuse_options(given)
-        columns, how = (text, label), (separator, encoding)
-        options = {"embedding": encoders, "label_names": label_names, "device": device}
-        fit_several(model, support_file, out, labels_separator, columns, how, keeps_texts=not without_texts, **options)
+        fit_several(
+            model,
+            support_file,
+            out,
+            labels_separator,
+            (text, label),
+            (separator, encoding),
+            keeps_texts=not without_texts,
+            embedding=encoders,
+            label_names=label_names,
+            device=device,
+        )
         return
     corpus = read_labelled(support_file, text, label, separator, encoding)
     if encoders is None:
