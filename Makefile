@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 
 FRESH := build/wheel
 
-.PHONY: demo test test_long lint wheel mutation results accuracy effort default_model bench clean
+.PHONY: demo test test_long lint docs wheel sbom mutation fuzz soak results accuracy effort default_model bench clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -29,6 +29,12 @@ lint: $(VENV)/installed
 	$(BIN)/lint-imports
 	$(BIN)/pylint meta_text benchmarks
 
+# The site from docs/: strict, every link followed, nothing asked of another host. To read it: python -m http.server -d build/docs
+docs: $(VENV)/installed
+	$(BIN)/pip install -q -e ".[docs]" -c constraints.txt
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	$(BIN)/python docs/site/check.py build/docs
+
 # What a user gets: the wheel in a fresh environment, the base alone, no network.
 wheel: $(VENV)/installed
 	rm -rf dist $(FRESH)
@@ -38,10 +44,25 @@ wheel: $(VENV)/installed
 	$(FRESH)/bin/pip install -q dist/*.whl -c constraints.txt
 	$(FRESH)/bin/python tests/wheel_smoke.py
 
+# Everything that the base installs, with versions and licences, as CycloneDX.
+sbom: wheel
+	$(PYTHON) -m venv build/sbom
+	build/sbom/bin/pip install -q cyclonedx-bom==7.5.0
+	build/sbom/bin/cyclonedx-py environment $(FRESH) --pyproject pyproject.toml -o dist/meta_text.cdx.json
+
 # Breaks each line of mathematics once and runs the tests; docs/reliability.md has the figures. Resumes an interrupted run.
 mutation: $(VENV)/installed
 	$(BIN)/pip install -q -e ".[mutation]" -c constraints.txt
 	$(BIN)/python benchmarks/mutation/run.py
+
+# Random bytes and changed settings into everything that reads a file: five minutes for each of five kinds.
+fuzz: $(VENV)/installed
+	$(BIN)/pip install -q -e ".[fuzz]" -c constraints.txt
+	for kind in table recipe settings split classifier; do $(BIN)/python benchmarks/fuzz/loaders.py $$kind --minutes 5 || exit 1; done
+
+# Kills a training run sixty times and compares what it ends with: under ten minutes on two quiet cores.
+soak: $(VENV)/installed
+	$(BIN)/python benchmarks/soak/kills.py --kills 60
 
 # About five hours on two cores; needs META_TEXT_DATA.
 results: $(VENV)/installed

@@ -14,6 +14,7 @@ from meta_text.moved import find_moved_modules
 if TYPE_CHECKING:  # what a type checker sees; the table below is what runs
     from meta_text.classify.classifier import FewShotClassifier as FewShotClassifier
     from meta_text.classify.multilabel import MultiLabelFewShotClassifier as MultiLabelFewShotClassifier
+    from meta_text.classify.pipeline import TextClassificationPipeline as TextClassificationPipeline
     from meta_text.config import load_recipe as load_recipe
     from meta_text.corpus.class_split import ClassSplit as ClassSplit
     from meta_text.corpus.corpus import Corpus as Corpus
@@ -44,6 +45,7 @@ _HOME = {
     "MetaModel": "model.model",
     "MetaTextError": "errors",
     "MultiLabelFewShotClassifier": "classify.multilabel",
+    "TextClassificationPipeline": "classify.pipeline",
     "TextEncoder": "learners.encoder",
     "Trainer": "training.trainer",
     "load_model": "saving.model_folder",

@@ -14,6 +14,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "onnx": ("onnx", "onnxscript", "onnxruntime"),
     "parquet": ("pyarrow",),
     "excel": ("openpyxl",),
+    "serve": ("fastapi", "uvicorn", "prometheus_client"),
 }
 
 

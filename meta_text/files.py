@@ -1,18 +1,20 @@
 """Files and folders that are written completely or not at all, and never replace somebody else's."""
 
+import errno
 import hashlib
-import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from meta_text.errors import ModelFileError, OutputError
+from meta_text.parsing import parse_json
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 PACKED = (".csv", ".tsv", ".jsonl", ".ndjson", ".json")
 KINDS = (*PACKED, ".xlsx", ".parquet")
 KINDS_READ = "CSV, TSV, JSON, JSON lines, Excel (.xlsx) or Parquet, text formats also as .gz"
+
+# a full disk, a quota, a size limit; no right, a file system that cannot be written; a device that fails
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ENOTDIR)
 
 # everything that this package writes into a model's folder
 OWN_NAMES = (
@@ -36,6 +41,7 @@ OWN_NAMES = (
     "task.safetensors",
     "tokenizer.json",
     "trainer.json",
+    "unlabelled.jsonl",
 )
 
 
@@ -64,7 +70,7 @@ def _is_ours(folder: Path) -> bool:
     if (folder / "trainer.json").exists():
         return True
     try:
-        config = json.loads((folder / "config.json").read_bytes())
+        config = parse_json((folder / "config.json").read_bytes())
     except (OSError, ValueError):
         return False
     return isinstance(config, dict) and config.get("library") == "meta_text"
@@ -73,7 +79,8 @@ def _is_ours(folder: Path) -> bool:
 class replacing:  # noqa: N801  # a context manager, used like a function
     """Yields a new folder next to `target` and renames it into place when the block succeeds.
 
-    Raises ModelFileError as `check_target` does.
+    Raises ModelFileError as `check_target` does, and OutputError where there is no space, or no right to write: what was
+    there before is unchanged.
     """
 
     def __init__(self, target: str | Path) -> None:
@@ -82,12 +89,17 @@ class replacing:  # noqa: N801  # a context manager, used like a function
         self.partial = self.target.with_name(f".{self.target.name}.{uuid.uuid4().hex[:8]}.partial")
 
     def __enter__(self) -> Path:
-        self.partial.mkdir(parents=True)
+        with _writable(self.target):
+            self.partial.mkdir(parents=True)
         return self.partial
 
-    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, *rest: object) -> None:
         if kind is not None:
-            shutil.rmtree(self.partial)
+            shutil.rmtree(self.partial, ignore_errors=True)
+            inner = error.__cause__ if isinstance(error, OutputError) else error  # names a file in the partial folder
+            if isinstance(inner, OSError):
+                with _writable(self.target):
+                    raise inner
             return
         old = self.target.with_name(f"{self.partial.name}.old")
         if self.target.exists():
@@ -106,6 +118,17 @@ def recover(target: str | Path) -> None:
         os.rename(new if new.exists() else old, target)
         shutil.rmtree(old, ignore_errors=True)
         return
+
+
+def tidy(folder: Path) -> None:
+    """Finish or discard what killed writers have left in a folder that one run writes alone."""
+    for old in sorted(folder.glob(".*.partial.old")):
+        recover(folder / old.name[1:].rsplit(".", 3)[0])
+    for left in (*folder.glob(".*.partial"), *folder.glob(".*.partial.old")):
+        if left.is_dir():
+            shutil.rmtree(left)
+        else:
+            left.unlink()
 
 
 def did_you_mean_file(path: Path) -> str:
@@ -133,25 +156,48 @@ def check_file(target: Path, option: str = "the output") -> None:
 def whole_file(target: str | Path) -> Iterator[Path]:
     """Yield a temporary path next to `target`, and rename it to `target` when the block succeeds.
 
-    A failed block leaves nothing behind, and two writers of one target do not interfere.
+    A failed block leaves nothing behind, and two writers of one target do not interfere. Raises OutputError where there is no
+    space, or no right to write.
     """
     target = Path(target).expanduser()
     partial = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.partial")
+    with _writable(target):
+        try:
+            yield partial
+            partial.replace(target)
+        finally:
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def _writable(target: Path) -> Iterator[None]:
+    """Raises OutputError in place of the system's errors for disks that are full and folders that may not be written."""
     try:
-        yield partial
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        raise OutputError(
+            f"{target} cannot be written ({error.strerror}); what was there before is unchanged: "
+            "make room, or name a place that you may write to"
+        ) from error
 
 
 def save_tensors(tensors: dict[str, "Tensor"], target: str | Path, metadata: dict[str, str] | None = None) -> None:
     """Write a safetensors file completely or not at all, with the umask's permissions (safetensors itself writes 0600)."""
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     with whole_file(target) as partial:
         partial.touch()
         permissions = partial.stat().st_mode & 0o777
-        save_file(tensors, partial, metadata)
+        try:
+            save_file(tensors, partial, metadata)
+        except SafetensorError as error:
+            if (code := re.search(r"os error (\d+)", str(error))) is None:
+                raise
+            raise OSError(int(code[1]), os.strerror(int(code[1]))) from error  # it holds the system's error as words
         partial.chmod(permissions)
 
 

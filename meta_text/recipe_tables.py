@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from meta_text.errors import ConfigError
+from meta_text.parsing import parse_toml
 
 PATHS = (("corpus", "path"),)
 NAMES_OR_PATHS = (("corpus", "split"), ("corpus", "also"), ("evaluate", "unseen"))
@@ -19,7 +20,7 @@ def read_tables(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
     Raises ConfigError if the file is not TOML, and for an override of another form.
     """
     try:
-        tables = tomllib.loads(path.read_text("utf-8"))
+        tables = parse_toml(path.read_text("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}") from None
     _change(tables, lambda name: str((path.parent / name).resolve()) if name[:1] != "~" else name, PATHS)
@@ -55,7 +56,7 @@ def _apply(tables: dict[str, Any], override: str) -> None:
     if not equals or len(parts) < 2:
         raise ConfigError(f"--set {override}: table.key=value is needed, for example train.outer_steps=50")
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
+        value = parse_toml(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text  # a bare word is a string
     table = tables

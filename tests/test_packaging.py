@@ -76,7 +76,7 @@ def test_all_holds_every_extra_but_those_of_developers() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
     (everything,) = extras["all"]
     named = everything.removeprefix("meta_text[").removesuffix("]").split(",")
-    assert sorted([*named, "all", "dev", "mutation"]) == sorted(extras)
+    assert sorted([*named, "all", "dev", "docs", "fuzz", "mutation"]) == sorted(extras)
 
 
 def test_version_stands_in_one_place(wheel: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from meta_text.config import Recipe, parse_recipe
+from meta_text.model.answer_counts import AnswerCounts, ConfidenceBin
 from meta_text.model.results import Interval, Result
 from meta_text.training.reports import (
     Comparison,
@@ -43,6 +44,9 @@ RESULT_KEYS = [
 ]
 CONTEXT_KEYS = ["seed", "train_seed", "corpus", "split", "privileges", "recipe", "versions", "hardware"]
 RECIPE = parse_recipe({"corpus": {"name": "banking77", "also": ["/home/somebody/clinc150"]}, "train": {"seed": 7}})
+ANSWERS = AnswerCounts(
+    ("a", "b"), ((1, 1), (0, 1)), ((2, 2), (1, 1)), (ConfidenceBin(0, 0, 0.0), ConfidenceBin(3, 2, 0.75))
+)
 CONTEXT = RunContext.of(RECIPE)
 
 
@@ -88,6 +92,10 @@ def test_json_of_an_evaluation() -> None:
     report = EvaluationReport(RESULT, CONTEXT, "test").as_dict()
     assert list(report) == [*RESULT_KEYS, *CONTEXT_KEYS, "classes"]
     assert report["classes"] == "test"
+    whole = EvaluationReport(RESULT, CONTEXT, "test", ANSWERS).as_dict()
+    assert list(whole) == [*report, "answers"]
+    assert list(whole["answers"]) == ["class_names", "answered", "asked", "bins"]
+    assert whole["answers"]["bins"][1] == {"texts": 3, "right": 2, "confidence": 0.75}
 
 
 def test_json_of_a_comparison_and_back() -> None:
@@ -100,6 +108,8 @@ def test_json_of_a_comparison_and_back() -> None:
     again = Comparison.from_dict(json.loads(json.dumps(values)))
     assert (again.rows, again.paired, again.curves) == (compared().rows, compared().paired, compared().curves)
     assert json.dumps(again.as_dict()) == json.dumps(values)
+    counted = replace(compared(), rows=tuple(replace(row, answers=ANSWERS) for row in compared().rows))
+    assert Comparison.from_dict(json.loads(json.dumps(counted.as_dict()))).rows == counted.rows
     del values["paired"]
     with pytest.raises(ValidationError, match="paired"):
         Comparison.from_dict(values)

@@ -101,6 +101,22 @@ def test_the_untrained_model_may_be_the_best(monkeypatch: pytest.MonkeyPatch) ->
     assert all(torch.equal(left[name], weights[0][name]) for name in left)
 
 
+def test_the_history_has_the_learning_rate_of_each_part(tmp_path: Path) -> None:
+    """A pretrained embedding warms up over a tenth of the steps and decays to zero; the rest keeps its rate."""
+    made = trainer(tmp_path, outer_steps=20, outer_lr=0.5, rule_lr=0.25, embedding_lr=0.125)
+    assert made._rates() == {"embedding": 0.5, "encoder": 0.5, "rule": 0.25}
+    made.recipe = replace(made.recipe, embedding=replace(made.recipe.embedding, kind="transformer"))
+    made.optimizer = torch.optim.Adam(made._groups())
+    shares = []
+    for step in (0, 1, 10, 19):
+        made._warm(step)
+        made._log()
+        rates = json.loads((tmp_path / "history.jsonl").read_text().splitlines()[-1])["learning_rates"]
+        assert (rates["encoder"], rates["rule"]) == (0.5, 0.25)
+        shares.append(rates["embedding"] / 0.125)
+    assert shares == pytest.approx([0.5, 0.95, 0.5, 0.05])
+
+
 def test_nothing_to_resume(tmp_path: Path) -> None:
     with pytest.raises(
         ModelFileError, match=f"nothing to resume: no checkpoint in {tmp_path}; run once without --resume"
@@ -130,21 +146,42 @@ def test_a_kill_between_the_two_renames_of_a_checkpoint_loses_nothing(tmp_path: 
     assert [path.name for path in (tmp_path / "killed").glob(".*")] == []
 
 
-def test_a_loss_that_is_no_number_ends_training_with_advice(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = trainer(outer_steps=2)
-    losses = made.model.losses
-    monkeypatch.setattr(made.model, "losses", lambda batch: losses(batch) * float("nan"))
-    with pytest.raises(ConfigError, match=r"the loss is nan at outer step 0; lower train.outer_lr or learner.inner_lr"):
+def test_a_loss_that_is_no_number_ends_training_with_advice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = trainer(tmp_path, outer_steps=4)
+    losses, taken = made.model.losses, model_tensors
+    monkeypatch.setattr(
+        made.model, "losses", lambda batch: losses(batch) * (float("nan") if made.state.step == 2 else 1)
+    )
+    size = made.recipe.train.episodes_per_step
+    message = (
+        rf"the loss is nan at outer step 2 \(seed 0, episodes {2 * size} to {3 * size - 1}\); "
+        rf"the weights before it are in {tmp_path}/checkpoint; lower train.outer_lr or learner.inner_lr"
+    )
+    with pytest.raises(ConfigError, match=message):
         made.run()
+    saved, kept = load_file(tmp_path / "checkpoint" / "model.safetensors"), taken(made.model)
+    assert all(torch.equal(saved[name], kept[name]) for name in kept)
+    assert all(tensor.isfinite().all() for tensor in saved.values())
 
 
 def test_the_history_is_cut_where_a_run_goes_on(tmp_path: Path) -> None:
     trainer(tmp_path, outer_steps=3).run()
     with (tmp_path / "history.jsonl").open("a") as file:
-        file.write(json.dumps({"step": 9}) + "\n")
+        file.write(json.dumps({"step": 9}) + "\n" + '{"step": 1')  # killed within a line
     trainer(tmp_path, outer_steps=3).run(resume=True)
     steps = [json.loads(line)["step"] for line in (tmp_path / "history.jsonl").read_text().splitlines()]
     assert steps == [0, 1, 2, 3]
+
+
+def test_a_run_begins_with_a_history_of_its_own_and_without_the_rests_of_killed_ones(tmp_path: Path) -> None:
+    (tmp_path / "history.jsonl").write_text('{"step": 7}\n')
+    (tmp_path / ".checkpoint.1f.partial").mkdir()
+    (tmp_path / ".checkpoint.1f.partial" / "config.json").write_text("{")
+    (tmp_path / ".history.jsonl.2e.partial").write_text("")
+    trainer(tmp_path, outer_steps=2).run()
+    steps = [json.loads(line)["step"] for line in (tmp_path / "history.jsonl").read_text().splitlines()]
+    assert steps == [0, 1, 2]
+    assert [path.name for path in tmp_path.glob(".*")] == []
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")

@@ -12,6 +12,7 @@ from typing import Any
 from meta_text.classify.answer_table import as_text, concatenate_tables, write_table
 from meta_text.errors import OutputError
 from meta_text.files import whole_file
+from meta_text.parsing import parse_json
 
 KINDS = ("csv", "json", "jsonl", "parquet")
 Record = dict[str, Any]  # an output row: the input's cells, then the answer
@@ -48,7 +49,7 @@ class Parts:
     def _check(self, about: Path, run: Mapping[str, Any]) -> None:
         if not about.exists():
             raise OutputError(f"nothing to resume: no parts of {self.target}; run once without --resume")
-        before = json.loads(about.read_text("utf-8"))
+        before = parse_json(about.read_text("utf-8"))
         changed = [key for key in run if before.get(key) != json.loads(json.dumps(run[key]))]
         if changed:
             raise OutputError(

@@ -8,10 +8,11 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from meta_text.classify import audit as auditing
-from meta_text.classify.answers import answer, details, warn_of_labelled
+from meta_text.classify.answers import answer, warn_of_labelled
 from meta_text.classify.class_edits import ClassChange, Classes, report
 from meta_text.classify.class_prior import after_edit, prior_of, shares_of
 from meta_text.classify.distill import distilled
+from meta_text.classify.explain import Explaining
 from meta_text.classify.suggest import suggest
 from meta_text.corpus.labels import label_array, object_array, texts_or_none
 from meta_text.embedding.given_vectors import row_texts
@@ -25,7 +26,7 @@ from meta_text.saving import loading, publish
 from meta_text.saving.class_folder import load_adaptation
 
 
-class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+class FewShotClassifier(Explaining, ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """Adapts a meta-trained model to any classes, from a few texts each or from their names alone.
 
     model: a folder, a Hub name, "default" (the model in this package), or a MetaModel.
@@ -114,13 +115,6 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         answers = answer(self._adapted(), self._as_texts(X), reject)
         labels = answers.labels(self.classes_.tolist())
         return list(zip(answers.texts, labels, answers.probabilities.max(1).tolist(), strict=True))
-
-    def predict_detail(self, X: Any, reject: float = 0.05) -> list[dict[str, Any]]:
-        """For each text: label, probability, all `scores`, `known` at this rate, `nearest` labelled text, `why`, `encoders`.
-
-        `encoders` has each encoder's weight in this task, or is None for a model that reads token states.
-        """
-        return details(self._adapted(), self.classes_.tolist(), self._as_texts(X), reject)
 
     def audit(self) -> auditing.Audit:
         """Leave-one-out over the labelled texts: expected accuracy without a test set, and probably mislabelled texts."""

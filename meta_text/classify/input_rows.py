@@ -15,6 +15,7 @@ from meta_text.corpus.read_rows import kind_of, table_rows
 from meta_text.corpus.table_row import BadRow, Row, heading_of, is_blank, no_column
 from meta_text.corpus.text_lines import Note
 from meta_text.errors import CorpusError, MetaTextError
+from meta_text.parsing import parse_json
 
 STDIN = "-"
 CHUNK_ROWS = 2048  # in memory together, sorted by length for the model
@@ -67,7 +68,7 @@ def _from_pipe(lines: Iterable[bytes], column: str) -> Iterator[InputRow]:
         try:
             line = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
             if line.lstrip().startswith("{"):
-                row: Row = json.loads(line)
+                row: Row = parse_json(line)
                 yield _checked(number, row, heading_of(column, row), column)
             else:
                 yield _checked(number, {column: line}, column, column)

@@ -10,7 +10,7 @@ import typer
 import typer.core
 
 import meta_text
-from meta_text.cli import benchmark, classify, demo, label, publish, recipes, train
+from meta_text.cli import benchmark, classify, demo, explain, label, publish, recipes, serve, show, train
 from meta_text.cli.console import err_console
 
 
@@ -35,11 +35,13 @@ for command in (
     classify.fit,
     classify.distill,
     classify.predict,
+    explain.explain,
     publish.export,
     publish.push,
     benchmark.benchmark,
     label.suggest,
     label.label,
+    serve.serve,
     train.train,
     train.evaluate,
     train.compare,
@@ -50,6 +52,10 @@ recipe_commands = typer.Typer(rich_markup_mode=None, help="List the recipes that
 recipe_commands.command("list", cls=Command)(recipes.list_recipes)
 recipe_commands.command("copy", cls=Command)(recipes.copy)
 app.add_typer(recipe_commands, name="recipes")
+show_commands = typer.Typer(rich_markup_mode=None, help="Draw a figure of a training run or of a test.")
+for draw in (show.curves, show.confusion, show.reliability):
+    show_commands.command(cls=Command)(draw)
+app.add_typer(show_commands, name="show")
 
 
 def show_version(asked: bool) -> bool:

@@ -217,7 +217,7 @@ def predict(
     device: Device = None,
 ) -> None:
     """Classify texts with a classifier that `fit` made. Answers come in order, one per row."""
-    texts = [_as_utf8(text) for text in texts or ()]
+    texts = [as_utf8(text) for text in texts or ()]
     for name, value in BOUNDED_KERNELS.items():  # read when torch first computes
         os.environ.setdefault(name, value)
     from meta_text.classify.input_rows import InputRow, count_rows
@@ -290,18 +290,12 @@ def predict(
 
 def fitted(name: str, device: str | None) -> "FewShotClassifier":
     """A classifier that can answer. Raises InputError for a model that has learned no categories yet."""
-    from meta_text.classify.classifier import FewShotClassifier
+    from meta_text.classify.fitted import fitted as load_fitted
 
-    classifier = FewShotClassifier.from_pretrained(name, device=device)
-    if not classifier.__sklearn_is_fitted__():
-        raise InputError(
-            f"{name} is a model to fit from: it has learned no categories yet; run `meta-text fit {name} FILE --out FOLDER` "
-            "with a file of labelled texts, then name that FOLDER here"
-        )
-    return classifier
+    return load_fitted(name, device)
 
 
-def _as_utf8(argument: str) -> str:
+def as_utf8(argument: str) -> str:
     """An argument decoded as UTF-8 if its bytes are valid UTF-8, whatever the locale."""
     try:
         return os.fsencode(argument).decode("utf-8")

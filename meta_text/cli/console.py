@@ -1,6 +1,7 @@
 """Where commands write: results to stdout, progress to stderr, JSON files for programs."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 # plain text: paths, labels and texts may contain what rich would read as markup
 out_console = Console(soft_wrap=True, markup=False, highlight=False, emoji=False)
 err_console = Console(stderr=True, soft_wrap=True, markup=False, highlight=False, emoji=False)
+NUMBERS = re.compile(r"\[\n[\d\s,.e+-]+\]")  # a list of nothing but numbers; a string holds no line break
 Bar = Callable[[str, str, int, int | None], None]  # key, text, done, total (None if unknown)
 
 
@@ -79,5 +81,10 @@ def write_json(path: Path | None, result: dict[str, Any]) -> None:
     if path is not None:
         path = path.expanduser()
         path.parent.mkdir(parents=True, exist_ok=True)
+        written = json.dumps(result, indent=1, ensure_ascii=False)
         with whole_file(path) as partial:
-            partial.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            partial.write_text(f"{NUMBERS.sub(_on_one_line, written)}\n", encoding="utf-8")
+
+
+def _on_one_line(numbers: re.Match[str]) -> str:
+    return " ".join(numbers[0].split()).replace("[ ", "[").replace(" ]", "]")

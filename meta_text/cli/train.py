@@ -40,13 +40,17 @@ def train(
     check_extra("train", "training")
     from meta_text.config import load_recipe
     from meta_text.files import check_target
-    from meta_text.training.run import run_recipe
+    from meta_text.training.processes import is_main_process
+    from meta_text.training.run import help_to_train, run_recipe
 
     if out is not None:
         check_target(out / "model")  # before hours of training, not after
     elif resume:
         raise InputError("--resume without --out; name the folder of the run to continue")
     read = load_recipe(recipe, with_encoders(sets, embedding))
+    if not is_main_process():
+        help_to_train(read, out, resume=resume, device=device)
+        return
     with run_progress(read.train.outer_steps) as progress:
         _, _, report = run_recipe(read, progress, out, resume=resume, device=device)
     episodes = report.results[0].episodes
@@ -126,9 +130,10 @@ def compare(
     """
     check_extra("train", "training")
     from meta_text.config import load_recipe
+    from meta_text.figures.comparison import plot_comparison
+    from meta_text.figures.drawing import check_figure
     from meta_text.model.build import check_learners
     from meta_text.training.comparison import compare as run_compare
-    from meta_text.training.figures import check_figure, plot_comparison
     from meta_text.training.leave_out import leave_out as run_leave_out
 
     read = load_recipe(recipe, with_encoders(sets, embedding))

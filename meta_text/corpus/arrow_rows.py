@@ -1,6 +1,5 @@
 """Rows of Parquet files and Arrow tables, with class labels named by the metadata that `datasets` writes."""
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 from meta_text.corpus.table_row import Row
 from meta_text.errors import CorpusError
 from meta_text.extras import needs
+from meta_text.parsing import parse_json
 
 BATCH_ROWS = 2048  # in memory together; columns other than the text may be wide
 
@@ -57,7 +57,7 @@ def arrow_rows(batches: Iterable[Any], schema: Any) -> Iterator[Row]:
 def class_label_names(metadata: Mapping[bytes, bytes]) -> dict[str, Sequence[str]]:
     """Column -> names of its integers, for ClassLabel columns of files that `datasets` wrote."""
     try:
-        features = json.loads(metadata[b"huggingface"])["info"]["features"]
+        features = parse_json(metadata[b"huggingface"])["info"]["features"]
         return {
             column: list(feature["names"])
             for column, feature in features.items()

@@ -9,6 +9,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from meta_text.errors import CorpusError
+from meta_text.parsing import parse_json
 from meta_text.wording import counted
 
 PARTS = ("train", "validation", "test")
@@ -97,7 +98,7 @@ def _classes_in(unit_of: Mapping[str, str], units: Collection[str]) -> tuple[str
 def read_lists(path: Path, needed: Sequence[str]) -> dict[str, list[str]]:
     """A JSON object of lists of names. Raises CorpusError naming the file for anything else."""
     try:
-        content = json.loads(path.read_text("utf-8"))
+        content = parse_json(path.read_text("utf-8"))
     except FileNotFoundError:
         raise CorpusError(
             f"no class split at {path}; a JSON file with the lists {', '.join(needed)} is needed"

@@ -2,14 +2,20 @@
 
 import datetime
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from xml.etree.ElementTree import ParseError
 
 from meta_text.corpus.table_row import Row, check_headings
 from meta_text.corpus.text_lines import Note
 from meta_text.errors import CorpusError
 from meta_text.extras import needs
+
+MOST_BYTES = 1 << 30  # of all parts, unpacked
+# what openpyxl lets through of archives and XML; expat itself stops entities that grow without end
+DAMAGES = (zipfile.BadZipFile, zlib.error, ParseError, KeyError, IndexError, TypeError, ValueError, OSError, EOFError)
 
 
 def excel_rows(path: Path, note: Note | None = None) -> Iterator[Row]:
@@ -18,10 +24,14 @@ def excel_rows(path: Path, note: Note | None = None) -> Iterator[Row]:
         import openpyxl
         import openpyxl.utils.exceptions
 
+    damages = (openpyxl.utils.exceptions.InvalidFileException, *DAMAGES)
     try:
+        _check_size(path)
         book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-    except (openpyxl.utils.exceptions.InvalidFileException, zipfile.BadZipFile, KeyError, OSError) as error:
-        raise CorpusError(f"{path} is not an .xlsx spreadsheet, or is damaged ({error}); save it again") from None
+    except CorpusError:
+        raise
+    except damages as error:
+        raise _damaged(path, error) from None
     try:
         sheet = book.worksheets[0]
         if len(book.worksheets) > 1 and note is not None:
@@ -37,8 +47,27 @@ def excel_rows(path: Path, note: Note | None = None) -> Iterator[Row]:
                 )
             padded = [*cells, *[None] * len(headings)]
             yield dict(zip(headings, map(_plain, padded), strict=False))
+    except CorpusError:
+        raise
+    except damages as error:
+        raise _damaged(path, error) from None
     finally:
         book.close()
+
+
+def _check_size(path: Path) -> None:
+    """Raises CorpusError for an archive that would fill the memory; what it says of its sizes is checked as it is unpacked."""
+    with zipfile.ZipFile(path) as archive:
+        size = sum(part.file_size for part in archive.infolist())
+    if size > MOST_BYTES:
+        raise CorpusError(
+            f"{path} has {path.stat().st_size >> 20:,} MiB but unpacks to {size >> 20:,} MiB; "
+            f"spreadsheets of at most {MOST_BYTES >> 20:,} MiB are read: save it as .csv"
+        )
+
+
+def _damaged(path: Path, error: Exception) -> CorpusError:
+    return CorpusError(f"{path} is not an .xlsx spreadsheet, or is damaged ({error}); save it again")
 
 
 def _without_empty_end(cells: tuple[Any, ...]) -> list[Any]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from meta_text.corpus.table_row import BadRow, Row
 from meta_text.corpus.text_lines import TextFile
 from meta_text.errors import CorpusError
+from meta_text.parsing import parse_json
 
 
 def json_line_rows(file: TextFile) -> Iterator[Row | BadRow]:
@@ -15,10 +16,9 @@ def json_line_rows(file: TextFile) -> Iterator[Row | BadRow]:
             yield BadRow(number, stray)
             continue
         try:
-            row = json.loads(line.lstrip("\ufeff")) if line.strip() else {}
-        except (json.JSONDecodeError, RecursionError) as error:
-            reason = getattr(error, "msg", "nested too deeply")
-            yield BadRow(number, f"not JSON ({reason}); one object per line is needed")
+            row = parse_json(line.lstrip("\ufeff")) if line.strip() else {}
+        except json.JSONDecodeError as error:
+            yield BadRow(number, f"not JSON ({error.msg}); one object per line is needed")
             continue
         yield row if isinstance(row, dict) else BadRow(number, f"found {type(row).__name__}; an object is needed")
 
@@ -51,12 +51,10 @@ def _array_rows(file: TextFile) -> Iterator[Row | BadRow]:
     if stray := file.stray_byte(text):
         raise CorpusError(f"{file.path}: {stray}")
     try:
-        rows = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
-        line = f", line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
-        reason = getattr(error, "msg", "nested too deeply")
+        rows = parse_json(text)
+    except json.JSONDecodeError as error:
         raise CorpusError(
-            f"{file.path}{line}: not JSON ({reason}); an array of objects, one per row, is needed"
+            f"{file.path}, line {error.lineno}: not JSON ({error.msg}); an array of objects, one per row, is needed"
         ) from None
     for number, row in enumerate(rows, start=1):
         if isinstance(row, dict):

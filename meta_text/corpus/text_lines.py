@@ -34,6 +34,7 @@ LEGACY = (
     *("cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp1255", "cp1256", "koi8_r", "mac_roman", "cp850"),
     *("shift_jis", "euc_jp", "gb18030", "big5", "euc_kr"),
 )
+LONGEST_LINE = 1 << 27  # bytes; a packed file of a few kilobytes can hold a line that fills the memory
 SAMPLE_BYTES = 32_768  # of lines that are not plain ASCII, for the guess
 STRAY_BYTE = re.compile("[\udc80-\udcff]")  # an undecodable byte, as `surrogateescape` keeps it
 SIGN_IN_A_WORD = re.compile(r"[^\W\d_][\u00a2-\u00bf][^\W\d_]|[^\W\d_m][\u00b2\u00b3\u00b9]")  # but m² is not a word
@@ -54,10 +55,10 @@ class TextFile:
 
         A byte order mark and plain UTF-8 need no guess. Any other encoding is guessed only if `note` is given to
         report it: otherwise the file is read as UTF-8, and invalid bytes are errors of their rows.
-        Raises CorpusError for an unknown encoding, and for a file of another format.
+        Raises CorpusError for an unknown encoding, for a file of another format, and for a line of more than 128 MiB.
         """
         with unpacked(path) as file:
-            seen = _look_through(file)
+            seen = _look_through(file, path)
         for magic, kind in OTHER_KINDS:
             if seen.head.startswith(magic):
                 raise CorpusError(f"{path} is not text but {kind}")
@@ -118,14 +119,20 @@ class _Seen:
     stray: int = 0  # bytes that are not
 
 
-def _look_through(file: io.BufferedIOBase) -> _Seen:
+def _look_through(file: io.BufferedIOBase, path: Path) -> _Seen:
     seen = _Seen()
     while True:
         try:
             chunk = file.read(1 << 20)
-            chunk += file.readline()  # chunks end at line ends, so no character is cut in two
+            rest = file.readline(LONGEST_LINE)  # chunks end at line ends, so no character is cut in two
         except CorpusError:  # a truncated file is reported when its lines are read
             return seen
+        if len(rest) == LONGEST_LINE:
+            raise CorpusError(
+                f"{path} has a line of more than {LONGEST_LINE >> 20} MiB, too long for one text; "
+                "put each text on a line of its own (JSON: .jsonl, one object per line)"
+            )
+        chunk += rest
         if not chunk:
             return seen
         seen.head = seen.head or chunk[:4096]

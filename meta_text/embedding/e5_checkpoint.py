@@ -3,7 +3,6 @@
 So an answer does not depend on where the encoder came from.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from torch import Tensor
 from meta_text.embedding.four_bits import BLOCK, pack
 from meta_text.embedding.packed_bert import SHAPE, TABLE
 from meta_text.errors import ModelFileError
+from meta_text.parsing import parse_json
 
 NEEDED = ("config.json", "model.safetensors", "tokenizer.json")
 IDLE = ("pooler.", "embeddings.position_ids")  # no part in token states
@@ -73,7 +73,7 @@ def read_tensors(folder: Path) -> dict[str, Tensor]:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        values = json.loads(path.read_bytes())
+        values = parse_json(path.read_bytes())
     except (OSError, ValueError) as error:
         raise ModelFileError(f"{path} is not JSON ({error}); {WAY_OUT}") from None
     if not isinstance(values, dict):

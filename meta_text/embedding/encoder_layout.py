@@ -1,6 +1,5 @@
 """What a folder says about the way from tokens to one vector: the files of sentence-transformers and model2vec."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -11,6 +10,7 @@ from torch import nn
 from meta_text.embedding.pretrained import MODULES
 from meta_text.embedding.sentence_encoder import Pooling
 from meta_text.errors import ModelFileError
+from meta_text.parsing import parse_json
 
 POOLINGS: dict[str, Pooling] = {"mean": "mean", "cls": "cls", "lasttoken": "last"}
 OLD_POOLINGS = {  # how versions before 5 wrote the same
@@ -41,7 +41,7 @@ class Layout(NamedTuple):
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a file; empty where there is no file. Raises ModelFileError for anything else in it."""
     try:
-        found = json.loads(path.read_bytes())
+        found = parse_json(path.read_bytes())
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
@@ -141,7 +141,7 @@ def _modules(folder: Path) -> list[tuple[str, Path]]:
     """Kind and folder of each module in turn, without dropout, which does nothing once training is over."""
     path = folder / MODULES
     try:
-        entries = [(str(entry["type"]), folder / str(entry["path"])) for entry in json.loads(path.read_bytes())]
+        entries = [(str(entry["type"]), folder / str(entry["path"])) for entry in parse_json(path.read_bytes())]
     except (ValueError, TypeError, KeyError) as error:
         raise ModelFileError(f"{path} is not a list of modules with a type and a path; download it again") from error
     for kind, _ in entries:
@@ -150,6 +150,9 @@ def _modules(folder: Path) -> list[tuple[str, Path]]:
                 f"{path} names {kind}, which is code of the model's own; such code is never run here. "
                 "Load the model yourself and pass a function that computes the vectors"
             )
+    outside = [place for _, place in entries if not place.resolve().is_relative_to(folder.resolve())]
+    if outside:
+        raise ModelFileError(f"{path} names {outside[0]}, which is not in the model's folder; download it again")
     named = [(kind.rsplit(".", 1)[-1], place) for kind, place in entries]
     strange = [kind for kind, _ in named if kind not in KNOWN]
     if strange or not named:

@@ -14,6 +14,7 @@ from meta_text.embedding.e5_tokenizer import E5Tokenizer
 from meta_text.embedding.four_bits import PackedLinear, RowTable
 from meta_text.errors import ModelFileError
 from meta_text.files import file_sha256, save_tensors, whole_file
+from meta_text.parsing import parse_json
 
 SHAPE = (  # what config.json says of the network
     "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
@@ -36,7 +37,7 @@ class PackedBert(NamedTuple):
 def is_packed(folder: Path) -> bool:
     """Whether `write_packed` made this folder, or began to."""
     try:
-        config = json.loads((folder / "config.json").read_bytes())
+        config = parse_json((folder / "config.json").read_bytes())
     except (OSError, ValueError):
         return False
     return isinstance(config, dict) and "packed" in config
@@ -65,7 +66,7 @@ def write_packed(model: PackedBert, folder: Path) -> None:
 def read_packed(folder: Path) -> PackedBert:
     """Tensors are memory-mapped. Raises ModelFileError for a folder that is incomplete or changed."""
     try:
-        config = json.loads((folder / "config.json").read_bytes())
+        config = parse_json((folder / "config.json").read_bytes())
         shape, sha256 = {key: config[key] for key in SHAPE}, config["packed"]["sha256"]
         names = [WEIGHTS, TOKENIZER, *([PIECES] if PIECES in sha256 else [])]
         changed = [name for name in names if file_sha256(folder / name) != sha256[name]]

@@ -1,12 +1,12 @@
 """Where a pretrained embedding's files are: a path, an installed package, a local snapshot, or the Hugging Face Hub."""
 
 import importlib.util
-import json
 from pathlib import Path
 
 from meta_text.errors import HubError, ModelFileError
 from meta_text.files import file_sha256
 from meta_text.hub_client import ask_for, download, earlier_download, is_known_to_lack
+from meta_text.parsing import parse_json
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -62,7 +62,7 @@ def _is_whole(folder: Path) -> bool:
 def _has_shards(folder: Path) -> bool:
     """Whether all files are there that large weights are divided into."""
     try:
-        shards = json.loads((folder / "model.safetensors.index.json").read_bytes())["weight_map"].values()
+        shards = parse_json((folder / "model.safetensors.index.json").read_bytes())["weight_map"].values()
     except OSError:
         return True
     except (ValueError, TypeError, KeyError):
@@ -76,12 +76,12 @@ def _has_modules(folder: Path) -> bool:
     A copy that other programs fetched may lack the file, and a text's vector would silently be another one.
     """
     try:
-        modules = [folder / module["path"] for module in json.loads((folder / MODULES).read_bytes())]
+        modules = [folder / module["path"] for module in parse_json((folder / MODULES).read_bytes())]
     except OSError:
         return _is_whole(folder) and is_known_to_lack(folder, MODULES)
     except (ValueError, TypeError, KeyError):
         return False
-    return _is_whole(modules[0]) and all(_has_files(module) for module in modules[1:])
+    return bool(modules) and _is_whole(modules[0]) and all(_has_files(module) for module in modules[1:])
 
 
 def _has_files(module: Path) -> bool:

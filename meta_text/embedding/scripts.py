@@ -37,8 +37,8 @@ def unread_pieces(tokenizer: Tokenizer | E5Tokenizer) -> frozenset[int]:
             single[index] = letters
     known: Counter[str] = Counter()
     for letter, count in longer.items():
-        known[_script(letter)] += count
-    unread = {index for index, letter in single.items() if known[_script(letter)] < LEAST_PIECES}
+        known[script(letter)] += count
+    unread = {index for index, letter in single.items() if known[script(letter)] < LEAST_PIECES}
     unknown = unknown_piece(tokenizer)
     return frozenset(unread | ({unknown} if unknown is not None else set()))
 
@@ -63,6 +63,6 @@ def unknown_piece(tokenizer: Tokenizer | E5Tokenizer) -> int | None:
     return tokenizer.token_to_id(getattr(getattr(tokenizer, "model", None), "unk_token", None) or "<unk>")
 
 
-def _script(letter: str) -> str:
+def script(letter: str) -> str:
     """The first word of a letter's Unicode name: LATIN, CYRILLIC, CJK, THAI, ..."""
     return unicodedata.name(letter, "?").partition(" ")[0]

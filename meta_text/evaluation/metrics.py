@@ -70,11 +70,11 @@ class ExpectedCalibrationError(_EpisodeMetric):
     description = "Expected calibration error over pooled queries."
     columns: ClassVar[dict[str, Any]] = {"predictions": FLOATS, "references": INTS}
 
-    def _compute(self, predictions: Any, references: Any, bins: int = 15) -> dict[str, float]:
+    def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
         best = [(int(np.argmax(row)), max(row)) for episode in predictions for row in episode]
         labels = np.array([label for episode in references for label in episode])
         right = np.array([label for label, _ in best]) == labels
-        return {"ece": calibration_error(np.array([value for _, value in best]), right, bins)}
+        return {"ece": calibration_error(np.array([value for _, value in best]), right)}
 
 
 def mean_interval(values: Sequence[float]) -> Interval:

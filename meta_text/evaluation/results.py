@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from meta_text.corpus.episode import Episode
 from meta_text.evaluation.answers import Predictor, Scores, run_episodes, score
+from meta_text.model.answer_counts import AnswerCounts
 from meta_text.model.embedded_corpus import EmbeddedCorpus
 from meta_text.model.results import Result
 
@@ -13,10 +14,11 @@ BATCH_QUERIES = 2500  # most queries that are answered together, so that long te
 
 @dataclass(frozen=True)
 class Evaluated:
-    """A result, and the scores it was made from."""
+    """A result, the scores it was made from, and the answers that were counted."""
 
     result: Result
     scores: Scores
+    counts: AnswerCounts
 
 
 def evaluate_episodes(
@@ -54,4 +56,5 @@ def evaluate_episodes(
         seconds=round(answers.seconds, 3),
         milliseconds_per_episode=round(1000 * answers.seconds / len(episodes), 2),
     )
-    return Evaluated(result, scores)
+    names = [episode.class_names for episode in episodes]
+    return Evaluated(result, scores, AnswerCounts.of(names, answers.probabilities, answers.labels))

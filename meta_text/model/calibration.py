@@ -14,10 +14,11 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from meta_text.errors import InputError
 
+BINS = 15  # of confidence, in the calibration error
 RATES = (0.01, 0.02, 0.05, 0.1, 0.2)  # false-reject rates whose thresholds are stored
 PRIOR_TEXTS = 30  # of a task that the thresholds which other tasks taught count as
 # By how many standard deviations of the likeness of texts that belong thresholds are lowered: other people write otherwise
@@ -111,8 +112,14 @@ def threshold_terms(n_way: int, shots: float) -> tuple[float, float, float, floa
     return 1.0, math.log(n_way), 1 / (1 + shots), math.log1p(shots)
 
 
-def calibration_error(confidence: Float[np.ndarray, " Q"], right: Bool[np.ndarray, " Q"], bins: int = 15) -> float:
+def calibration_error(confidence: Float[np.ndarray, " Q"], right: Bool[np.ndarray, " Q"]) -> float:
     """Weighted gap between confidence and accuracy in equal bins of confidence (Guo et al., ICML 2017, eq. 3)."""
-    bin_of = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    gaps = [abs((right[bin_of == b] - confidence[bin_of == b]).sum()) for b in range(bins)]
+    bins = bin_of(confidence)
+    gaps = [abs((right[bins == b] - confidence[bins == b]).sum()) for b in range(BINS)]
     return float(sum(gaps) / len(right))
+
+
+def bin_of(confidence: Float[np.ndarray, " Q"]) -> Int[np.ndarray, " Q"]:
+    """Which of BINS equal bins each confidence lies in; their upper edges belong to them."""
+    bins: np.ndarray = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
+    return bins

@@ -64,7 +64,7 @@ def model_card(
 ) -> str:
     """README.md: front matter with model-index, what the model is, how to use it, its data and licences, results."""
     recipe = model.recipe
-    title = (repo_id or f"{recipe.learner.name} meta-trained on {corpus_name(recipe)}").split("/")[-1]
+    title = (repo_id or f"{recipe.learner.name} meta-trained on {_plain(corpus_name(recipe))}").split("/")[-1]
     if repo_id == DEFAULT_NAME:
         title = "The default model of meta_text"
     return f"""---
@@ -126,9 +126,19 @@ def _what_it_is(labels: Sequence[Any] | None, read_by: str) -> str:
     if labels is None:
         return what
     more = f" and {len(labels) - LISTED_LABELS} more" if len(labels) > LISTED_LABELS else ""
-    listed = ", ".join(str(label) for label in labels[:LISTED_LABELS])
+    listed = ", ".join(_plain(label) for label in labels[:LISTED_LABELS])
     read = f"\n\nIts texts are read by these encoders: {read_by}." if read_by else ""
     return f"{what} This one knows {counted(len(labels), 'class', 'classes')}: {listed}{more}.{read}"
+
+
+def _plain(value: Any) -> str:
+    """A name of the user's own on one line, without meaning in Markdown or HTML: labels may come from anywhere."""
+    return re.sub(r"([\\`*\[\]<>#|&])", r"\\\1", " ".join(str(value).split()))
+
+
+def _code(name: str) -> str:
+    """The same as code, where nothing but a backtick has a meaning."""
+    return f"`{' '.join(name.replace('`', '').split())}`"
 
 
 def _usage(labels: Sequence[Any] | None) -> str:
@@ -140,12 +150,12 @@ def _usage(labels: Sequence[Any] | None) -> str:
 
 
 def _training(recipe: Recipe, repo_id: str | None, digest: str) -> str:
-    corpora = [f"`{name}` (licence: {KNOWN_CORPORA.get(name, UNKNOWN).licence})" for name in _trained_on(recipe)]
+    corpora = [f"{_code(name)} (licence: {KNOWN_CORPORA.get(name, UNKNOWN).licence})" for name in _trained_on(recipe)]
     embedding = recipe.embedding
     how = {"none": "", "lora": ", fine-tuned with LoRA", "full": ", fine-tuned"}[embedding.train]
     source = "the token states of an embedding learned from the same texts"
     if embedding.kind != "learned":
-        named = ", ".join(f"`{_published(name)}`" for name in _embedding_names(recipe))
+        named = ", ".join(_code(_published(name)) for name in _embedding_names(recipe))
         source = f"the vectors of {named}" if embedding.kind == "encoders" else f"the token states of {named}{how}"
     made = ""
     if repo_id == DEFAULT_NAME:
@@ -171,7 +181,7 @@ def _results_table(model: MetaModel) -> str:
     ]
     for result in model.results:
         cells = [
-            _tested_on(result, model.recipe),
+            _plain(_tested_on(result, model.recipe)),
             str(result.n_way),
             f"{result.k_shot}{' and the name' if result.label_names else ''}",
             str(result.episodes),

@@ -26,6 +26,7 @@ from meta_text.model.calibration import Calibrations
 from meta_text.model.mixture import Prior
 from meta_text.model.model import MetaModel
 from meta_text.model.results import Result
+from meta_text.parsing import parse_json
 from meta_text.wording import without_hint
 
 FORMAT_VERSION = 1
@@ -192,7 +193,18 @@ def write_embedding(model: MetaModel, folder: Path) -> None:
         return
     for path in sorted(model.embedding.folder.iterdir()):
         if path.suffix in (".json", ".safetensors"):
+            _check_link(path)
             shutil.copyfile(path, target / path.name)
+
+
+def _check_link(path: Path) -> None:
+    """Raises ModelFileError for a link out of its folder, which would publish another file of this machine.
+
+    In the cache of the Hub, a snapshot's files are links to the folder `blobs` of the same repository.
+    """
+    real, folder = path.resolve(), path.parent.resolve()
+    if not real.is_relative_to(folder) and real.parent != folder.parents[1] / "blobs":
+        raise ModelFileError(f"{path} is a link to {real}, which may be anything; put a copy of that file in its place")
 
 
 def refuse_pickles(folder: Path) -> None:
@@ -231,7 +243,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 def _read_json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text("utf-8"))
+        return parse_json(path.read_text("utf-8"))
     except json.JSONDecodeError as error:
         raise ModelFileError(f"{path} is not JSON ({error.msg}, line {error.lineno}); {AGAIN}") from None
     except UnicodeDecodeError as error:

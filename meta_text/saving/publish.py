@@ -39,10 +39,14 @@ def save_classifier(
     include_support: bool,
     embed: bool,
     repo_id: str | None = None,
+    settings: dict[str, Any] | None = None,
 ) -> None:
-    """Write a model folder with its card and, if there are classes, their task. All or nothing."""
+    """Write a model folder with its card and, if there are classes, their task. All or nothing.
+
+    settings: further entries of config.json, for the program that writes them.
+    """
     with replacing(Path(folder)) as partial:
-        stored, labels, choice = {}, None, None
+        stored, labels, choice = {**(settings or {})}, None, None
         if adapted is not None:
             stored["classifier"] = write_adaptation(adapted, partial, include_support=include_support)
             labels, choice = list(adapted.support), encoder_choice(adapted)

@@ -139,7 +139,7 @@ class Tests:
                 )
                 used = privileges(self.recipe, label_names)
                 result = replace(evaluated.result, corpus=self.corpus)
-                row = ComparisonRow(result, round(seconds, 1), best_step, used)
+                row = ComparisonRow(result, round(seconds, 1), best_step, used, evaluated.counts)
                 self.scored.append(_Scored(row, evaluated.scores))
 
     def differences(self, references: Sequence[str]) -> list[Difference]:

@@ -11,6 +11,7 @@ import torch
 from pydantic import TypeAdapter
 
 from meta_text.config import Recipe
+from meta_text.model.answer_counts import AnswerCounts
 from meta_text.model.results import Interval, Result
 
 
@@ -74,6 +75,10 @@ class TrainReport:
         }
 
 
+def _counted(answers: AnswerCounts | None) -> dict[str, Any]:
+    return {} if answers is None else {"answers": answers.as_dict()}
+
+
 @dataclass(frozen=True)
 class EvaluationReport:
     """The test of a saved model on a part of a corpus."""
@@ -81,9 +86,11 @@ class EvaluationReport:
     result: Result
     context: RunContext
     classes: str
+    answers: AnswerCounts | None = None  # None in files of earlier versions
 
     def as_dict(self) -> dict[str, Any]:
-        return {**self.result.as_dict(), **asdict(self.context), "classes": self.classes}
+        shown = {**self.result.as_dict(), **asdict(self.context), "classes": self.classes}
+        return {**shown, **_counted(self.answers)}
 
 
 @dataclass(frozen=True)
@@ -94,6 +101,7 @@ class ComparisonRow:
     train_seconds: float
     best_step: int | None  # None if nothing was trained
     privileges: list[str]
+    answers: AnswerCounts | None = None  # None in files of earlier versions
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -101,6 +109,7 @@ class ComparisonRow:
             "train_seconds": self.train_seconds,
             "best_step": self.best_step,
             "privileges": self.privileges,
+            **_counted(self.answers),
         }
 
 

@@ -1,5 +1,6 @@
 """Whole runs: train a recipe and test it, test a saved model."""
 
+import os
 import time
 from dataclasses import asdict, replace
 from functools import partial
@@ -13,7 +14,7 @@ from meta_text.embedding.device import chosen_device
 from meta_text.errors import ConfigError
 from meta_text.evaluation.answers import answer_with
 from meta_text.evaluation.results import evaluate_episodes
-from meta_text.files import replacing
+from meta_text.files import replacing, tidy
 from meta_text.model.build import build_model, open_split
 from meta_text.model.embedded_corpus import EmbeddedCorpus
 from meta_text.model.model import MetaModel
@@ -47,12 +48,16 @@ def _train_best(bench: Bench, out: Path | None, *, resume: bool) -> tuple[Bench,
     """Train every candidate and keep the one with the best validation accuracy; the seconds are the sum over all."""
     learner_names, seconds = bench.recipe.learner.candidates, 0.0
     best: tuple[Bench, MetaModel, TrainState] | None = None
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ConfigError("[learner] name = 'auto' trains in one process; name one learner to train in several")
     if not learner_names or "auto" in learner_names:
         raise ConfigError(
             f"[learner] candidates = {list(learner_names)}; list the names of the learners to choose from"
         )
     for name in learner_names:
         folder = None if out is None else out / name
+        if folder is not None:
+            tidy(folder)
         has_checkpoint = folder is not None and (folder / "checkpoint").exists()
         trained = train(bench.renewed(bench.recipe.with_learner(name)), folder, resume=resume and has_checkpoint)
         seconds += trained[2].seconds
@@ -75,7 +80,9 @@ def run_recipe(
 ) -> tuple[MetaModel, Bench, TrainReport]:
     """Train and test a recipe. The model is saved to `out`/model before the tests, and again with their results."""
     progress, started = progress or Progress(), time.perf_counter()
-    out = None if out is None else out.expanduser()
+    if out is not None:
+        out = out.expanduser()
+        tidy(out)
     bench, model, state = train(Bench.open(recipe, progress, device), out, resume=resume)
     with TemporaryDirectory() as cache:
         bench = bench.settled(Path(cache), ("validation", "test"))
@@ -96,6 +103,11 @@ def run_recipe(
         total_seconds=round(time.perf_counter() - started, 1),
     )
     return model, bench, report
+
+
+def help_to_train(recipe: Recipe, out: Path | None = None, *, resume: bool = False, device: str | None = None) -> None:
+    """The part of `run_recipe` that all processes of a run do; the main one also tests and saves."""
+    train(Bench.open(recipe, Progress(), device), out, resume=resume)
 
 
 def fitted(model: MetaModel, bench: Bench) -> tuple[MetaModel, Bench]:
@@ -180,7 +192,7 @@ def evaluate_saved(
         on_answered=partial(progress.episodes_tested, recipe.learner.name),
     )
     context = replace(RunContext.of(recipe), corpus=corpus.name, seed=seed, privileges=privileges(recipe, label_names))
-    return EvaluationReport(evaluated.result, context, classes)
+    return EvaluationReport(evaluated.result, context, classes, evaluated.counts)
 
 
 def _split_as_trained(recipe: Recipe, corpus: Corpus) -> str:

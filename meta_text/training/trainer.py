@@ -18,12 +18,16 @@ from meta_text.corpus.class_split import ClassSplit
 from meta_text.corpus.episode import EpisodeSampler
 from meta_text.errors import ConfigError, ModelFileError
 from meta_text.evaluation.answers import answer_with, run_episodes
-from meta_text.files import recover, replacing, save_tensors
+from meta_text.files import replacing, save_tensors, tidy, whole_file
 from meta_text.model.embedded_corpus import EmbeddedCorpus
 from meta_text.model.model import MetaModel
+from meta_text.parsing import parse_json
 from meta_text.saving.model_folder import load_tensors, model_tensors, read_config, write_model
+from meta_text.training.processes import Processes, is_main_process
 
 SHARES = (0.75, 0.5)  # positions between untrained (0) and trained (1) weights that are tried after training
+CHECKPOINT = "checkpoint"
+HISTORY = "history.jsonl"  # the state after each step, a line each
 VALIDATION_SEED = 10_007  # validation episodes are the same for every learner and seed of a recipe
 
 
@@ -46,7 +50,8 @@ class Trainer:
     """Trains `model` on the train classes and chooses by the validation classes; it never uses test classes.
 
     Episode i of a run is a function of (seed, i), and the whole state of the optimiser is saved. On a CPU a run that
-    was killed and resumed therefore ends with the same bits as one that was not.
+    was killed and resumed therefore ends with the same bits as one that was not. Under `accelerate launch` the processes divide the
+    episodes of each step, and the gradient is that of all of them.
     """
 
     model: MetaModel
@@ -60,6 +65,8 @@ class Trainer:
         self.recipe = self.model.recipe
         settings = self.recipe.train
         self.accelerator = Accelerator(cpu=self.embedded.device.type == "cpu")
+        self.processes = Processes(self.accelerator, settings.episodes_per_step)
+        self.writes = self.out is not None and is_main_process()
         self.named = [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
         self.optimizer = self.accelerator.prepare(torch.optim.Adam(self._groups() or [{"params": []}]))
         corpus, episode = self.embedded.corpus, self.recipe.episode
@@ -85,18 +92,26 @@ class Trainer:
         """Parameters by learning rate: pretrained embedding, encoder, and the few numbers of start and update rule."""
         settings, pretrained = self.recipe.train, self.recipe.embedding.kind == "transformer"
         rates: dict[float, list[torch.nn.Parameter]] = {}
+        rate_of = {
+            "embedding": settings.embedding_lr if pretrained else settings.outer_lr,
+            "encoder": settings.outer_lr,
+            "rule": settings.rule_lr,
+        }
         for name, parameter in self.named:
-            if name.startswith("embedding."):
-                rate = settings.embedding_lr if pretrained else settings.outer_lr
-            else:
-                rate = settings.outer_lr if name.startswith("learner.encoder.") else settings.rule_lr
-            rates.setdefault(rate, []).append(parameter)
+            rates.setdefault(rate_of[_part(name)], []).append(parameter)
         return [{"params": parameters, "lr": rate, "peak_lr": rate} for rate, parameters in rates.items()]
 
     def run(self, *, resume: bool = False) -> TrainState:
         """Train until the last step or an early stop, and leave the best weights in the model."""
+        if self.out is not None and self.writes:
+            tidy(self.out)
+        self.processes.wait()
         if resume:
             self._restore()
+        elif self.out is not None and self.writes:
+            (self.out / HISTORY).unlink(
+                missing_ok=True
+            )  # of an earlier run, or of one killed before its first checkpoint
         settings, started = self.recipe.train, time.perf_counter() - self.state.seconds
         steps = settings.outer_steps if self.named else 0  # some learners have no parameters to meta-train
         if self.state.step == 0 and settings.outer_steps > 0:
@@ -136,31 +151,36 @@ class Trainer:
         size = self.recipe.train.episodes_per_step
         with torch.random.fork_rng():  # dropout and random search depend on (seed, step) alone, as episodes do
             torch.manual_seed(self.recipe.train.seed * 1_000_003 + step)
-            episodes = self.sampler.take(step * size, size)
+            episodes = self.processes.share(self.sampler.take(step * size, size))
             use_names = self.recipe.learner.label_names
             view = self.views[step % len(self.views)]
             batch = view.batch(episodes, label_names=step % 4 == 3 if use_names == "both" else use_names)
-            loss = self.model.losses(batch).mean()
+            own = self.model.losses(batch).mean() * (len(episodes) / size)
+        loss = self.processes.summed(own.detach())
         if not torch.isfinite(loss):
+            self._checkpoint()
+            saved = "" if self.out is None else f"; the weights before it are in {self.out / CHECKPOINT}"
             raise ConfigError(
-                f"the loss is {loss.item()} at outer step {step}; lower train.outer_lr or learner.inner_lr"
+                f"the loss is {loss.item()} at outer step {step} (seed {self.recipe.train.seed}, episodes {step * size} to "
+                f"{(step + 1) * size - 1}){saved}; lower train.outer_lr or learner.inner_lr"
             )
-        self.accelerator.backward(loss)
+        self.accelerator.backward(own)
+        self.processes.sum_gradients(p for _, p in self.named)
         self.accelerator.clip_grad_norm_([p for _, p in self.named], self.recipe.train.clip)
         self.optimizer.step()
         self.optimizer.zero_grad()
-        return loss.detach().item()
+        return loss.item()
 
     def _accuracy(self) -> float:
         """Accuracy on the validation episodes as a fraction, averaged over the uses of class names that the recipe tests."""
         self.model.eval()
-        right = []
-        with self.embedded.holding(self.validation_episodes):
+        right: list[float] = []
+        own = self.processes.share(self.validation_episodes)
+        with self.embedded.holding(own):
             for names in self.recipe.learner.names_tested:
-                predict = answer_with(self.model, label_names=names)
-                answers = run_episodes(predict, self.embedded, self.validation_episodes)
+                answers = run_episodes(answer_with(self.model, label_names=names), self.embedded, own)
                 pairs = zip(answers.probabilities, answers.labels, strict=True)
-                right += [(p.argmax(-1) == labels).mean() for p, labels in pairs]
+                right += self.processes.in_order([float((p.argmax(-1) == labels).mean()) for p, labels in pairs])
         return float(np.mean(right))
 
     def _validate(self) -> None:
@@ -185,16 +205,21 @@ class Trainer:
                 self.best_tensors, self.state = between, replace(self.state, best=accuracy, share=share)
 
     def _log(self) -> None:
-        if self.out is not None:
+        if self.out is not None and self.writes:
             self.out.mkdir(parents=True, exist_ok=True)
-            with (self.out / "history.jsonl").open("a", encoding="utf-8") as file:
-                file.write(json.dumps(asdict(self.state)) + "\n")
+            with (self.out / HISTORY).open("a", encoding="utf-8") as file:
+                file.write(json.dumps({**asdict(self.state), "learning_rates": self._rates()}) + "\n")
+
+    def _rates(self) -> dict[str, float]:
+        """The present learning rate of each part that is trained."""
+        rates = {id(p): group["lr"] for group in self.optimizer.param_groups for p in group["params"]}
+        return {_part(name): rates[id(parameter)] for name, parameter in self.named}
 
     def _checkpoint(self) -> None:
         """Write a model folder together with the state of the optimiser, as safetensors and JSON."""
-        if self.out is None:
+        if self.out is None or not self.writes:
             return
-        with replacing(self.out / "checkpoint") as folder:
+        with replacing(self.out / CHECKPOINT) as folder:
             write_model(self.model, folder)
             save_tensors(self.best_tensors, folder / "best.safetensors")
             save_tensors(self._optimizer_tensors(), folder / "optimizer.safetensors")
@@ -209,8 +234,7 @@ class Trainer:
         }
 
     def _restore(self) -> None:
-        folder = (self.out or Path()) / "checkpoint"
-        recover(folder)
+        folder = (self.out or Path()) / CHECKPOINT
         if not (folder / "trainer.json").exists():
             raise ModelFileError(f"nothing to resume: no checkpoint in {self.out}; run once without --resume")
         saved, ours = saved_recipe(read_config(folder)["recipe"]).as_dict(), self.recipe.as_dict()
@@ -226,10 +250,26 @@ class Trainer:
             parameter = by_name[name]
             target = value if kind == "step" else value.to(parameter.device)
             self.optimizer.state[parameter][kind] = target
-        self.state = TrainState(**json.loads((folder / "trainer.json").read_text("utf-8")))
-        self._cut_history()
+        self.state = TrainState(**parse_json((folder / "trainer.json").read_text("utf-8")))
+        if self.writes:
+            self._cut_history()
+        self.processes.wait()
 
     def _cut_history(self) -> None:
-        path = (self.out or Path()) / "history.jsonl"
-        kept = [line for line in path.read_text("utf-8").splitlines() if json.loads(line)["step"] <= self.state.step]
-        path.write_text("\n".join(kept) + "\n", encoding="utf-8")
+        path = (self.out or Path()) / HISTORY
+        kept = []
+        for line in path.read_text("utf-8").splitlines() if path.exists() else ():
+            try:
+                if parse_json(line)["step"] <= self.state.step:
+                    kept.append(line)
+            except json.JSONDecodeError:
+                break  # the line that was being written
+        with whole_file(path) as partial:
+            partial.write_text("\n".join(kept) + "\n", encoding="utf-8")
+
+
+def _part(name: str) -> str:
+    """What a parameter belongs to: "embedding", "encoder", or the few numbers of start and update rule, "rule"."""
+    if name.startswith("embedding."):
+        return "embedding"
+    return "encoder" if name.startswith("learner.encoder.") else "rule"

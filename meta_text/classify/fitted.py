@@ -1,0 +1,31 @@
+"""A classifier that can answer, from wherever it is: in memory, a folder, or a repository of the Hub."""
+
+from pathlib import Path
+
+from meta_text.classify.classifier import FewShotClassifier
+from meta_text.errors import InputError
+
+
+def fitted(model: str | Path | FewShotClassifier, device: str | None = None) -> FewShotClassifier:
+    """The classifier, loaded if it is given by its folder or name. Raises InputError if it has learned no categories yet."""
+    if isinstance(model, FewShotClassifier):
+        if not model.__sklearn_is_fitted__():
+            raise InputError("this classifier has learned no categories yet; call fit(texts, labels) first")
+        return model
+    classifier = FewShotClassifier.from_pretrained(model, device=device)
+    if not classifier.__sklearn_is_fitted__():
+        raise InputError(
+            f"{model} is a model to fit from: it has learned no categories yet; run `meta-text fit {model} FILE --out FOLDER` "
+            "with a file of labelled texts, then name that FOLDER here"
+        )
+    return classifier
+
+
+def fitted_on_texts(model: str | Path | FewShotClassifier, device: str | None = None) -> FewShotClassifier:
+    """As `fitted`. Raises InputError also for a classifier of ready vectors."""
+    classifier = fitted(model, device)
+    if classifier.meta_model.reads_vectors:
+        raise InputError(
+            "this classifier was fitted on ready vectors, and here it would be given texts; fit one on texts, or call predict_proba"
+        )
+    return classifier

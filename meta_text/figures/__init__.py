@@ -1,0 +1,1 @@
+"""Figures of what was trained, answered and learned, drawn with matplotlib (extra `explain`)."""

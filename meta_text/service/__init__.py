@@ -1,0 +1,1 @@
+"""An HTTP service over a folder of classifiers (extra `[serve]`)."""
