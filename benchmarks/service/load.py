@@ -115,7 +115,7 @@ async def measure(minutes: float, model: str) -> dict[str, Any]:
         folder = Path(temporary)
         service = await Service.start(folder, model)
         async with service.client() as client:
-            (await client.post("/v1/classifiers", json=new)).raise_for_status()
+            (await client.post("/v1/classifiers", json=new, timeout=600)).raise_for_status()
             await Asker(client, texts).as_fast_as_answered(short / 2)  # torch makes its kernels
             full = Asker(client, texts)
             started = time.perf_counter()
