@@ -42,6 +42,17 @@ class Service:
             (await client.get("/healthz")).raise_for_status()
         return service
 
+    @classmethod
+    @asynccontextmanager
+    async def started(cls, folder: Path, model: str) -> AsyncIterator["Service"]:
+        """One that does not outlive the block."""
+        service = await cls.start(folder, model)
+        try:
+            yield service
+        finally:
+            if service.process.returncode is None:
+                await service.end(signal.SIGKILL)
+
     @asynccontextmanager
     async def client(self) -> AsyncIterator[httpx2.AsyncClient]:
         limits = httpx2.Limits(max_connections=OPEN, max_keepalive_connections=CLIENTS)

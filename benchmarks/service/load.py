@@ -82,11 +82,10 @@ async def killed(
         for task in work:
             task.cancel()
         await asyncio.gather(*work, return_exceptions=True)
-    again = await Service.start(folder, model)
-    async with again.client() as client:
+    async with Service.started(folder, model) as again, again.client() as client:
         after = (await client.post("/v1/predict", json=question)).json()
         there = {one["id"] for one in (await client.get("/v1/classifiers")).json()["classifiers"]}
-    status = await again.end()
+        status = await again.end()
     return {
         "confirmed": len(made) + 1,
         "lost": len({ID, *made} - there),
@@ -113,9 +112,8 @@ async def measure(minutes: float, model: str) -> dict[str, Any]:
     }
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        service = await Service.start(folder, model)
-        async with service.client() as client:
-            (await client.post("/v1/classifiers", json=new)).raise_for_status()
+        async with Service.started(folder, model) as service, service.client() as client:
+            (await client.post("/v1/classifiers", json=new, timeout=600)).raise_for_status()
             await Asker(client, texts).as_fast_as_answered(short / 2)  # torch makes its kernels
             full = Asker(client, texts)
             started = time.perf_counter()
@@ -130,7 +128,7 @@ async def measure(minutes: float, model: str) -> dict[str, Any]:
             started = time.perf_counter()
             (await client.post("/v1/predict", json={"classifier": ID, "texts": texts[:1]})).raise_for_status()
             found["ms_after_overload"] = 1000 * (time.perf_counter() - started)
-        found["kill"] = await killed(service, folder, model, texts, new)
+            found["kill"] = await killed(service, folder, model, texts, new)
     return found
 
 
