@@ -112,6 +112,7 @@ def test_no_path_escapes_the_test_above() -> None:
         "PRIOR",
         "RATE",
         "REPOSITORY",
+        "SEPARATOR",
         "TOOL",
         "TEXT",
     } | {"TABLE.KEY=VALUE"}
