@@ -226,9 +226,20 @@ def coordinate_rule(w: dict[str, Array], theta: float, grads: list[float], losse
 
 
 def gated_rule(
-    w: dict[str, Array], *, start: Array, steps: int, n_way: int, shots: float, scale: float, is_head: bool
+    w: dict[str, Array],
+    *,
+    start: Array,
+    steps: int,
+    n_way: int,
+    shots: float,
+    scale: float,
+    is_head: bool,
+    noted: list[tuple[float, float, float]] | None = None,
 ) -> Callable[..., Array]:
-    """The gates of `meta_lstm`, row by row: theta_0 + f (theta - theta_0) - i v, with v = m v + g."""
+    """The gates of `meta_lstm`, row by row: theta_0 + f (theta - theta_0) - i v, with v = m v + g.
+
+    noted: takes (i, f, m) of each row of each step.
+    """
     rows = [{"h": 0.0, "c": 0.0, "v": np.zeros(start.shape[1]), "g": None} for _ in start]
     before: list[float] = []
 
@@ -251,6 +262,8 @@ def gated_rule(
             log_lr = w["log_lr_head"] if is_head else w["log_lr_encoder"]
             size_of_step = math.exp(put + log_lr) * (n_way if is_head else 1) / scale**2
             row["v"], row["g"] = sigmoid(momentum) * row["v"] + g, g
+            if noted is not None:
+                noted.append((size_of_step, sigmoid(forget + 5), sigmoid(momentum)))
             moved.append(start[n] + sigmoid(forget + 5) * walked - size_of_step * row["v"])
         before.append(loss)
         return np.array(moved)

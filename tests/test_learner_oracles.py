@@ -186,7 +186,9 @@ def test_maml_and_its_relatives_descend_by_hand(steps: int) -> None:
             np.testing.assert_allclose(walked(learner, names), expected, atol=1e-10)
 
 
-def gated_heads(learner: Any, names: bool, shots: float) -> list[np.ndarray]:
+def gated_heads(
+    learner: Any, names: bool, shots: float, noted: list[tuple[float, float, float]] | None = None
+) -> list[np.ndarray]:
     """The heads of `meta_lstm` after each step, by the twin: centred features, a scale and a bias of their own."""
     centres, x, labels, weights, _ = prototype_start(learner, names)
     centre, root = centres.mean(0), math.sqrt(0.1)
@@ -196,7 +198,7 @@ def gated_heads(learner: Any, names: bool, shots: float) -> list[np.ndarray]:
     # the twin's last feature is 1; ours is root: the same as a bias counted in units of root
     steps = learner.steps_for(shots)
     rule = oracles.gated_rule(
-        arrays(learner.rule), start=start, steps=steps, n_way=3, shots=shots, scale=scale, is_head=True
+        arrays(learner.rule), start=start, steps=steps, n_way=3, shots=shots, scale=scale, is_head=True, noted=noted
     )
 
     def in_units_of_root(t: int, head: np.ndarray, grad: np.ndarray, loss: float) -> np.ndarray:

@@ -50,9 +50,9 @@ recipe_commands = typer.Typer(rich_markup_mode=None, help="List the recipes that
 recipe_commands.command("list", cls=Command)(recipes.list_recipes)
 recipe_commands.command("copy", cls=Command)(recipes.copy)
 app.add_typer(recipe_commands, name="recipes")
-show_commands = typer.Typer(rich_markup_mode=None, help="Draw a figure of a training run or of a test.")
-for draw in (show.curves, show.confusion, show.reliability):
-    show_commands.command(cls=Command)(draw)
+show_commands = typer.Typer(rich_markup_mode=None, help="Draw a figure of a training run, a test or a task.")
+for draw in (show.curves, show.confusion, show.reliability, show.steps, show.task_map):
+    show_commands.command("map" if draw is show.task_map else None, cls=Command)(draw)
 app.add_typer(show_commands, name="show")
 
 

@@ -1,12 +1,17 @@
 """The commands that draw figures of what was trained and answered."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from meta_text.cli.options import path, path_option
+from meta_text.cli.labelled_file import LabelColumn, TextColumn
+from meta_text.cli.options import Device, Model, path, path_option, word
 from meta_text.cli.tables import show_table
+from meta_text.files import KINDS_READ
+
+if TYPE_CHECKING:
+    from meta_text.figures.tasks import TracedTask
 
 Out = Annotated[Path, path_option("--out", "The figure: .png, .svg or .pdf.")]
 Report = Annotated[
@@ -19,6 +24,14 @@ Names = Annotated[
     bool | None,
     typer.Option("--label-names/--no-label-names", help="Only tests with class names, or only those without."),
 ]
+Texts = Annotated[
+    str,
+    typer.Option("--corpus", parser=word, metavar="CORPUS", help=f"A known name, a folder, or a file: {KINDS_READ}."),
+]
+Way = Annotated[int, typer.Option(metavar="NUMBER", min=2, help="Classes of the task.")]
+Labelled = Annotated[int, typer.Option(metavar="NUMBER", min=1, help="Labelled texts per class.")]
+Asked = Annotated[int, typer.Option(metavar="NUMBER", min=1, help="Texts per class to classify.")]
+Seed = Annotated[int, typer.Option(metavar="NUMBER", help="Seed of the draw.")]
 
 
 def curves(
@@ -68,3 +81,54 @@ def reliability(
 
     check_figure(out)
     plot_reliability(chosen(read_tests(report), learner, k_shot, label_names), out)
+
+
+def steps(
+    model: Model,
+    corpus: Texts,
+    out: Out,
+    text: TextColumn = "text",
+    label: LabelColumn = "label",
+    n_way: Way = 5,
+    k_shot: Labelled = 5,
+    n_query: Asked = 15,
+    seed: Seed = 0,
+    device: Device = None,
+) -> None:
+    """Draw what the meta-learner does on a task: losses, gates and step sizes."""
+    from meta_text.figures.drawing import check_figure
+    from meta_text.figures.steps import plot_steps
+
+    check_figure(out)
+    plot_steps(_traced(model, corpus, text, label, (n_way, k_shot, n_query), seed, device), out)
+
+
+def task_map(
+    model: Model,
+    corpus: Texts,
+    out: Out,
+    text: TextColumn = "text",
+    label: LabelColumn = "label",
+    n_way: Way = 5,
+    k_shot: Labelled = 5,
+    n_query: Asked = 15,
+    seed: Seed = 0,
+    device: Device = None,
+) -> None:
+    """Draw a map of a task before and after the meta-learner's steps."""
+    from meta_text.figures.drawing import check_figure
+    from meta_text.figures.task_map import plot_map
+
+    check_figure(out)
+    plot_map(_traced(model, corpus, text, label, (n_way, k_shot, n_query), seed, device), out)
+
+
+def _traced(
+    model: str, corpus: str, text: str, label: str, shape: tuple[int, int, int], seed: int, device: str | None
+) -> "TracedTask":
+    from meta_text.config import EpisodeShape
+    from meta_text.corpus.corpus import Corpus
+    from meta_text.figures.tasks import traced
+    from meta_text.saving.loading import shared_model
+
+    return traced(shared_model(model, device), Corpus.open(corpus, text=text, label=label), EpisodeShape(*shape), seed)

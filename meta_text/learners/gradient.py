@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -31,6 +31,20 @@ from meta_text.learners.uneven import lowered
 # which are then computed once per task
 Adapts = Literal["head", "encoder", "recurrent"]
 BIAS_FEATURE = 0.1**0.5  # multiplies the head's bias in centred steps, so that it moves ten times less
+
+
+class Begun(NamedTuple):
+    """A task before its first step.
+
+    inside: the start as the steps see it, where they are taken on centred features with another head. data: whatever the
+    support loss make_loss(data) depends on.
+    """
+
+    start: TaskState
+    inside: Weights
+    make_loss: Callable[[dict[str, Any]], Callable[[Weights], Tensor]]
+    data: dict[str, Any]
+    shape: TaskShape
 
 
 class GradientLearner(Learner):
@@ -115,6 +129,24 @@ class GradientLearner(Learner):
         weights: Float[Tensor, " S"] | None = None,
     ) -> list[TaskState]:
         """The task after 0, 1, ..., steps updates."""
+        begun = self.begin(support, labels, n_way, names, weights)
+        if self.checkpoint_steps and torch.is_grad_enabled():
+            steps = checkpointed_loop(
+                begun.inside, begun.make_loss, begun.data, self.rule, begun.shape, self.first_order
+            )
+        else:
+            steps = inner_loop(begun.inside, begun.make_loss(begun.data), self.rule, begun.shape, self.first_order)
+        return [begun.start, *(self.outside(step, begun) for step in steps[1:])]
+
+    def begin(
+        self,
+        support: Texts,
+        labels: Int[Tensor, " S"],
+        n_way: int,
+        names: Texts | None,
+        weights: Float[Tensor, " S"] | None = None,
+    ) -> Begun:
+        """Everything that the steps need. Raises ConfigError for names where the head does not start at the prototypes."""
         if self.head_row is not None and names is not None:
             raise ConfigError(
                 "class names need a head that starts at the prototypes; set learner.prototype_start = true or label_names = false"
@@ -140,13 +172,11 @@ class GradientLearner(Learner):
         def make_loss(data: dict[str, Any]) -> Callable[[Weights], Tensor]:
             return lambda fast: self._support_loss(fast, data, n_way)
 
-        if self.checkpoint_steps and torch.is_grad_enabled():
-            steps = checkpointed_loop(inside, make_loss, data, self.rule, shape, self.first_order)[1:]
-        else:
-            steps = inner_loop(inside, make_loss(data), self.rule, shape, self.first_order)[1:]
-        if self.centred:
-            steps = [{**step, "head": from_centred(step["head"], centre_D)} for step in steps]
-        return [start, *steps]
+        return Begun(start, inside, make_loss, data, shape)
+
+    def outside(self, step: Weights, begun: Begun) -> TaskState:
+        """The task that the weights of a step stand for."""
+        return {**step, "head": from_centred(step["head"], begun.data["centre"])} if self.centred else step
 
     def _support_data(
         self,

@@ -22,6 +22,14 @@ class TaskShape(NamedTuple):
     scale: Tensor | float = 1.0  # sharpness of the support loss's logits; its curvature grows with the square
 
 
+class Gates(NamedTuple):
+    """How a rule moves one tensor in one step, for each of its rows or coordinates; None: the rule has no such gate."""
+
+    step_size: Tensor
+    forget: Tensor | None = None
+    momentum: Tensor | None = None
+
+
 @runtime_checkable
 class UpdateRule(Protocol):
     """Maps (weights, gradients, loss) to the next weights, and carries its own state."""
@@ -29,6 +37,13 @@ class UpdateRule(Protocol):
     def start(self, weights: Weights, shape: TaskShape) -> Any: ...
 
     def step(self, t: int, weights: Weights, grads: Weights, loss: Tensor, state: Any) -> tuple[Weights, Any]: ...
+
+
+@runtime_checkable
+class GatedSteps(UpdateRule, Protocol):
+    """An update rule that can say how it moves each tensor."""
+
+    def gates(self, t: int, weights: Weights, grads: Weights, loss: Tensor, state: Any) -> dict[str, Gates]: ...
 
 
 def inner_loop(

@@ -4,11 +4,12 @@ ANIL (Raghu et al., ICLR 2020) adapts the head alone. Proto-MAML (Triantafillou 
 starts the head at the prototypes.
 """
 
+import torch
 from torch import Tensor, nn
 
 from meta_text.learners.encoder import TextEncoder
 from meta_text.learners.gradient import Adapts, GradientLearner
-from meta_text.learners.inner_loop import TaskShape, Weights
+from meta_text.learners.inner_loop import Gates, TaskShape, Weights
 
 
 class GradientDescent(nn.Module):
@@ -23,6 +24,10 @@ class GradientDescent(nn.Module):
 
     def step(self, t: int, weights: Weights, grads: Weights, loss: Tensor, state: None) -> tuple[Weights, None]:
         return {name: weight - self.inner_lr * grads[name] for name, weight in weights.items()}, None
+
+    def gates(self, t: int, weights: Weights, grads: Weights, loss: Tensor, state: None) -> dict[str, Gates]:
+        """The one step size."""
+        return {name: Gates(torch.full_like(loss, self.inner_lr)) for name in weights}
 
 
 class Maml(GradientLearner):

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from meta_text.learners.encoder import LSTMCell, TextEncoder
 from meta_text.learners.gradient import Adapts, GradientLearner
-from meta_text.learners.inner_loop import TaskShape, Weights
+from meta_text.learners.inner_loop import Gates, TaskShape, Weights
 from meta_text.learners.learner import EmbeddedEpisode, head_logits, prototype_head
 
 EncoderLoss = Literal["steps", "start"]
@@ -66,19 +66,34 @@ class GatedRule(nn.Module):
         velocity: Weights = {}
         hidden: dict[str, tuple[Tensor, ...]] = {}
         for name, weight in weights.items():
-            statistics_RF = self._statistics(t, name, weight, grads[name], loss, state)
-            hidden[name] = self.cell.step(self.cell.project(statistics_RF), state.hidden[name])
-            forget_R1, step_R1, momentum_R1 = self.to_gates(hidden[name][0]).split(1, dim=-1)
-            log_lr = self.log_lr_head if name == "head" else self.log_lr_encoder
-            forget_R1, momentum_R1 = (forget_R1 + FORGET_BIAS).sigmoid(), momentum_R1.sigmoid()
-            # the support loss is a mean over classes: without this, a head row would move less where N is large
-            sharing = state.shape.n_way if name == "head" else 1
-            step_R1 = (step_R1 + log_lr).exp() * sharing / state.shape.scale**2
+            forget_R1, step_R1, momentum_R1, hidden[name] = self._gates(t, name, weight, grads[name], loss, state)
             start_RC = _rows(state.start[name])
             velocity_RC = momentum_R1 * _rows(state.velocity[name]) + _rows(grads[name])
             row_RC = start_RC + forget_R1 * (_rows(weight) - start_RC) - step_R1 * velocity_RC
             moved[name], velocity[name] = row_RC.view(weight.shape), velocity_RC.view(weight.shape)
         return moved, GateState(state.shape, state.start, velocity, grads, loss, hidden)
+
+    def gates(self, t: int, weights: Weights, grads: Weights, loss: Tensor, state: GateState) -> dict[str, Gates]:
+        """What `step` multiplies each row by, as columns [R 1]."""
+        made = {}
+        for name, weight in weights.items():
+            forget_R1, step_R1, momentum_R1, _ = self._gates(t, name, weight, grads[name], loss, state)
+            made[name] = Gates(step_R1, forget_R1, momentum_R1)
+        return made
+
+    def _gates(
+        self, t: int, name: str, weight: Tensor, grad: Tensor, loss: Tensor, state: GateState
+    ) -> tuple[Tensor, Tensor, Tensor, tuple[Tensor, ...]]:
+        """Forget gate, step size and momentum of each row, and the LSTM's state after them."""
+        statistics_RF = self._statistics(t, name, weight, grad, loss, state)
+        hidden = self.cell.step(self.cell.project(statistics_RF), state.hidden[name])
+        forget_R1, step_R1, momentum_R1 = self.to_gates(hidden[0]).split(1, dim=-1)
+        log_lr = self.log_lr_head if name == "head" else self.log_lr_encoder
+        forget_R1, momentum_R1 = (forget_R1 + FORGET_BIAS).sigmoid(), momentum_R1.sigmoid()
+        # the support loss is a mean over classes: without this, a head row would move less where N is large
+        sharing = state.shape.n_way if name == "head" else 1
+        step_R1 = (step_R1 + log_lr).exp() * sharing / state.shape.scale**2
+        return forget_R1, step_R1, momentum_R1, hidden
 
     def _statistics(
         self, t: int, name: str, weight: Tensor, grad: Tensor, loss: Tensor, state: GateState

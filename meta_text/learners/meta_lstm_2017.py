@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from meta_text.learners.encoder import LSTMCell, TextEncoder
 from meta_text.learners.gradient import Adapts, GradientLearner
-from meta_text.learners.inner_loop import TaskShape, Weights
+from meta_text.learners.inner_loop import Gates, TaskShape, Weights
 
 HIDDEN = 20  # units of the small LSTM, as in the paper
 P = 10.0  # the preprocessing constant of Andrychowicz et al. (NeurIPS 2016, appendix A)
@@ -63,15 +63,28 @@ class CoordinateRule(nn.Module):
     ) -> tuple[Weights, dict[str, RuleState]]:
         moved, states = {}, {}
         for name, weight in weights.items():
-            theta_C, grad_C, before = weight.flatten(), grads[name].flatten(), state[name]
-            loss_C2 = preprocess(loss[None]).expand(len(theta_C), 2)
-            seen_C4 = torch.cat([loss_C2, preprocess(grad_C)], dim=-1)
-            h_CH, c_CH = self.cell.step(self.cell.project(seen_C4), (before.h, before.c))
-            forget_C = _gate(h_CH, theta_C, before.forget, self.forget, self.forget_bias)
-            input_C = _gate(h_CH, theta_C, before.input, self.input, self.input_bias)
-            theta_C = forget_C.sigmoid() * theta_C - input_C.sigmoid() * grad_C
-            moved[name], states[name] = theta_C.view(weight.shape), RuleState(h_CH, c_CH, forget_C, input_C)
+            theta_C, grad_C = weight.flatten(), grads[name].flatten()
+            states[name] = after = self._after(theta_C, grad_C, loss, state[name])
+            theta_C = after.forget.sigmoid() * theta_C - after.input.sigmoid() * grad_C
+            moved[name] = theta_C.view(weight.shape)
         return moved, states
+
+    def gates(
+        self, t: int, weights: Weights, grads: Weights, loss: Tensor, state: dict[str, RuleState]
+    ) -> dict[str, Gates]:
+        """What `step` multiplies each coordinate [C] and its gradient by."""
+        after = {
+            name: self._after(weight.flatten(), grads[name].flatten(), loss, state[name])
+            for name, weight in weights.items()
+        }
+        return {name: Gates(one.input.sigmoid(), one.forget.sigmoid()) for name, one in after.items()}
+
+    def _after(self, theta_C: Tensor, grad_C: Tensor, loss: Tensor, before: RuleState) -> RuleState:
+        loss_C2 = preprocess(loss[None]).expand(len(theta_C), 2)
+        seen_C4 = torch.cat([loss_C2, preprocess(grad_C)], dim=-1)
+        h_CH, c_CH = self.cell.step(self.cell.project(seen_C4), (before.h, before.c))
+        forget_C = _gate(h_CH, theta_C, before.forget, self.forget, self.forget_bias)
+        return RuleState(h_CH, c_CH, forget_C, _gate(h_CH, theta_C, before.input, self.input, self.input_bias))
 
 
 def _gate(h_CH: Tensor, theta_C: Tensor, before_C: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

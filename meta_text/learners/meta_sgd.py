@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from meta_text.learners.encoder import TextEncoder
 from meta_text.learners.gradient import Adapts, GradientLearner, adapted_weights
-from meta_text.learners.inner_loop import TaskShape, Weights
+from meta_text.learners.inner_loop import Gates, TaskShape, Weights
 
 
 class CoordinateSteps(nn.Module):
@@ -22,6 +22,10 @@ class CoordinateSteps(nn.Module):
 
     def step(self, t: int, weights: Weights, grads: Weights, loss: Tensor, state: None) -> tuple[Weights, None]:
         return {name: weight - self.steps[_key(name)] * grads[name] for name, weight in weights.items()}, None
+
+    def gates(self, t: int, weights: Weights, grads: Weights, loss: Tensor, state: None) -> dict[str, Gates]:
+        """The step size of each coordinate; one row for all of the head's."""
+        return {name: Gates(self.steps[_key(name)]) for name in weights}
 
 
 def _key(name: str) -> str:
