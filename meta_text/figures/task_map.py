@@ -53,8 +53,7 @@ def projected(scenes: tuple[Scene, Scene]) -> tuple[list[Scene], np.ndarray]:
     together = np.concatenate([part for scene in scenes for part in (scene.support, scene.query, scene.centres)])
     pca = PCA(2, svd_solver="full").fit(together)
     flat = [
-        Scene(pca.transform(scene.support), pca.transform(scene.query), pca.transform(scene.centres), scene.is_right)
-        for scene in scenes
+        Scene(pca.transform(s.support), pca.transform(s.query), pca.transform(s.centres), s.is_right) for s in scenes
     ]
     return flat, pca.explained_variance_ratio_
 
