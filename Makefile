@@ -18,9 +18,9 @@ demo: $(VENV)/installed
 test: $(VENV)/installed
 	$(BIN)/python -m pytest -n 2 -m "not long"
 
-# Whole trainings, exported encoders, other processes: as long again.
+# Whole trainings, exported encoders, other processes, a browser: as long again. Three at once, for they often wait for one another.
 test_long: $(VENV)/installed
-	$(BIN)/python -m pytest -n 2 -m long
+	$(BIN)/python -m pytest -n 3 -m long
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
