@@ -57,7 +57,7 @@ def read(folder: Path) -> dict[str, list[tuple[str, str]]]:
 
 def remember(encoders: Sequence[Remembered], texts: Sequence[str]) -> None:
     """Read all texts, or take their vectors from where they are kept."""
-    if VECTORS.exists() and (kept := torch.load(VECTORS))["texts"] == list(texts):
+    if VECTORS.exists() and (kept := torch.load(VECTORS, weights_only=True))["texts"] == list(texts):
         for encoder in encoders:
             encoder.known = {
                 text: (vector, False, False) for text, vector in zip(texts, kept[encoder.name], strict=True)

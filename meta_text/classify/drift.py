@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
+from meta_text.classify.adapted import Adapted
 from meta_text.classify.answers import Answers, answer
 from meta_text.classify.audit import left_out
 from meta_text.classify.tally import Tally, total
@@ -168,18 +169,10 @@ class Drift:
         }
 
 
-@runtime_checkable
-class Fitted(Protocol):
-    """What a classifier has that can be asked."""
-
-    def _adapted(self) -> Adaptation: ...
-    def _as_texts(self, X: Any) -> Any: ...
-
-
-class DriftReport:
+class DriftReport(Adapted):
     """The method `drift` of FewShotClassifier."""
 
-    def drift(self: Fitted, X: Any, reject: float = 0.05) -> Drift:
+    def drift(self, X: Any, reject: float = 0.05) -> Drift:
         """Whether texts are still as those at `fit`: share of "none of these" at this rate, mean confidence, shares of classes.
 
         They are compared with the answers to `fit(unlabeled=...)` texts, at most MOST_REFERRED of which are asked; without these,

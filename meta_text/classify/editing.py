@@ -1,26 +1,23 @@
 """What `FewShotClassifier` can change once it is fitted: its classes, and their texts."""
 
+from abc import abstractmethod
 from typing import Any
 
+from meta_text.classify.adapted import Adapted
 from meta_text.classify.class_edits import ClassChange, Classes, report
 from meta_text.embedding.reading import Progress
 from meta_text.model.adaptation import Adaptation
 from meta_text.model.task import Label
 
 
-class ClassEdits:
+class ClassEdits(Adapted):
     """Adding, removing and renaming classes, and adding and removing texts."""
 
-    def _adapted(self) -> Adaptation:
-        raise NotImplementedError
-
-    def _as_texts(self, X: Any) -> Any:
-        raise NotImplementedError
-
+    @abstractmethod
     def _start(
         self, classes: Classes, progress: Progress | None = None, old: Adaptation | None = None, effort: str = "normal"
     ) -> None:
-        raise NotImplementedError
+        """Learn these classes in place of the old ones."""
 
     def add_class(self, label: Label, texts: Any, description: str | None = None) -> list[ClassChange]:
         """Learn one more class; returns the effect on the others.

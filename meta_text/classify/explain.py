@@ -14,11 +14,12 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
 
+from meta_text.classify.adapted import Adapted
 from meta_text.classify.answers import answer, details
 from meta_text.embedding.scripts import script
 from meta_text.errors import InputError
@@ -84,17 +85,10 @@ class Explanation:
         return "\n".join(lines)
 
 
-@runtime_checkable
-class _Fitted(Protocol):
-    def _adapted(self) -> Adaptation: ...
-
-    def _as_texts(self, X: Any) -> Any: ...
-
-
-class Explaining:
+class Explaining(Adapted):
     """What a fitted classifier says of its answers beside label and probability."""
 
-    def predict_detail(self: _Fitted, X: Any, reject: float = 0.05) -> list[dict[str, Any]]:
+    def predict_detail(self, X: Any, reject: float = 0.05) -> list[dict[str, Any]]:
         """For each text: label, probability, all `scores`, `known` at this rate, `nearest` labelled text, `why`, `encoders`.
 
         `encoders` has each encoder's weight in this task, or is None for a model that reads token states. With `hierarchy` also
@@ -103,7 +97,7 @@ class Explaining:
         adapted = self._adapted()
         return details(adapted, list(adapted.support), self._as_texts(X), reject)
 
-    def explain(self: _Fitted, text: Any, reject: float | None = None) -> Explanation:
+    def explain(self, text: Any, reject: float | None = None) -> Explanation:
         """Which words of a text carried its answer: a credit for each, which sum to the difference of the log-odds.
 
         Credits are Shapley values, exact for texts of up to six words and otherwise estimated by KernelSHAP (Covert and Lee,
