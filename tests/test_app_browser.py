@@ -161,6 +161,7 @@ def test_the_whole_path(page: Any, tmp_path: Path) -> None:
 def test_examples_a_file_and_a_narrow_screen(page: Any, tmp_path: Path) -> None:
     page.locator("#examples input").click()
     page.get_by_role("option", name="intents: clinic").click()
+    page.wait_for_function("document.querySelector('#sentences textarea').value.split('\\n').length == 24")
     press(page, "#learn", "#learn-told", "Learned 4 categories from 24 sentences")
     (tmp_path / "mine.csv").write_text("text,label\nred wine,wine\nflat tyre,car\nwhite wine,wine\nnew tyre,car\n")
     upload(page, "#labelled", tmp_path / "mine.csv")

@@ -1,6 +1,8 @@
 """The measurement of the service under load: it runs, and notices what must not be."""
 
 import asyncio
+import json
+import subprocess
 import sys
 from copy import deepcopy
 from pathlib import Path
@@ -74,9 +76,13 @@ def test_requests_come_at_the_rate_whatever_becomes_of_them() -> None:
 
 @pytest.mark.long
 def test_a_short_run_finds_no_fault(tmp_path: Path) -> None:
+    """As the command: what its clients leave behind when they are cut off ends with it."""
     FewShotClassifier(MODEL).save_pretrained(tmp_path / "bare")
-    found = asyncio.run(load.measure(0.1, str(tmp_path / "bare")))
-    assert load.faults(found) == []
+    words = ["--minutes", "0.1", "--model", str(tmp_path / "bare"), "--json", str(tmp_path / "load.json")]
+    ended = subprocess.run([sys.executable, load.__file__, *words], capture_output=True, text=True, timeout=300)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    found = json.loads((tmp_path / "load.json").read_text())
+    assert found["faults"] == []
     assert found["sustained"]["rogues"]["gone"] >= 1
     assert found["kill"]["confirmed"] >= 4
     assert found["sustained"]["memory_mb"]["first"] > 50

@@ -21,6 +21,7 @@ ID = "intents"  # of the classifier that is asked
 CLIENTS = 32  # that ask as fast as they are answered, to find the rate
 OPEN = 1_000  # requests that may be open at once on the side of the clients
 PATIENCE = 60.0  # seconds
+IDLE = 2.0  # seconds that a connection is kept unused: less than the service keeps it, or a request may meet its end
 SERVE = "from meta_text.cli import main; main()"
 
 
@@ -55,7 +56,7 @@ class Service:
 
     @asynccontextmanager
     async def client(self) -> AsyncIterator[httpx2.AsyncClient]:
-        limits = httpx2.Limits(max_connections=OPEN, max_keepalive_connections=CLIENTS)
+        limits = httpx2.Limits(max_connections=OPEN, max_keepalive_connections=CLIENTS, keepalive_expiry=IDLE)
         address = f"http://127.0.0.1:{self.port}"
         async with httpx2.AsyncClient(base_url=address, timeout=PATIENCE, limits=limits, trust_env=False) as client:
             yield client
@@ -141,14 +142,14 @@ class Asker:
         """At so many requests a second, whatever becomes of them; those that would be one too many at once are left out."""
         draw, tasks = random.Random(0), set[asyncio.Task[None]]()
         due, end = time.perf_counter(), time.perf_counter() + seconds
-        while due < end:
-            await asyncio.sleep(max(0.0, due - time.perf_counter()))
-            if len(tasks) < OPEN:
-                task = asyncio.create_task(self.ask(due))
-                tasks.add(task)
-                task.add_done_callback(tasks.discard)
-            due += draw.expovariate(rate)
-        await asyncio.gather(*tasks)
+        async with asyncio.TaskGroup() as group:
+            while due < end:
+                await asyncio.sleep(max(0.0, due - time.perf_counter()))
+                if len(tasks) < OPEN:
+                    task = group.create_task(self.ask(due))
+                    tasks.add(task)
+                    task.add_done_callback(tasks.discard)
+                due += draw.expovariate(rate)
 
 
 class Rogues:
