@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 
 FRESH := build/wheel
 
-.PHONY: demo test test_long lint docs wheel sbom mutation fuzz soak results accuracy effort default_model bench load clean
+.PHONY: demo test test_long test_lowest lint docs wheel sbom mutation fuzz soak results accuracy effort default_model bench load clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -28,6 +28,13 @@ lint: $(VENV)/installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pylint meta_text benchmarks
+
+# The suite on the lowest versions that pyproject.toml admits, in an environment of its own; old libraries warn of newer ones.
+test_lowest:
+	$(PYTHON) -m venv build/lowest
+	build/lowest/bin/pip install -q uv
+	build/lowest/bin/uv pip install -q --python build/lowest/bin/python --resolution lowest-direct -e ".[dev]"
+	build/lowest/bin/python -m pytest -n 2 -m "not long" -W default::DeprecationWarning -W default::PendingDeprecationWarning
 
 # The site from docs/: strict, every link followed, nothing asked of another host. To read it: python -m http.server -d build/docs
 docs: $(VENV)/installed

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -21,10 +22,11 @@ ROOT = Path(__file__).parent.parent
 TOLERANCE = 1e-6  # sums of gradients in another order
 
 
-def train(out: Path, *launcher: str) -> subprocess.CompletedProcess[str]:
+def train(out: Path, *launcher: str, **variables: str) -> subprocess.CompletedProcess[str]:
     settings = [word for setting in SMALL for word in ("--set", setting)]
     words = [sys.executable, *launcher, "-m", "meta_text", "train", "intent", *settings, "--out", str(out)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    words += ["--json", str(out.with_suffix(".json"))]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **variables}
     return subprocess.run(words, env=environment, capture_output=True, text=True, timeout=280)
 
 
@@ -47,6 +49,33 @@ def test_two_processes_end_with_the_weights_of_one(tmp_path: Path) -> None:
     assert [step["validation"] for step in steps[0]] == [step["validation"] for step in steps[1]]
     assert len(steps[0]) == 13 and steps[0][-1]["loss"] == pytest.approx(steps[1][-1]["loss"], rel=1e-5)
     assert shared.stdout.count("best at step") == 1  # one of the two writes
+
+
+@pytest.mark.long
+def test_the_same_seed_is_the_same_model_and_report_in_another_process(tmp_path: Path) -> None:
+    """Whatever order sets of strings have in it."""
+    for seed in ("0", "1"):
+        ended = train(tmp_path / seed, PYTHONHASHSEED=seed)
+        assert ended.returncode == 0, ended.stderr
+    files = [file.relative_to(tmp_path / "0") for file in (tmp_path / "0").rglob("*") if file.is_file()]
+    assert {Path("model/model.safetensors"), Path("model/README.md"), Path("history.jsonl")} <= set(files)
+    different = [str(file) for file in files if _content(tmp_path / "0" / file) != _content(tmp_path / "1" / file)]
+    assert different == []
+    assert _content(tmp_path / "0.json") == _content(tmp_path / "1.json")
+
+
+def _content(file: Path) -> Any:
+    """Bytes, or JSON without what a clock measured."""
+    if not file.suffix.startswith(".json"):
+        return file.read_bytes()
+    text = file.read_text("utf-8")
+    return [_untimed(json.loads(part)) for part in (text.splitlines() if file.suffix == ".jsonl" else [text])]
+
+
+def _untimed(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _untimed(part) for key, part in value.items() if "second" not in key}
+    return [_untimed(part) for part in value] if isinstance(value, list) else value
 
 
 class Two(Accelerator):
