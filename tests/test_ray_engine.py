@@ -1,13 +1,17 @@
 """`predict --engine ray` as users run it, on two workers: what is killed loses nothing, and the files are the local engine's."""
 
 import contextlib
+import logging
 import os
+import secrets
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import psutil
 import pyarrow
@@ -16,10 +20,13 @@ import pytest
 from test_classifier import LABELS, MODEL, TEXTS
 
 from meta_text import FewShotClassifier
+from meta_text.classify import ray_engine
 from meta_text.classify.predict_file import predict_file
+from meta_text.errors import InputError
 
 ROOT = Path(__file__).parents[1]
 WORDS = [sys.executable, "-m", "meta_text", "predict", "mine", "--engine", "ray", "--workers", "2"]
+TOKEN = secrets.token_hex(32)  # of the clusters here, so that Ray writes none into the home
 CLUSTER = """
 import ray, sys
 print(ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False).address_info["gcs_address"], flush=True)
@@ -30,7 +37,8 @@ print(sum(node["Alive"] for node in ray.nodes()))
 
 def environment(**more: str) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    return {**kept, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0", **more}
+    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN}
+    return {**kept, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0", **token, **more}
 
 
 @pytest.fixture
@@ -96,7 +104,7 @@ def test_a_killed_run_resumes_with_all_that_its_workers_answered(folder: Path) -
     assert not list(folder.glob(".*"))
     (line,) = said.splitlines()  # of Ray, nothing
     assert line.startswith(
-        "20 rows without a readable text got no label: rows 6, 1003, 2000, 2997, 3994, ... ('text' is"
+        "21 rows without a readable text got no label: rows 6, 1003, 2000, 2997, 3994, ... ('text' is"
     )
 
 
@@ -125,6 +133,49 @@ def test_a_killed_worker_loses_nothing(folder: Path, cluster: "subprocess.Popen[
     for name in ("a", "b"):
         assert (folder / "out" / f"{name}.parquet").read_bytes() == (folder / f"{name}.parquet").read_bytes()
     assert sorted(path.name for path in (folder / "out").iterdir()) == ["a.parquet", "b.parquet"]
-    assert len((folder / "bad.jsonl").read_text().splitlines()) == 24
+    assert len((folder / "bad.jsonl").read_text().splitlines()) == 25
     assert not list(folder.glob(".*"))
     assert cluster.communicate("", timeout=60)[0].strip() == "1"
+
+
+@pytest.mark.parametrize("address", [None, "head:6379"])
+def test_a_cluster_is_joined_or_started_without_dashboard_and_statistics(
+    address: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ray = ModuleType("ray")
+    calls: list[tuple[Any, ...]] = []
+    ray.init = lambda *words, **options: calls.append((*words, options))  # type: ignore[attr-defined]
+    ray.shutdown = lambda: calls.append(("shutdown",))  # type: ignore[attr-defined]
+    ray.cluster_resources = lambda: {"CPU": 6.0}  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    monkeypatch.setattr(os, "environ", {} if address is None else {"RAY_ADDRESS": address})
+    for workers, actors in ((None, 6), (3, 3)):
+        with ray_engine._cluster(workers) as found:
+            assert found == actors
+    assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
+    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if address is None:
+        local = {"include_dashboard": False, **quiet}
+        (_, first), _, second, _ = calls
+        assert first == {"num_cpus": ray_engine.cores(), **local} and second == ("local", {"num_cpus": 3, **local})
+    else:
+        assert calls[::2] == [(address, quiet)] * 2
+    assert calls[1::2] == [("shutdown",)] * 2
+
+
+def test_a_cluster_that_does_not_answer(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    def init(*_: Any, **__: Any) -> None:
+        os.write(2, b"of C++")
+        raise ConnectionError("no route")
+
+    ray = ModuleType("ray")
+    ray.init = init  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    monkeypatch.setenv("RAY_ADDRESS", "head:6379")
+    message = (
+        r"no Ray cluster lets this command in at RAY_ADDRESS=head:6379 \(no route\); check the address and the token"
+    )
+    with pytest.raises(InputError, match=message), ray_engine._cluster(None):
+        pass
+    os.write(2, b"of ours")
+    assert capfd.readouterr().err == "of ours"

@@ -120,23 +120,27 @@ def _cluster(workers: int | None) -> Iterator[int]:
     with needs("ray", PURPOSE):
         import ray
     address = os.environ.get("RAY_ADDRESS")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     try:
         with _without_stderr():
             if address:
                 ray.init(address, **quiet)
             else:
-                ray.init("local", num_cpus=workers or cores, include_dashboard=False, **quiet)
+                ray.init("local", num_cpus=workers or cores(), include_dashboard=False, **quiet)
     except ConnectionError as error:
         raise InputError(
-            f"no Ray cluster answers at RAY_ADDRESS={address} ({error}); start it with `ray start --head`, "
-            "or unset RAY_ADDRESS to use the cores of this machine"
+            f"no Ray cluster lets this command in at RAY_ADDRESS={address} ({error}); check the address and the token "
+            "(RAY_AUTH_MODE=token, RAY_AUTH_TOKEN), or unset RAY_ADDRESS to use the cores of this machine"
         ) from None
     try:
         yield workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
     finally:
         ray.shutdown()  # of a cluster at an address, the connection alone
+
+
+def cores() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager
