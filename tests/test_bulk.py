@@ -54,6 +54,7 @@ def answer_shuffled(classifier: Any, bulk: Bulk, workers: int = 2) -> Any:
     for span in spans + spans[::2]:
         bulk.answer(classifier, span)
     assert bulk.pending(parts, workers) == []
+    assert {tries.stat().st_size for tries in parts.folder.glob("*.tries")} == {1}  # no chunk was answered twice
     return parts
 
 

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
@@ -41,18 +42,24 @@ def environment(**more: str) -> dict[str, str]:
     return {**kept, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0", **token, **more}
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A classifier, two files of texts, and what the local engine makes of them. Chunks are of 2,048 rows."""
+    tmp_path = tmp_path_factory.mktemp("made")
     classifier = FewShotClassifier(MODEL, device="cpu").fit(TEXTS, LABELS)
     classifier.save_pretrained(tmp_path / "mine")
     (tmp_path / "in").mkdir()
-    for name, rows in (("a", 20_000), ("b", 3_000)):
+    for name, rows in (("a", 14_000), ("b", 1_000)):
         texts = [f"{TEXTS[i % 6]} {i}" if i % 997 != 5 else None for i in range(rows)]
         source = tmp_path / "in" / f"{name}.parquet"
         pyarrow.parquet.write_table(pyarrow.table({"text": texts, "n": range(rows)}), source, row_group_size=5_000)
         predict_file(classifier, str(source), str(tmp_path / f"{name}.parquet"), "text", None, None)
     return tmp_path
+
+
+@pytest.fixture
+def folder(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made, tmp_path / "run"))
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 240) -> None:
@@ -88,14 +95,15 @@ def test_a_killed_run_resumes_with_all_that_its_workers_answered(folder: Path) -
     assert psutil.wait_procs([process for process, name in family if name not in slow], timeout=60)[1] == []
     assert not (folder / "out.parquet").exists()
     kept = {path.name: path.stat().st_mtime_ns for path in (folder / ".out.parquet.parts").glob("[0-9]*.parquet")}
-    assert 2 <= len(kept) < 10
+    assert 2 <= len(kept) < 7
 
     seen: dict[str, int] = {}
     with (folder / "said.txt").open("w") as file:
         resumed = subprocess.Popen([*words, "--resume"], cwd=folder, env=environment(), stderr=file)
     while resumed.poll() is None:
         for path in (folder / ".out.parquet.parts").glob("[0-9]*.parquet"):
-            seen[path.name] = path.stat().st_mtime_ns if path.exists() else 0
+            with contextlib.suppress(FileNotFoundError):  # the end of the run removes them
+                seen[path.name] = path.stat().st_mtime_ns
         time.sleep(0.02)
     said = (folder / "said.txt").read_text()
     assert resumed.returncode == 0, said
@@ -104,7 +112,7 @@ def test_a_killed_run_resumes_with_all_that_its_workers_answered(folder: Path) -
     assert not list(folder.glob(".*"))
     (line,) = said.splitlines()  # of Ray, nothing
     assert line.startswith(
-        "21 rows without a readable text got no label: rows 6, 1003, 2000, 2997, 3994, ... ('text' is"
+        "15 rows without a readable text got no label: rows 6, 1003, 2000, 2997, 3994, ... ('text' is"
     )
 
 
@@ -128,12 +136,12 @@ def test_a_killed_worker_loses_nothing(folder: Path, cluster: "subprocess.Popen[
     actors = workers_of(cluster.pid)
     assert 1 <= len(actors) <= 2
     actors[0].send_signal(signal.SIGKILL)
-    assert parts(folder / ".out.parts") < 10
+    assert parts(folder / ".out.parts") < 8
     assert running.wait(timeout=240) == 0
     for name in ("a", "b"):
         assert (folder / "out" / f"{name}.parquet").read_bytes() == (folder / f"{name}.parquet").read_bytes()
     assert sorted(path.name for path in (folder / "out").iterdir()) == ["a.parquet", "b.parquet"]
-    assert len((folder / "bad.jsonl").read_text().splitlines()) == 25
+    assert len((folder / "bad.jsonl").read_text().splitlines()) == 16
     assert not list(folder.glob(".*"))
     assert cluster.communicate("", timeout=60)[0].strip() == "1"
 

@@ -31,6 +31,7 @@ QUIET = {  # read by Ray as it is imported or starts
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_BACKEND_LOG_LEVEL": "fatal",
     "RAY_DATA_LOG_LEVEL": "ERROR",
+    "RAY_IGNORE_UNHANDLED_ERRORS": "1",  # of its own statistics; what a worker raises is handled here
 }
 
 
