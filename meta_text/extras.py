@@ -13,6 +13,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "explain": ("matplotlib",),
     "onnx": ("onnx", "onnxscript", "onnxruntime"),
     "parquet": ("pyarrow",),
+    "ray": ("ray", "pyarrow", "pandas"),
     "excel": ("openpyxl",),
     "serve": ("fastapi", "uvicorn", "prometheus_client"),
     "demo": ("gradio", "fastapi", "uvicorn"),

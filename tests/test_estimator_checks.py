@@ -16,6 +16,7 @@ import numpy as np
 import pandas
 import pytest
 import sklearn
+from packaging.version import Version
 from sklearn.base import clone, is_classifier
 from sklearn.exceptions import DataConversionWarning, NotFittedError
 from sklearn.pipeline import make_pipeline
@@ -261,7 +262,7 @@ class OfNumbers(FewShotClassifier):
         return tags
 
 
-@pytest.mark.skipif(sklearn.__version__ < "1.9", reason="the tables are those of scikit-learn 1.9")
+@pytest.mark.skipif(Version(sklearn.__version__) < Version("1.9"), reason="the tables are those of scikit-learn 1.9")
 def test_every_check_of_sklearn_stands_in_one_of_the_tables() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

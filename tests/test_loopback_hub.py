@@ -223,7 +223,7 @@ def test_a_pull_that_fails_before_the_files_are_known(hub: LoopbackHub, tmp_path
     with pytest.raises(LocalEntryNotFoundError, match="injected failure"):
         pulled(hub, tmp_path)
     hub.cut("revision")
-    with pytest.raises(Exception, match=LOST):
+    with pytest.raises(Exception, match=f"{LOST}|trying to locate the files"):  # huggingface_hub 2, 1
         pulled(hub, tmp_path)
     assert waits == []
     hub.cut("tree")

@@ -13,6 +13,7 @@ import pytest
 import torch
 import transformers
 from encoder_folders import plain_folder
+from packaging.version import Version
 from small_mixture import base_folder
 from test_classifier import LABELS, MODEL, TEXTS
 from transformers.pipelines.pt_utils import KeyDataset
@@ -62,6 +63,8 @@ def test_the_form_is_that_of_transformers(theirs: Any, made: dict[str, Any]) -> 
     ours, other = TextClassificationPipeline(CLASSIFIER, **made), theirs(**made)
     for called in ({}, {"top_k": 1}, {"top_k": 5, "batch_size": 2, "truncation": True}):
         for name, given in INPUTS.items():
+            if name == "a generator" and Version(transformers.__version__) < Version("5.17"):
+                continue  # which answered it one by one
             assert form(ours(given(), **called)) == form(other(given(), **called)), (name, called)
 
 

@@ -13,6 +13,7 @@ from test_tables import run
 
 from meta_text import FewShotClassifier
 from meta_text.classify import predict_file as tables
+from meta_text.classify.input_rows import InputRow
 from meta_text.classify.predict_file import predict_file
 from meta_text.corpus.read_rows import read_rows
 from meta_text.errors import CorpusError, OutputError
@@ -61,9 +62,12 @@ def test_a_killed_run_goes_on_and_ends_as_one_that_was_not(kind: str, saved: Pat
     predict_file(classifier, source, str(tmp_path / f"whole.{kind}"), "text", None, tmp_path / "all_bad.jsonl")
     killed(saved, target)
     seen: list[int] = []
-    bad = predict_file(classifier, source, str(target), "text", None, tmp_path / "bad.jsonl", seen.append, resume=True)
+    unread: list[InputRow] = []
+    files = (source, str(target), "text", None, tmp_path / "bad.jsonl")
+    bad = predict_file(classifier, *files, seen.append, unread.append, resume=True)
     assert seen == [12, 15, 18, 20]  # three chunks of three were there
     assert bad == 4
+    assert [row.number for row in unread] == [1, 6, 11, 16]  # the first two from before
     if kind == "parquet":
         assert list(read_rows(target)) == list(read_rows(tmp_path / "whole.parquet"))
     else:

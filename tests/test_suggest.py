@@ -25,7 +25,7 @@ POOL = [
     "sail the red mast",
     "nothing at all",
     "sail the red  MAST",
-    "tyre low",
+    "tyre low wine",
     "mast",
     "dry red",
 ]

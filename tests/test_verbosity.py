@@ -6,11 +6,11 @@ import re
 import time
 import warnings
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from rich.console import Console
 from test_classifier import LABELS, MODEL, TEXTS
 from test_cli_terminal import COMMANDS
@@ -110,7 +110,7 @@ def test_verbose_says_what_ran_where_and_for_how_long(
         for part in (
             f"meta_text {meta_text.__version__} in {Path(meta_text.__file__).parent}",
             f"working folder {Path.cwd()}",
-            f"torch {torch.__version__}",
+            f"torch {version('torch')}",
             f"input_file = {rows!r}",
             f"model {model}: {MODEL.recipe.learner.name}, meta-trained with seed {MODEL.recipe.train.seed}",
             f"embedding {MODEL.embedding.model}: {MODEL.embedding.width} numbers per token",

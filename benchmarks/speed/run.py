@@ -103,7 +103,7 @@ def run(name: str, command: list[str], seconds: int, threads: int) -> str:
         "PYTHONPATH": os.pathsep.join([str(HERE), *([str(HERE.parents[1])] if name not in PEERS else [])]),
     }
     if parts[0] == "file":
-        from meta_text.cli.classify import BOUNDED_KERNELS  # as `meta-text predict` sets them
+        from meta_text.cli.engine import BOUNDED_KERNELS  # as `meta-text predict` sets them
 
         environment |= BOUNDED_KERNELS
     extra = os.environ.get("PYTHONPATH")

@@ -5,7 +5,7 @@ import json
 import math
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,10 @@ Record = dict[str, Any]  # an output row: the input's cells, then the answer
 
 
 class Parts:
-    """Answers for a CSV, JSON, JSONL or Parquet file, one part per chunk, in `.NAME.parts` next to it.
+    """Answers for a CSV, JSON, JSONL or Parquet file, or a folder of Parquet, one part per chunk, in `.NAME.parts` next to it.
 
     `run` holds what the answers depend on. When resuming, parts of a different run are refused (OutputError);
-    otherwise they are deleted. `columns` are the columns of every row, in order.
+    otherwise they are deleted. `columns` are the columns of every row, in order. kind: of the parts, if the suffix does not say.
     """
 
     def __init__(
@@ -34,9 +34,10 @@ class Parts:
         types: Mapping[str, Any] | None = None,
         *,
         resume: bool,
+        kind: str | None = None,
     ) -> None:
         self.target, self.columns, self.types = target, list(columns), types or {}
-        self.kind = kind_written(target)
+        self.kind = kind_written(target) if kind is None else kind
         self.folder = target.with_name(f".{target.name}.parts")
         about = self.folder / "run.json"
         if resume:
@@ -62,6 +63,15 @@ class Parts:
         """The complete parts, in order."""
         return sorted(self.folder.glob(f"[0-9]*.{self.kind}"))  # run.json is none
 
+    def has(self, number: int) -> bool:
+        """Whether a part is complete."""
+        return self._part(number).exists()
+
+    def problems(self) -> Iterator[dict[str, Any]]:
+        """The problems of all complete parts, in order."""
+        for part in self.finished():
+            yield from map(json.loads, _lines(part.with_suffix(".problems")))
+
     def tallies(self) -> list[Tally]:
         """What the answers of each part sum up to, where that was counted."""
         files = sorted(self.folder.glob("[0-9]*.tally"))
@@ -75,10 +85,10 @@ class Parts:
             (self.folder / f"{number:08d}.tally").write_text(json.dumps(tally.as_dict()), encoding="utf-8")
         with open(self.folder / f"{number:08d}.problems", "w", encoding="utf-8", errors="replace") as file:
             file.writelines(json.dumps(problem) + "\n" for problem in problems)
-        partial = self.folder / f"{number:08d}.partial"
-        if self.kind == "parquet":
-            write_table(answers, self.columns, self.types, partial)
-        else:
+        with whole_file(self._part(number)) as partial:
+            if self.kind == "parquet":
+                write_table(answers, self.columns, self.types, partial)
+                return
             # a lone surrogate, which UTF-8 cannot encode, is written as a question mark
             with open(partial, "w", encoding="utf-8", errors="replace", newline="") as file:
                 if self.kind == "csv":
@@ -87,13 +97,24 @@ class Parts:
                     writer.writerows([as_text(row.get(column)) for column in self.columns] for row in answers)
                 else:
                     file.writelines(map(json_line, answers))
-        partial.rename(partial.with_suffix(f".{self.kind}"))
 
-    def join(self, errors: Path | None) -> int:
-        """Join all parts into the target, which appears only when complete; returns how many rows had a problem."""
+    def _part(self, number: int) -> Path:
+        return self.folder / f"{number:08d}.{self.kind}"
+
+    def join(self, errors: Path | None, files: Mapping[str, int] | None = None) -> int:
+        """Join all parts into the target, which appears only when complete; returns how many rows had a problem.
+
+        files: where the target is a folder, its files by name, each with how many of the parts are its own, in order.
+        """
         whole = self.folder / "whole.partial"
-        joined = {"parquet": concatenate_tables, "json": concatenate_array}.get(self.kind, concatenate)
-        joined(self.finished(), whole)
+        if files is None:
+            joined = {"parquet": concatenate_tables, "json": concatenate_array}.get(self.kind, concatenate)
+            joined(self.finished(), whole)
+        else:
+            parts = iter(self.finished())
+            whole.mkdir(exist_ok=True)
+            for name, count in files.items():
+                concatenate_tables(list(islice(parts, count)), whole / name)
         problems = sorted(self.folder.glob("*.problems"))
         if errors is not None:
             concatenate(problems, errors)

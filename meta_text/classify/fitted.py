@@ -3,7 +3,10 @@
 from pathlib import Path
 
 from meta_text.classify.classifier import FewShotClassifier
+from meta_text.classify.multilabel import MultiLabelFewShotClassifier
 from meta_text.errors import InputError
+from meta_text.saving.label_folder import holds_labels
+from meta_text.saving.loading import find_folder
 
 
 def fitted(model: str | Path | FewShotClassifier, device: str | None = None) -> FewShotClassifier:
@@ -29,3 +32,10 @@ def fitted_on_texts(model: str | Path | FewShotClassifier, device: str | None = 
             "this classifier was fitted on ready vectors, and here it would be given texts; fit one on texts, or call predict_proba"
         )
     return classifier
+
+
+def opened_several(name: str | Path, device: str | None = None) -> MultiLabelFewShotClassifier | None:
+    """The classifier in a folder or on the Hub, if its texts may have several labels."""
+    if not holds_labels(find_folder(name)):
+        return None
+    return MultiLabelFewShotClassifier.from_pretrained(name, device=device)

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from meta_text.corpus.arrow_rows import parquet_length
+from meta_text.corpus.arrow_rows import parquet_length, parquet_rows
 from meta_text.corpus.labels import decoded
 from meta_text.corpus.read_rows import kind_of, table_rows
 from meta_text.corpus.table_row import BadRow, Row, heading_of, is_blank, no_column
@@ -61,6 +61,12 @@ def input_rows(
         if heading is None and not lines:
             raise no_column(source, column, row, {"text": column})
         yield _checked(number, row, heading, column)
+
+
+def parquet_input(source: Path, column: str, first: int) -> Iterator[InputRow]:
+    """The same rows of a Parquet file, from row `first` on (counted from 0), without those before it being read."""
+    for number, row in enumerate(parquet_rows(source, first), start=first + 1):
+        yield _checked(number, row, heading_of(column, row), column)
 
 
 def _from_pipe(lines: Iterable[bytes], column: str) -> Iterator[InputRow]:

@@ -70,38 +70,22 @@ def predict_file(
         reported[line] = None
 
     how: dict[str, Any] = {"separator": separator, "encoding": encoding, "note": None if note is None else tell_once}
-    answerer = answerer_of(classifier, reject, mark)
-    if tool is not None and len(answerer.names) != 2:
-        raise OutputError(
-            f"a file for {tool.kind} holds one label a text, and this classifier gives several; leave --format out"
-        )
-    if on_tally is not None and not isinstance(answerer, OneLabel):
-        raise InputError("a summary goes with one label a text, and this classifier gives several; leave --summary out")
-    answering = Answering(answerer, column, on_bad_row, tool=tool, is_summed=on_tally is not None)
+    answering = answering_of(classifier, column, reject, mark, on_bad_row, tool=tool, is_summed=on_tally is not None)
     if source == STDIN and target == STDIN:
         return _to_stdout(answering, source, how, errors, progress, on_tally, len(classifier.classes_))
     if source != STDIN:
-        input_columns = column_names(source, (column,), **how)
-        if input_columns and heading_of(column, input_columns) is None:
-            raise no_column(source, column, input_columns, {"text": column})
-        answering = answering.beside(input_columns)
+        answering = answering.beside_columns_of(source, **how)
     if target == STDIN:
         return _to_stdout(answering, source, how, errors, progress, on_tally, len(classifier.classes_))
     path = Path(target).expanduser()
-    run = {"input": _identity(source), "column": column, "reject": reject, "classifier": answerer.fingerprint()}
-    run |= {
-        "tool": None if tool is None else list(astuple(tool)),
-        "separator": separator,
-        "encoding": encoding,
-        "chunk size": CHUNK_ROWS,
-        "version": PARTS_FORMAT,
-        "summary": None if on_tally is None else [SUMMED_AT, reject],
-    }
-    if isinstance(classifier, MultiLabelFewShotClassifier):
-        run["separator of labels"] = mark
+    run = run_of(answering, identity(source), column, reject, mark)
+    run |= {"tool": None if tool is None else list(astuple(tool)), "separator": separator, "encoding": encoding}
     if source == STDIN and kind_written(path) != "jsonl":  # the other columns of a pipe are not known in advance
         answering = answering.beside([column])
-    parts = Parts(path, run, answering.columns, _types(source, path, answering), resume=resume)
+    types = parquet_types(source, answering) if kind_written(path) == "parquet" else {}
+    parts = Parts(path, run, answering.columns, types, resume=resume)
+    for problem in parts.problems():  # of a run to resume
+        on_bad_row(InputRow(problem["row"], None, problem["problem"]))
     number = len(parts.finished())
     rows = islice(input_rows(source, column, **how), number * CHUNK_ROWS, None)
     done = number * CHUNK_ROWS
@@ -112,6 +96,44 @@ def predict_file(
     if on_tally is not None:
         on_tally(total(parts.tallies(), len(classifier.classes_)))
     return parts.join(errors)
+
+
+def answering_of(
+    classifier: FewShotClassifier | MultiLabelFewShotClassifier,
+    column: str,
+    reject: float | None,
+    mark: str,
+    on_bad_row: Callable[[InputRow], None] = lambda row: None,
+    *,
+    tool: ToolFormat | None = None,
+    is_summed: bool = False,
+) -> "Answering":
+    """How a classifier answers rows. Raises OutputError and InputError for what does not go with several labels a text."""
+    answerer = answerer_of(classifier, reject, mark)
+    if tool is not None and len(answerer.names) != 2:
+        raise OutputError(
+            f"a file for {tool.kind} holds one label a text, and this classifier gives several; leave --format out"
+        )
+    if is_summed and not isinstance(answerer, OneLabel):
+        raise InputError("a summary goes with one label a text, and this classifier gives several; leave --summary out")
+    return Answering(answerer, column, on_bad_row, tool=tool, is_summed=is_summed)
+
+
+def run_of(
+    answering: "Answering", source: list[Any], column: str, reject: float | None, mark: str, engine: str = "local"
+) -> dict[str, Any]:
+    """What the parts of a run depend on, for `Parts`; source: the `identity` of its input."""
+    run = {
+        "engine": engine,  # others than "local" write parts in any order
+        "input": source,
+        "column": column,
+        "reject": reject,
+        "classifier": answering.answerer.fingerprint(),
+        "chunk size": CHUNK_ROWS,
+        "version": PARTS_FORMAT,
+        "summary": [SUMMED_AT, reject] if answering.is_summed else None,
+    }
+    return run if isinstance(answering.answerer, OneLabel) else run | {"separator of labels": mark}
 
 
 @dataclass(frozen=True)
@@ -132,6 +154,13 @@ class Answering:
         own = [*input_columns] if heading else [*input_columns, self.column]
         names = free_names(own, self.answerer.names)
         return replace(self, column=heading or self.column, columns=(*own, *names), names=names)
+
+    def beside_columns_of(self, source: str, **how: Any) -> "Answering":
+        """The same beside the columns of a file. Raises CorpusError where none of them holds the texts."""
+        input_columns = column_names(source, (self.column,), **how)
+        if input_columns and heading_of(self.column, input_columns) is None:
+            raise no_column(source, self.column, input_columns, {"text": self.column})
+        return self.beside(input_columns)
 
     def answer(self, chunk: list[InputRow]) -> tuple[list[Record], list[dict[str, Any]], Tally | None]:
         """An output row for each row, the problems among them, and what the answers sum up to."""
@@ -228,10 +257,8 @@ def _to_stdout(
     return bad
 
 
-def _types(source: str, target: Path, answering: Answering) -> dict[str, Any]:
-    """Arrow types if the output is Parquet: the input's own, if it has any, and strings for texts and labels."""
-    if kind_written(target) != "parquet":
-        return {}
+def parquet_types(source: str, answering: Answering) -> dict[str, Any]:
+    """Arrow types of the output: the input's own, if it is Parquet too, and strings for texts and labels."""
     known = column_types(Path(source)) if source.lower().endswith(".parquet") else {}
     return answer_types(answering.column, answering.names or answering.answerer.names) | known
 
@@ -240,7 +267,7 @@ def _expanded(name: str) -> str:
     return name if name == STDIN else str(Path(name).expanduser())
 
 
-def _identity(source: str) -> list[Any]:
+def identity(source: str) -> list[Any]:
     """What identifies a file and its content: path, size and time of change."""
     if source == STDIN or not Path(source).exists():
         return [source]

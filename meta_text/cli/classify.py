@@ -1,14 +1,14 @@
 """Commands that use a model: fit, distill, predict."""
 
-import os
 import warnings
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from meta_text.cli.console import Bar, bars, err_console, laps, out_console, tell, working
+from meta_text.cli.engine import Engine, Workers, asked_of_ray, bound_kernels, is_ray
 from meta_text.cli.labelled_file import (
     Encoding,
     LabelColumn,
@@ -35,7 +35,7 @@ from meta_text.cli.options import (
     path_option,
     word,
 )
-from meta_text.cli.several_labels import fit_several, lines_of, opened_several, refuse_options
+from meta_text.cli.several_labels import fit_several, lines_of, refuse_options
 from meta_text.cli.summary import summarize
 from meta_text.cli.verbosity import detail_model
 from meta_text.errors import InputError
@@ -44,9 +44,6 @@ from meta_text.wording import counted
 
 if TYPE_CHECKING:
     from meta_text.embedding.reading import Progress
-
-# torch keeps up to 1,024 kernels, one per batch shape, in each of two caches: a gigabyte over a long file
-BOUNDED_KERNELS = {"LRU_CACHE_CAPACITY": "16", "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "16"}
 
 
 def _reading_then_moving(bar: Bar) -> "Progress":
@@ -229,18 +226,21 @@ def predict(
     separator: Separator = None,
     encoding: Encoding = None,
     device: Device = None,
+    engine: Engine = "local",
+    workers: Workers = None,
 ) -> None:
     """Classify texts with a classifier that `fit` made. Answers come in order, one per row."""
     texts = [as_utf8(text) for text in texts or ()]
-    for name, value in BOUNDED_KERNELS.items():  # read when torch first computes
-        os.environ.setdefault(name, value)
+    bound_kernels()
     from meta_text.classify.answerers import SUMMED_AT
+    from meta_text.classify.fitted import opened_several
     from meta_text.classify.input_rows import InputRow, count_rows
     from meta_text.classify.predict_file import check_outputs, predict_file
+    from meta_text.classify.ray_engine import predict_with_ray
     from meta_text.classify.tally import Tally
     from meta_text.classify.tool_imports import ToolFormat
 
-    tool = ToolFormat.named(format, text, from_name, to_name)
+    tool, bulk = ToolFormat.named(format, text, from_name, to_name), None
     if texts and input_file is not None:
         raise InputError("TEXT arguments and --input were both given; leave one out")
     if not texts and input_file is None:
@@ -251,10 +251,13 @@ def predict(
         raise InputError("TEXT arguments are answered in the terminal; --summary goes with --input")
     if texts and tool is not None:
         raise InputError("TEXT arguments are answered in the terminal; --format goes with --input and --output")
-    if input_file is not None:
-        check_outputs(
-            input_file, output_file, errors, resume=resume, tool=tool, summary=summary
-        )  # before the model is loaded, not after
+    alone = {"TEXT": bool(texts), "--format": tool is not None, "--separator": separator, "--encoding": encoding}
+    # files are checked before the model is loaded, not after
+    if is_ray(engine, workers, alone, device):
+        device, files = "cpu", (input_file or "-", output_file, errors, summary)
+        bulk = asked_of_ray(*files, text, reject, labels_separator, resume=resume)
+    elif input_file is not None:
+        check_outputs(input_file, output_file, errors, resume=resume, tool=tool, summary=summary)
     several = opened_several(folder, device)
     classifier = fitted(folder, device) if several is None else several
     if texts:
@@ -270,7 +273,9 @@ def predict(
             unread.append(row)
 
     how = {"separator": separator, "encoding": encoding}
-    total = count_rows(input_file or "-", text, **how) if err_console.is_terminal else None
+    total = None
+    if err_console.is_terminal:
+        total = count_rows(input_file or "-", text, **how) if bulk is None else sum(bulk.lengths)
     is_watched = output_file == "-" and out_console.is_terminal  # the answers themselves show how far it is
     with bars() as bar:
 
@@ -280,22 +285,12 @@ def predict(
             if not is_watched:
                 bar("classify", "classifying rows", done, total)
 
-        bad = predict_file(
-            classifier,
-            input_file or "-",
-            output_file,
-            text,
-            reject,
-            errors,
-            show,
-            note,
-            resume=resume,
-            note=tell,
-            tool=tool,
-            on_tally=None if summary is None else summed.append,
-            mark=labels_separator,
-            **how,
-        )
+        run: dict[str, Any] = {"resume": resume, "on_tally": None if summary is None else summed.append}
+        if bulk is not None:
+            bad = predict_with_ray(classifier, folder, bulk, errors, show, note, workers=workers, **run)
+        else:
+            told: dict[str, Any] = {"note": tell, "tool": tool, "mark": labels_separator, **how, **run}
+            bad = predict_file(classifier, input_file or "-", output_file, text, reject, errors, show, note, **told)
     if not answered and not resume:  # a run to resume may have answered all
         source = "standard input" if input_file == "-" else input_file
         tell(f"{source} has no rows, so nothing was classified")

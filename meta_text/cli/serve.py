@@ -1,13 +1,12 @@
 """The command that serves classifiers over HTTP."""
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from meta_text.cli.classify import BOUNDED_KERNELS
 from meta_text.cli.console import err_console, out_console
+from meta_text.cli.engine import bound_kernels
 from meta_text.cli.options import Device, path, word
 from meta_text.extras import check_extra
 from meta_text.wording import counted
@@ -47,8 +46,7 @@ def serve(
     Classifiers are kept as folders in FOLDER. /openapi.json describes the requests; docs/serve.md shows them.
     """
     check_extra("serve", "serving over HTTP")
-    for name, value in BOUNDED_KERNELS.items():  # read when torch first computes
-        os.environ.setdefault(name, value)
+    bound_kernels()
     from meta_text.service import server
     from meta_text.service.limits import Limits
     from meta_text.service.store import Store

@@ -50,17 +50,6 @@ def refuse_options(given: dict[str, bool]) -> None:
         raise InputError(f"{listed(refused)} {verb} with one label a text; leave out either this or --labels-separator")
 
 
-def opened_several(name: str, device: str | None) -> "MultiLabelFewShotClassifier | None":
-    """The classifier in a folder or on the Hub, if its texts may have several labels."""
-    from meta_text.classify.multilabel import MultiLabelFewShotClassifier
-    from meta_text.saving.label_folder import holds_labels
-    from meta_text.saving.loading import find_folder
-
-    if not holds_labels(find_folder(name)):
-        return None
-    return MultiLabelFewShotClassifier.from_pretrained(name, device=device)
-
-
 def lines_of(
     classifier: "FewShotClassifier | MultiLabelFewShotClassifier", texts: list[str], reject: float | None
 ) -> list[str]:

@@ -27,11 +27,24 @@ def _parquet_file(path: Path) -> Iterator[Any]:
         raise CorpusError(f"{path} is not a Parquet file, or is damaged ({error}); write or copy it again") from None
 
 
-def parquet_rows(path: Path) -> Iterator[Row]:
-    """Rows of a Parquet file, batch by batch."""
+def parquet_rows(path: Path, first: int = 0) -> Iterator[Row]:
+    """Rows of a Parquet file, batch by batch, from row `first` on (counted from 0); row groups before it are not read."""
     with _parquet_file(path) as file:
         check_column_names(file.schema_arrow.names, str(path))
-        yield from arrow_rows(file.iter_batches(batch_size=BATCH_ROWS), file.schema_arrow)
+        group = 0
+        while group < file.num_row_groups and first >= (rows := file.metadata.row_group(group).num_rows):
+            group, first = group + 1, first - rows
+        groups = range(group, file.num_row_groups)
+        batches = _without_first(file.iter_batches(batch_size=BATCH_ROWS, row_groups=groups), first)
+        yield from arrow_rows(batches, file.schema_arrow)
+
+
+def _without_first(batches: Iterable[Any], count: int) -> Iterator[Any]:
+    """The batches without as many rows."""
+    for batch in batches:
+        if count < batch.num_rows:
+            yield batch.slice(count)
+        count = max(0, count - batch.num_rows)
 
 
 def parquet_schema(path: Path) -> Any:
