@@ -34,7 +34,7 @@ from meta_text.embedding.sentence_encoder import SentenceEncoder
 from meta_text.errors import ConfigError, InputError, ModelFileError
 from meta_text.model import label_calibration
 from meta_text.model.label_calibration import best_f1, fit_odds, fit_thresholds
-from meta_text.model.label_heads import RIDGES, USUAL_RIDGE, fit_heads, learn_heads
+from meta_text.model.label_heads import UNKNOWN_LABEL, fit_heads, learn_heads
 from meta_text.model.label_ridge import RidgePath
 from meta_text.model.label_space import (
     best_likelihood,
@@ -207,6 +207,8 @@ def test_a_label_without_texts_is_never_given_with_a_warning(model: MetaModel) -
     with pytest.warns(UserWarning, match="no text has label 2, so no text will be given it"):
         known = MultiLabelFewShotClassifier(model).fit(TEXTS, rows)
     assert known.predict(TEXTS).shape == (len(TEXTS), 3) and not known.predict(TEXTS)[:, 2].any()
+    np.testing.assert_allclose(known.predict_proba(TEXTS)[:, 2], expit(UNKNOWN_LABEL), rtol=1e-5)
+    assert UNKNOWN_LABEL == -10 and known.thresholds_[2] == 1
 
 
 def test_blank_texts_have_no_label_with_a_warning(known: MultiLabelFewShotClassifier) -> None:
@@ -366,22 +368,30 @@ def test_left_out_scores_are_like_those_of_texts_that_are_asked() -> None:
     assert of_with_itself < of_asked - 0.15
 
 
-def test_the_ridge_is_the_one_that_makes_left_out_labels_likeliest() -> None:
-    x, has = drawn(40, 8, 3, seed=8)
+@pytest.mark.parametrize("texts", [12, 40, 200])
+def test_oracle_the_ridge_is_the_likeliest_drawn_towards_the_usual_one(texts: int) -> None:
+    x, has = drawn(texts, 8, 3, seed=8)
     has[:, 2] = False
     has[3, 2] = True  # one text alone has label 2, so it says nothing
-    path = RidgePath.of(torch.tensor(x), torch.tensor(has), torch.zeros(0, 8).double(), 1.0, torch.zeros(40))
+    path = RidgePath.of(torch.tensor(x), torch.tensor(has), torch.zeros(0, 8).double(), 1.0, torch.zeros(texts))
     by_ridge = {}
-    for ridge in RIDGES:
+    for ridge in (0.1, 0.3, 1.0, 3.0, 10.0):
         scores = path.left_out(ridge).numpy()
         p = fit_odds(scores, has, has.sum(0) > 1).probabilities(scores)[:, :2]
         by_ridge[ridge] = np.log(np.where(has[:, :2], p, 1 - p)).sum()
+    best, count = max(by_ridge, key=lambda ridge: by_ridge[ridge]), has[:, :2].any(1).sum()
+    share = count / (count + 30)
+    drawn_ridge = best**share * 3 ** (1 - share)
     fit = fit_heads(path)
-    assert fit.ridge == max(by_ridge, key=lambda ridge: by_ridge[ridge])
+    assert fit.ridge == min(by_ridge, key=lambda ridge: max(ridge / drawn_ridge, drawn_ridge / ridge))
+    assert best != 3
     np.testing.assert_allclose(fit.scores, path.left_out(fit.ridge).numpy())
     np.testing.assert_allclose(fit.probabilities, fit.odds.probabilities(fit.scores))
-    one_each = RidgePath.of(torch.eye(3), torch.eye(3) > 0, torch.zeros(0, 3), 1.0, torch.zeros(3))
-    assert fit_heads(one_each).ridge == USUAL_RIDGE
+
+
+def test_without_a_text_to_leave_out_the_ridge_is_the_usual_one() -> None:
+    path = RidgePath.of(torch.eye(3), torch.eye(3) > 0, torch.zeros(0, 3), 1.0, torch.zeros(3))
+    assert fit_heads(path).ridge == 3
 
 
 def test_a_head_answers_as_scores_and_odds_do() -> None:

@@ -1,5 +1,6 @@
 """A linear head for each label of a task where a text may have several, and how probable its answers are."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -11,12 +12,12 @@ from meta_text.model.label_calibration import Odds, fit_odds, fit_thresholds
 from meta_text.model.label_ridge import RidgePath
 
 RIDGES = (0.1, 0.3, 1.0, 3.0, 10.0)  # that are tried; eleven of the same range gain nothing
-USUAL_RIDGE = 3.0  # where no text can be left out
+USUAL_RIDGE, USUAL_TEXTS = 3.0, 30  # the usual ridge, and how many left-out texts it counts as
 UNKNOWN_LABEL = -10.0  # the log-odds of a label that has neither a text nor a name
 
 
 class Fit(NamedTuple):
-    """The ridge that makes labels of left-out texts likeliest, these texts' scores, and their odds."""
+    """A ridge, the scores of texts that are left out, and the odds that suit these best."""
 
     ridge: float
     scores: Float[np.ndarray, "S N"]
@@ -29,13 +30,17 @@ class Fit(NamedTuple):
 
 
 def fit_heads(path: RidgePath) -> Fit:
-    """Try every ridge, each with the odds that suit it best."""
+    """With the ridge that makes labels of left-out texts likeliest, drawn towards the usual one as far as these are few."""
     has, counted = path.has.cpu().numpy(), counted_labels(path)
-    found = []
-    for ridge in RIDGES if has[:, counted].any() else (USUAL_RIDGE,):
+    n_texts = int(has[:, counted].any(1).sum())
+    found = {}
+    for ridge in RIDGES if n_texts else (USUAL_RIDGE,):
         scores = path.left_out(ridge).cpu().numpy()
-        found.append(Fit(ridge, scores, fit_odds(scores, has, counted)))
-    return max(found, key=lambda fit: fit.odds.log_likelihoods(fit.scores, has)[:, counted].sum())
+        found[ridge] = Fit(ridge, scores, fit_odds(scores, has, counted))
+    likeliest = max(found.values(), key=lambda fit: fit.odds.log_likelihoods(fit.scores, has)[:, counted].sum()).ridge
+    share = n_texts / (n_texts + USUAL_TEXTS)
+    drawn = share * math.log(likeliest) + (1 - share) * math.log(USUAL_RIDGE)
+    return found[min(found, key=lambda ridge: abs(math.log(ridge) - drawn))]
 
 
 def learn_heads(path: RidgePath) -> TaskState:
