@@ -28,12 +28,23 @@ from test_classifier import fitted, small_model
 from meta_text import FewShotClassifier, MultiLabelFewShotClassifier
 from meta_text.classify.label_audit import audit_labels
 from meta_text.classify.label_sets import read_label_sets
+from meta_text.embedding.encoder_blocks import EncoderBlocks
+from meta_text.embedding.reading import Represented
+from meta_text.embedding.sentence_encoder import SentenceEncoder
 from meta_text.errors import ConfigError, InputError, ModelFileError
 from meta_text.model import label_calibration
 from meta_text.model.label_calibration import best_f1, fit_odds, fit_thresholds
-from meta_text.model.label_heads import RIDGE, ridge_scores
-from meta_text.model.label_space import best_likelihood, can_be_left_out, weigh_by_labels
-from meta_text.model.mixture import LEAST_WEIGHT, RIDGES, SCALES, left_out_likelihood, weight_grid
+from meta_text.model.label_heads import UNKNOWN_LABEL, fit_heads, learn_heads
+from meta_text.model.label_ridge import RidgePath
+from meta_text.model.label_space import (
+    best_likelihood,
+    can_be_left_out,
+    centre_shares,
+    fit_label_space,
+    weigh_by_labels,
+)
+from meta_text.model.mixture import LEAST_WEIGHT, SCALES, Prior, Space, left_out_likelihood, weight_grid
+from meta_text.model.mixture import RIDGES as KERNEL_RIDGES
 from meta_text.model.model import MetaModel
 from meta_text.saving.model_folder import write_model
 
@@ -78,7 +89,7 @@ def test_answers_in_all_forms_agree(known: MultiLabelFewShotClassifier) -> None:
 
 def test_texts_have_none_one_or_several_labels(known: MultiLabelFewShotClassifier) -> None:
     assert known.score(TEXTS, SETS) == np.mean((known.predict(TEXTS) == MATRIX).all(1))
-    known.adaptation_.task["thresholds"][:] = torch.tensor([0.4, 0.4])
+    known.adaptation_.task["thresholds"][:] = torch.tensor([0.6, 0.33])
     assert {len(labels) for labels in known.predict_labels(TEXTS)} == {0, 1, 2}
 
 
@@ -196,6 +207,8 @@ def test_a_label_without_texts_is_never_given_with_a_warning(model: MetaModel) -
     with pytest.warns(UserWarning, match="no text has label 2, so no text will be given it"):
         known = MultiLabelFewShotClassifier(model).fit(TEXTS, rows)
     assert known.predict(TEXTS).shape == (len(TEXTS), 3) and not known.predict(TEXTS)[:, 2].any()
+    np.testing.assert_allclose(known.predict_proba(TEXTS)[:, 2], expit(UNKNOWN_LABEL), rtol=1e-5)
+    assert UNKNOWN_LABEL == -10 and known.thresholds_[2] == 1
 
 
 def test_blank_texts_have_no_label_with_a_warning(known: MultiLabelFewShotClassifier) -> None:
@@ -274,27 +287,125 @@ def drawn(texts: int, width: int, labels: int, seed: int = 0) -> tuple[np.ndarra
     return x / np.linalg.norm(x, axis=1, keepdims=True), has
 
 
+@pytest.mark.parametrize("ridge", [0.3, 3.0])
 @pytest.mark.parametrize(("texts", "width"), [(12, 30), (40, 5)])
 @pytest.mark.parametrize("named", [False, True])
-def test_oracle_scores_are_those_of_texts_really_left_out(texts: int, width: int, named: bool) -> None:
+def test_oracle_scores_are_those_of_texts_really_left_out(texts: int, width: int, named: bool, ridge: float) -> None:
     x, has = drawn(texts, width, 3)
+    x[1] *= 0.5  # a text that not every encoder can read is shorter
     names = np.random.default_rng(1).normal(size=(3, width)) if named else np.zeros((0, width))
-    weights, scores = ridge_scores(torch.tensor(x), torch.tensor(has), torch.tensor(names), 1.5)
+    shares = np.random.default_rng(2).random(texts) / 5
+    path = RidgePath.of(torch.tensor(x), torch.tensor(has), torch.tensor(names), 1.5, torch.tensor(shares))
 
-    def solved(rows: np.ndarray) -> np.ndarray:
-        """Weights [D, N] with the least squared error plus RIDGE times their square; a name counts as 1.5 texts."""
-        gram = x[rows].T @ x[rows] + RIDGE * np.eye(width) + 1.5 * names.T @ names
+    def solved(rows: np.ndarray, x: np.ndarray, names: np.ndarray) -> np.ndarray:
+        """Weights [D, N] with the least squared error plus the ridge times their square; a name counts as 1.5 texts."""
+        gram = x[rows].T @ x[rows] + ridge * np.eye(width) + 1.5 * names.T @ names
         return np.linalg.solve(gram, x[rows].T @ has[rows] + 1.5 * names.T @ np.eye(3)[: len(names)])
 
-    np.testing.assert_allclose(weights.numpy().T, solved(np.arange(texts)), atol=1e-10)
+    np.testing.assert_allclose(path.weights(ridge).numpy().T, solved(np.arange(texts), x, names), atol=1e-9)
+    scores = path.left_out(ridge).numpy()
     for i in range(texts):
-        np.testing.assert_allclose(scores[i].numpy(), x[i] @ solved(np.delete(np.arange(texts), i)), atol=1e-10)
+        further = shares[i] / (1 - shares[i]) * x[i]  # all others from a centre that lacks this text
+        rest = np.delete(np.arange(texts), i)
+        np.testing.assert_allclose(scores[i], x[i] @ solved(rest, x + further, names + further), atol=1e-9)
+
+
+class Silent(SentenceEncoder):
+    """Of a name and a width alone."""
+
+    def __init__(self, name: str, width: int) -> None:
+        self.name, self.width = name, width
+
+    def encode(self, texts: Any, progress: Any = None) -> Represented:
+        raise NotImplementedError
+
+    def digest(self) -> str:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize("prior", [Prior(), Prior(centres={"first": (0.2,) * 4, "second": (0.1,) * 6})])
+@pytest.mark.parametrize("n_names", [0, 3])
+@pytest.mark.parametrize("alone", [False, True])
+def test_oracle_shares_are_how_far_a_text_moves_the_centre(prior: Prior, n_names: int, alone: bool) -> None:
+    """Against centres of spaces that are really fitted: of the raw vectors, one of which is moved a little."""
+    x, has = drawn(12, 10, 3, seed=5)
+    has[:] = np.arange(12)[:, None] % 3 == np.arange(3)
+    has[0, 2] |= not alone
+    if alone:  # names count as texts
+        has[3:] = False
+    blocks = EncoderBlocks([Silent("first", 4), Silent("second", 6)])
+    names = torch.tensor(np.random.default_rng(3).normal(size=(n_names, 10)))
+
+    def space(x: np.ndarray) -> Space:
+        return fit_label_space(torch.tensor(x), torch.tensor(has), blocks, prior, names)[0]
+
+    fitted = space(x)
+    shares = centre_shares(torch.tensor(has), n_names, fitted.weights, blocks.names, prior)
+    for i in range(12):
+        moved = x.copy()
+        moved[i] += 1e-3
+        by_block = ((space(moved).centre - fitted.centre) / 1e-3).split([4, 6])
+        expected = sum(float(w * part.mean()) for w, part in zip(fitted.weights, by_block, strict=True))
+        assert float(shares[i]) == pytest.approx(expected, abs=1e-4)
+
+
+def test_left_out_scores_are_like_those_of_texts_that_are_asked() -> None:
+    """What texts get around a centre that lacks them is, in the mean, what other texts get."""
+    rng, sums = np.random.default_rng(6), []
+    has = np.arange(60)[:, None] % 3 == np.arange(3)
+    for _ in range(40):
+        x, asked = rng.normal(size=(60, 20)), rng.normal(size=(200, 20))
+        centre = x.mean(0)
+        x, asked = ((rows - centre) / np.linalg.norm(rows - centre, axis=1, keepdims=True) for rows in (x, asked))
+        given = torch.tensor(x), torch.tensor(has), torch.zeros(0, 20, dtype=torch.float64), 1.0
+        with_itself, apart = (RidgePath.of(*given, torch.full((60,), share)) for share in (0.0, 1 / 60))
+        weights = apart.weights(3.0).numpy()
+        sums.append(
+            [(asked @ weights.T).sum(1).mean(), *(float(p.left_out(3.0).sum(1).mean()) for p in (apart, with_itself))]
+        )
+    of_asked, of_apart, of_with_itself = np.mean(sums, axis=0)
+    assert abs(of_apart - of_asked) < 0.03
+    assert of_with_itself < of_asked - 0.15
+
+
+@pytest.mark.parametrize("texts", [12, 40, 200])
+def test_oracle_the_ridge_is_the_likeliest_drawn_towards_the_usual_one(texts: int) -> None:
+    x, has = drawn(texts, 8, 3, seed=8)
+    has[:, 2] = False
+    has[3, 2] = True  # one text alone has label 2, so it says nothing
+    path = RidgePath.of(torch.tensor(x), torch.tensor(has), torch.zeros(0, 8).double(), 1.0, torch.zeros(texts))
+    by_ridge = {}
+    for ridge in (0.1, 0.3, 1.0, 3.0, 10.0):
+        scores = path.left_out(ridge).numpy()
+        p = fit_odds(scores, has, has.sum(0) > 1).probabilities(scores)[:, :2]
+        by_ridge[ridge] = np.log(np.where(has[:, :2], p, 1 - p)).sum()
+    best, count = max(by_ridge, key=lambda ridge: by_ridge[ridge]), has[:, :2].any(1).sum()
+    share = count / (count + 30)
+    drawn_ridge = best**share * 3 ** (1 - share)
+    fit = fit_heads(path)
+    assert fit.ridge == min(by_ridge, key=lambda ridge: max(ridge / drawn_ridge, drawn_ridge / ridge))
+    assert best != 3
+    np.testing.assert_allclose(fit.scores, path.left_out(fit.ridge).numpy())
+    np.testing.assert_allclose(fit.probabilities, fit.odds.probabilities(fit.scores))
+
+
+def test_without_a_text_to_leave_out_the_ridge_is_the_usual_one() -> None:
+    path = RidgePath.of(torch.eye(3), torch.eye(3) > 0, torch.zeros(0, 3), 1.0, torch.zeros(3))
+    assert fit_heads(path).ridge == 3
+
+
+def test_a_head_answers_as_scores_and_odds_do() -> None:
+    x, has = drawn(30, 8, 3, seed=9)
+    path = RidgePath.of(torch.tensor(x), torch.tensor(has), torch.zeros(0, 8).double(), 1.0, torch.zeros(30))
+    fit, head = fit_heads(path), learn_heads(path)["head"].double().numpy()
+    expected = fit.odds.log_odds(x @ path.weights(fit.ridge).numpy().T)
+    np.testing.assert_allclose(x @ head[:, :-1].T + head[:, -1], expected, atol=1e-4)
 
 
 def really_likely(kernel: np.ndarray, has: np.ndarray, counted: np.ndarray) -> float:
     """The best summed log-likelihood, solving anew without each text; each label against those that the text lacks."""
     best = -np.inf
-    for ridge in RIDGES:
+    for ridge in KERNEL_RIDGES:
         answers = []
         for i in range(len(has)):
             rest = np.delete(np.arange(len(has)), i)
@@ -369,6 +480,28 @@ def test_oracle_odds_are_the_likeliest_under_the_prior() -> None:
         assert found.biases[label] == pytest.approx(best[2] + more, abs=1e-3)
     odds = found.slope * scores + found.sum_slope * sums + found.biases
     np.testing.assert_allclose(found.probabilities(scores), 1 / (1 + np.exp(-odds)))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_oracle_odds_of_labels_that_scores_tell_almost_without_mistake(seed: int) -> None:
+    """There Newton's steps from the taught odds run away."""
+    rng = np.random.default_rng(seed)
+    has = rng.random((200, 6)) < 0.25
+    scores = has + rng.normal(size=has.shape) * 0.15
+    found = fit_odds(scores, has, np.ones(6, dtype=bool))
+    prior = np.array([25.0, -40 / 11, logit((has.sum() + 0.5) / (has.size + 1)) - 0.45 * np.log(has.sum(0).mean())])
+
+    def loss(w: np.ndarray) -> float:
+        odds = w[0] * scores + w[1] * scores.sum(1, keepdims=True) + w[2]
+        fit = np.logaddexp(0, np.where(has, -odds, odds)).sum()
+        return float(fit + (((w - prior) / [10.0, 5.0, 0.5]) ** 2).sum() / 2)
+
+    best = minimize(loss, prior, method="Nelder-Mead", options={"xatol": 1e-6, "fatol": 1e-9, "maxiter": 5000})
+    assert [found.slope, found.sum_slope] == pytest.approx(best.x[:2], abs=1e-2)
+    log_odds = found.log_odds(scores)
+    np.testing.assert_allclose(found.probabilities(scores), expit(log_odds))
+    p = expit(log_odds)
+    np.testing.assert_allclose(found.log_likelihoods(scores, has), np.log(np.where(has, p, 1 - p)), atol=1e-6)
 
 
 def test_oracle_thresholds_go_from_counts_to_f1_to_a_labels_own_count() -> None:

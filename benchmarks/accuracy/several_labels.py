@@ -84,6 +84,7 @@ def draw(kind: str, by_class: dict[str, list[Row]], shots: int, seed: int) -> tu
     rng = np.random.default_rng([seed, 19])
     order = {name: [rows[i] for i in rng.permutation(len(rows))] for name, rows in by_class.items()}
     each = max(2, round((1.5 if kind == "joined" else 1) * ASKED / len(order)))
+    each = min(each, POOL - max(SHOTS))  # of few classes
     known = [row for rows in order.values() for row in rows[each : each + shots]]
     asked = [row for rows in order.values() for row in rows[:each]]
     if kind == "two":

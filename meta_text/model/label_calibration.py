@@ -6,10 +6,11 @@ the one that gives as many labels as texts have, over all labels, towards that o
 gives the label itself as often as it occurs.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float
+from scipy.optimize import brentq, minimize
 from scipy.special import expit, logit
 
 # What other corpora taught: joined texts and two labels at once of data/intents, joined texts of SNIPS
@@ -24,7 +25,6 @@ OWN_SPREAD = 0.3  # of labels' own biases
 MORE = 1.2  # how many more labels than texts have: F1 asks for as much where answers are unsure
 TEXTS_OF_F1, TEXTS_OF_OWN = 100, 10  # how many occurrences the thresholds before count as
 UNKNOWN = 0.2  # the threshold where there is no text
-ROUNDS = 30  # of Newton's method, which needs five
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,18 @@ class Odds:
     sum_slope: float
     biases: Float[np.ndarray, " N"]
 
+    def log_odds(self, scores: Float[np.ndarray, "*Q N"]) -> Float[np.ndarray, "*Q N"]:
+        return np.asarray(self.slope * scores + self.sum_slope * scores.sum(-1, keepdims=True) + self.biases)
+
     def probabilities(self, scores: Float[np.ndarray, "*Q N"]) -> Float[np.ndarray, "*Q N"]:
-        sums = scores.sum(-1, keepdims=True)
-        return np.asarray(expit(self.slope * scores + self.sum_slope * sums + self.biases))
+        return np.asarray(expit(self.log_odds(scores)))
+
+    def log_likelihoods(
+        self, scores: Float[np.ndarray, "S N"], has: Bool[np.ndarray, "S N"]
+    ) -> Float[np.ndarray, "S N"]:
+        """In nats, of each label that a text has or lacks."""
+        log_odds = self.log_odds(scores)
+        return np.asarray(-np.logaddexp(0, np.where(has, -log_odds, log_odds)))
 
 
 def fit_odds(scores: Float[np.ndarray, "S N"], has: Bool[np.ndarray, "S N"], counted: Bool[np.ndarray, " N"]) -> Odds:
@@ -51,34 +60,43 @@ def fit_odds(scores: Float[np.ndarray, "S N"], has: Bool[np.ndarray, "S N"], cou
         return Odds(float(taught[0]), float(taught[1]), np.full(n_labels, taught[2]))
     sums = np.broadcast_to(scores.sum(1, keepdims=True), scores.shape)
     rows = np.stack([scores, sums, np.ones_like(scores)], -1)[:, counted].reshape(-1, 3)
-    slope, sum_slope, bias = _newton(rows, has[:, counted].reshape(-1), taught, spreads)
-    biases = np.full(n_labels, bias)
-    shared = Odds(float(slope), float(sum_slope), biases)
+    slope, sum_slope, bias = _likeliest(rows, has[:, counted].reshape(-1), taught, spreads)
+    shared = Odds(float(slope), float(sum_slope), np.full(n_labels, bias))
+    biases = shared.biases.copy()
     for label in np.flatnonzero(counted):
-        log_odds = logit(shared.probabilities(scores)[:, label].clip(1e-12, 1 - 1e-12))
-        rows = np.ones((len(scores), 1))
-        biases[label] += _newton(rows, has[:, label], np.zeros(1), np.array([OWN_SPREAD]), log_odds)[0]
-    return Odds(float(slope), float(sum_slope), biases)
+        biases[label] += _own_bias(shared.log_odds(scores)[:, label], has[:, label])
+    return replace(shared, biases=biases)
 
 
-def _newton(
+def _likeliest(
     rows: Float[np.ndarray, "P F"],
     has: Bool[np.ndarray, " P"],
     mean: Float[np.ndarray, " F"],
     spreads: Float[np.ndarray, " F"],
-    offset: Float[np.ndarray, " P"] | float = 0.0,
 ) -> Float[np.ndarray, " F"]:
-    """Logistic regression with a Gaussian prior, at the maximum of the posterior."""
-    weights, precision = mean.copy(), 1 / spreads**2
-    for _ in range(ROUNDS):
-        p = expit(rows @ weights + offset)
-        slope = rows.T @ (p - has) + precision * (weights - mean)
-        bend = (rows * (p * (1 - p))[:, None]).T @ rows + np.diag(precision)
-        step = np.linalg.solve(bend, slope)
-        weights = weights - step
-        if np.abs(step).max() < 1e-9:
-            break
-    return weights
+    """Logistic regression with a Gaussian prior, at the maximum of the posterior.
+
+    In steps of a trust region: Newton's own steps run away where scores tell labels apart almost without a mistake.
+    """
+    whitened, before = rows * spreads, rows @ mean
+
+    def loss(z: np.ndarray) -> tuple[float, np.ndarray]:
+        odds = before + whitened @ z
+        value = np.logaddexp(0, np.where(has, -odds, odds)).sum() + (z**2).sum() / 2
+        return float(value), whitened.T @ (expit(odds) - has) + z
+
+    def bend(z: np.ndarray) -> np.ndarray:
+        p = expit(before + whitened @ z)
+        return np.asarray((whitened * (p * (1 - p))[:, None]).T @ whitened + np.eye(len(z)))
+
+    found = minimize(loss, np.zeros(len(mean)), jac=True, hess=bend, method="trust-exact")
+    return np.asarray(mean + spreads * found.x)
+
+
+def _own_bias(odds: Float[np.ndarray, " S"], has: Bool[np.ndarray, " S"]) -> float:
+    """What is to be added to one label's log-odds: the likeliest number, with a Gaussian prior of OWN_SPREAD."""
+    most = 1 + OWN_SPREAD**2 * len(has)  # there the prior pulls more than all texts together
+    return float(brentq(lambda b: (expit(odds + b) - has).sum() + b / OWN_SPREAD**2, -most, most))
 
 
 def fit_thresholds(

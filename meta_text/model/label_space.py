@@ -12,6 +12,7 @@ from torch import Tensor
 
 from meta_text.embedding.encoder_blocks import EncoderBlocks
 from meta_text.model.mixture import (
+    CENTRE_TEXTS,
     LEAST_WEIGHT,
     MOST_TEXTS,
     SCALES,
@@ -23,6 +24,7 @@ from meta_text.model.mixture import (
     is_read,
     left_out_answers,
     mean_of_means,
+    texts_of_mean,
     weight_grid,
 )
 
@@ -39,7 +41,7 @@ def fit_label_space(
 
     has: which labels each text has. names: one text per label, or none; they count as texts where no label has two of its own.
     """
-    if len(names) and int(has.sum(0).max()) < 2:
+    if names_count(has, len(names)):
         vectors, has = torch.cat([vectors, names]), torch.cat([has, torch.eye(has.shape[1]).to(has)])
     n_labels, count_N = has.shape[1], has.float().sum(0)
     scale_D = inverse_document_frequency(vectors, blocks.is_counts.to(vectors.device))
@@ -55,6 +57,22 @@ def fit_label_space(
     weights_B, hits = weigh_by_labels(parts, has, before_B, prior.texts)
     nothing = torch.zeros(2).to(vectors)
     return Space(blocks.widths, weights_B.to(vectors), scale_D, centre_D, nothing), hits.to(vectors)
+
+
+def names_count(has: Bool[Tensor, "S N"], n_names: int) -> bool:
+    """Whether names count as texts: where no label has two of its own."""
+    return n_names > 0 and int(has.sum(0).max()) < 2
+
+
+def centre_shares(
+    has: Bool[Tensor, "S N"], n_names: int, weights: Float[Tensor, " B"], names: Sequence[str], prior: Prior
+) -> Float[Tensor, " S"]:
+    """How much of the centre of `fit_label_space` each text is, in the mean over encoders of these weights and names."""
+    count_N = has.float().sum(0) + int(names_count(has, n_names))
+    among_S = (has / count_N.clamp(min=1)).sum(1) / max(1, int((count_N > 0).sum()))
+    texts = texts_of_mean(count_N)
+    drawn_B = [texts / (texts + CENTRE_TEXTS) if name in prior.centres else 1.0 for name in names]
+    return among_S * float(weights @ torch.tensor(drawn_B).to(weights))
 
 
 def weigh_by_labels(

@@ -161,15 +161,17 @@ def mean_of_means(
 def drawn_centre(
     middle: Float[Tensor, " W"], usual: Sequence[float] | None, count_N: Float[Tensor, " N"]
 ) -> Float[Tensor, " W"]:
-    """A task's centre, drawn towards the usual one as far as its texts are few or uneven.
-
-    The mean of class means is as exact as that of N^2 / sum(1 / K) texts.
-    """
+    """A task's centre, drawn towards the usual one as far as its texts are few or uneven."""
     if usual is None:
         return middle
-    texts = float(len(count_N) ** 2 / (1 / count_N.clamp(min=1).float()).sum())
+    texts = texts_of_mean(count_N)
     other = torch.tensor(usual, dtype=middle.dtype, device=middle.device)
     return (texts * middle + CENTRE_TEXTS * other) / (texts + CENTRE_TEXTS)
+
+
+def texts_of_mean(count_N: Float[Tensor, " N"]) -> float:
+    """Of how many texts the mean is as exact as the mean of class means: N^2 / sum(1 / K)."""
+    return float(len(count_N) ** 2 / (1 / count_N.clamp(min=1).float()).sum())
 
 
 def inverse_document_frequency(vectors: Float[Tensor, "S D"], is_counts: Tensor) -> Float[Tensor, " D"]:

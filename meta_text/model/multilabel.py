@@ -14,8 +14,9 @@ from meta_text.embedding.process import own_settings
 from meta_text.embedding.reading import Progress, Represented
 from meta_text.errors import ConfigError
 from meta_text.learners.learner import TaskState
-from meta_text.model.label_heads import learn_heads, left_out_probabilities
-from meta_text.model.label_space import fit_label_space
+from meta_text.model.label_heads import fit_heads, learn_heads
+from meta_text.model.label_ridge import RidgePath
+from meta_text.model.label_space import centre_shares, fit_label_space
 from meta_text.model.mixture import Space
 from meta_text.model.model import MetaModel
 from meta_text.model.task import Label, pack
@@ -78,8 +79,7 @@ class LabelAdaptation:
         vectors_SD, names_MD = read._stacked(given.texts), read._stacked(given.names or ())
         has_SN = torch.from_numpy(given.has).to(vectors_SD.device)
         space, hits = fit_label_space(vectors_SD, has_SN, blocks, model.prior, names_MD)
-        heads = learn_heads(space(vectors_SD), has_SN, space(names_MD), model.learner.name_weight)
-        return replace(read, task={**space.state, "hits": hits, **heads})
+        return replace(read, task={**space.state, "hits": hits, **learn_heads(read._ridges(space))})
 
     @own_settings()
     def with_features(self, progress: Progress | None = None) -> "LabelAdaptation":
@@ -125,19 +125,21 @@ class LabelAdaptation:
     @torch.no_grad()
     def left_out(self) -> Float[np.ndarray, "S N"]:
         """How probable each label is for each labelled text if that text is left out."""
-        space = Space.of(self.blocks.widths, self.task)
-        vectors_SD, names_MD = self._stacked(self.given.texts), self._stacked(self.given.names or ())
-        has_SN = torch.from_numpy(self.given.has).to(vectors_SD.device)
-        found = left_out_probabilities(
-            self.task, space(vectors_SD), has_SN, space(names_MD), self.model.learner.name_weight
-        )
-        return np.asarray(found.cpu().numpy())
+        return fit_heads(self._ridges(Space.of(self.blocks.widths, self.task))).probabilities
 
     @property
     def blocks(self) -> EncoderBlocks:
         """The encoders that read the texts."""
         assert isinstance(self.model.embedding, EncoderBlocks)
         return self.model.embedding
+
+    @torch.no_grad()
+    def _ridges(self, space: Space) -> RidgePath:
+        """What the heads are learned from in this space."""
+        features_SD, names = space(self._stacked(self.given.texts)), self.given.names or ()
+        has_SN = torch.from_numpy(self.given.has).to(features_SD.device)
+        shares_S = centre_shares(has_SN, len(names), space.weights, self.blocks.names, self.model.prior)
+        return RidgePath.of(features_SD, has_SN, space(self._stacked(names)), self.model.learner.name_weight, shares_S)
 
     def _stacked(self, texts: Sequence[str]) -> Float[Tensor, "_ D"]:
         if not texts:
