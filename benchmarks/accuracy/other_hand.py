@@ -170,7 +170,7 @@ def figure(found: dict[tuple[str, int], list[Found]], path: Path, known: str) ->
         xlim=(4, 21),
         ylim=(0, 30),
     )
-    axes.set_title(f"Five pairs of corpora that share classes, 1 to 20 labels each{known}", fontsize=10)
+    axes.set_title(f"Five pairs of corpora that share classes,\n1 to 20 labels each{known}", fontsize=10)
     axes.legend(loc="upper left")
     fig.savefig(path, dpi=150)
 
