@@ -104,6 +104,7 @@ def test_no_path_escapes_the_test_above() -> None:
         "COLUMN",
         "DEVICE",
         "EFFORT",
+        "ENGINE",
         "HOST",
         "NAME",
         "NAMES",
