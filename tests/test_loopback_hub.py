@@ -4,6 +4,7 @@ import re
 import time
 from pathlib import Path
 
+import huggingface_hub
 import pytest
 from huggingface_hub import CommitOperationAdd, HfApi, hf_hub_download, snapshot_download
 from huggingface_hub.errors import (
@@ -14,6 +15,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 from loopback_hub import GITATTRIBUTES, LoopbackHub
+from packaging.version import Version
 
 REPO = "tester/model"
 FILES = {
@@ -226,9 +228,10 @@ def test_a_pull_that_fails_before_the_files_are_known(hub: LoopbackHub, tmp_path
     with pytest.raises(Exception, match=f"{LOST}|trying to locate the files"):  # huggingface_hub 2, 1
         pulled(hub, tmp_path)
     assert waits == []
-    hub.cut("tree")
-    assert pulled(hub, tmp_path, revision=oid) == FILES
-    assert waits == [1]
+    if Version(huggingface_hub.__version__) >= Version("2"):  # before, a list of files was asked for once
+        hub.cut("tree")
+        assert pulled(hub, tmp_path, revision=oid) == FILES
+        assert waits == [1]
 
 
 def test_a_pull_that_fails_at_a_file(hub: LoopbackHub, tmp_path: Path, waits: list[float]) -> None:
