@@ -34,13 +34,14 @@ from meta_text.embedding.sentence_encoder import SentenceEncoder
 from meta_text.errors import ConfigError, InputError, ModelFileError
 from meta_text.model import label_calibration
 from meta_text.model.label_calibration import best_f1, fit_odds, fit_thresholds
-from meta_text.model.label_heads import UNKNOWN_LABEL, fit_heads, learn_heads
+from meta_text.model.label_heads import UNKNOWN_LABEL, counted_labels, drawn_ridge, fit_heads, learn_heads
 from meta_text.model.label_ridge import RidgePath
 from meta_text.model.label_space import (
     best_likelihood,
     can_be_left_out,
     centre_shares,
     fit_label_space,
+    names_count,
     weigh_by_labels,
 )
 from meta_text.model.mixture import LEAST_WEIGHT, SCALES, Prior, Space, left_out_likelihood, weight_grid
@@ -313,8 +314,8 @@ def test_oracle_scores_are_those_of_texts_really_left_out(texts: int, width: int
 class Silent(SentenceEncoder):
     """Of a name and a width alone."""
 
-    def __init__(self, name: str, width: int) -> None:
-        self.name, self.width = name, width
+    def __init__(self, name: str, width: int, is_counts: bool = False) -> None:
+        self.name, self.width, self.is_counts = name, width, is_counts
 
     def encode(self, texts: Any, progress: Any = None) -> Represented:
         raise NotImplementedError
@@ -324,12 +325,13 @@ class Silent(SentenceEncoder):
 
 
 @pytest.mark.parametrize("prior", [Prior(), Prior(centres={"first": (0.2,) * 4, "second": (0.1,) * 6})])
-@pytest.mark.parametrize("n_names", [0, 3])
+@pytest.mark.parametrize("n_names", [0, 4])
 @pytest.mark.parametrize("alone", [False, True])
 def test_oracle_shares_are_how_far_a_text_moves_the_centre(prior: Prior, n_names: int, alone: bool) -> None:
     """Against centres of spaces that are really fitted: of the raw vectors, one of which is moved a little."""
     x, has = drawn(12, 10, 3, seed=5)
     has[:] = np.arange(12)[:, None] % 3 == np.arange(3)
+    has = np.hstack([has, np.zeros((12, 1), dtype=bool)])  # no text has label 3
     has[0, 2] |= not alone
     if alone:  # names count as texts
         has[3:] = False
@@ -347,6 +349,39 @@ def test_oracle_shares_are_how_far_a_text_moves_the_centre(prior: Prior, n_names
         by_block = ((space(moved).centre - fitted.centre) / 1e-3).split([4, 6])
         expected = sum(float(w * part.mean()) for w, part in zip(fitted.weights, by_block, strict=True))
         assert float(shares[i]) == pytest.approx(expected, abs=1e-4)
+
+
+def test_oracle_a_space_is_centred_scaled_and_weighed_by_what_is_known_before() -> None:
+    x, has = drawn(15, 10, 3, seed=12)
+    x[x < -0.2] = 0  # counts that few texts have
+    x[:3, :4] = 0  # texts that the first encoder cannot read
+    has[:2] = [[True, False, False], [False, True, True]]
+    logits = {"first": (0.5, -0.2, 0.9), "second": (-0.3, 0.4, 0.1)}
+    blocks, prior = EncoderBlocks([Silent("first", 4), Silent("second", 6, is_counts=True)]), Prior(logits)
+    found, _ = fit_label_space(torch.tensor(x), torch.tensor(has), blocks, prior, torch.zeros(0, 10).double())
+
+    scale = np.ones(10)
+    scale[4:] = np.log(16 / (1 + (x[:, 4:] != 0).sum(0))) + 1
+    np.testing.assert_allclose(found.scale.numpy(), scale, rtol=1e-5)
+    assert scale[4:].max() > 1.1
+    parts, read = [], []
+    for columns in (slice(0, 4), slice(4, 10)):
+        rows = (x * scale)[:, columns]
+        reads = (rows != 0).any(1)
+        centre = np.mean([rows[has[:, label] & reads].mean(0) for label in range(3)], axis=0)
+        np.testing.assert_allclose(found.centre.numpy()[columns], centre, rtol=1e-5, atol=1e-7)
+        parts.append((rows - centre) / np.linalg.norm(rows - centre, axis=1, keepdims=True) * reads[:, None])
+        read.append(reads.mean())
+    before = np.array([np.dot(w, [1, np.log(3), np.log1p(has.sum(0).mean())]) for w in logits.values()])
+    before = np.exp(before) * read / (np.exp(before) * read).sum()
+    assert read[0] == 0.8
+    expected, _ = weigh_by_labels([torch.tensor(part) for part in parts], torch.tensor(has), torch.tensor(before), 30.0)
+    np.testing.assert_allclose(found.weights.numpy(), expected.numpy(), atol=1e-5)
+
+
+def test_names_count_as_texts_where_no_label_has_two() -> None:
+    one, two = torch.eye(2) > 0, torch.tensor([[True, False], [True, True]])
+    assert [names_count(one, 2), names_count(one, 0), names_count(two, 2)] == [True, False, False]
 
 
 def test_left_out_scores_are_like_those_of_texts_that_are_asked() -> None:
@@ -387,6 +422,48 @@ def test_oracle_the_ridge_is_the_likeliest_drawn_towards_the_usual_one(texts: in
     assert best != 3
     np.testing.assert_allclose(fit.scores, path.left_out(fit.ridge).numpy())
     np.testing.assert_allclose(fit.probabilities, fit.odds.probabilities(fit.scores))
+
+
+def test_the_ridge_is_chosen_by_labels_that_other_texts_have_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two labels of four texts choose it, not the sixty that have one text each."""
+    x, _ = drawn(68, 40, 2, seed=1)
+    has = np.zeros((68, 62), dtype=bool)
+    has[np.arange(60), 2 + np.arange(60)] = True
+    has[60:64, 0] = has[64:, 1] = True
+    x[60:64, 0] += 0.15
+    x[64:, 0] -= 0.15
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    path = RidgePath.of(torch.tensor(x), torch.tensor(has), torch.zeros(0, 40).double(), 1.0, torch.zeros(68))
+    counted, by_ridge, of_all = has.sum(0) > 1, {}, {}
+    for ridge in (0.1, 0.3, 1.0, 3.0, 10.0):
+        scores = path.left_out(ridge).numpy()
+        p = fit_odds(scores, has, counted).probabilities(scores)
+        likelihood = np.log(np.where(has, p, 1 - p))
+        by_ridge[ridge], of_all[ridge] = likelihood[:, :2].sum(), likelihood.sum()
+    best, other = (max(values, key=lambda ridge: values[ridge]) for values in (by_ridge, of_all))
+    assert best != other
+    asked = []
+
+    def drawn_to_one(likeliest: float, n_texts: int) -> float:
+        asked.append((likeliest, n_texts))
+        return 1.0
+
+    monkeypatch.setattr("meta_text.model.label_heads.drawn_ridge", drawn_to_one)
+    fit = fit_heads(path)
+    assert asked == [(best, 8)] and fit.ridge == 1
+    np.testing.assert_allclose(fit.odds.biases, fit_odds(path.left_out(1.0).numpy(), has, counted).biases)
+
+
+def test_a_ridge_is_drawn_towards_three_which_counts_as_thirty_texts() -> None:
+    """By hand: .1 ** .6 * 3 ** .4 = .39, 10 ** .6 * 3 ** .4 = 6.2, and 10 ** (1 / 3) * 3 ** (2 / 3) = 4.5."""
+    assert [drawn_ridge(0.1, 45), drawn_ridge(10.0, 45), drawn_ridge(10.0, 15)] == [0.3, 10.0, 3.0]
+
+
+@pytest.mark.parametrize(("named", "expected"), [(False, [False, False, True]), (True, [False, True, True])])
+def test_a_label_counts_if_it_is_known_by_something_else(named: bool, expected: list[bool]) -> None:
+    has = torch.tensor([[False, True, True], [False, False, True]])
+    names = torch.ones(3 * named, 4)
+    assert counted_labels(RidgePath.of(torch.ones(2, 4), has, names, 1.0, torch.zeros(2))).tolist() == expected
 
 
 def test_without_a_text_to_leave_out_the_ridge_is_the_usual_one() -> None:
@@ -441,6 +518,59 @@ def test_oracle_encoders_are_weighed_by_labels_really_left_out() -> None:
     )
     np.testing.assert_allclose(found.numpy(), expected, atol=1e-6)
     assert hits[0] == counted.any(1).sum() and (hits[1:] <= hits[0]).all()
+
+
+def really_right(kernel: np.ndarray, has: np.ndarray, counted: np.ndarray) -> int:
+    """How many texts with a counted label have their highest score at a label of theirs, at the likeliest ridge."""
+    found = []
+    for ridge in KERNEL_RIDGES:
+        scores = []
+        for i in range(len(has)):
+            rest = np.delete(np.arange(len(has)), i)
+            dual = np.linalg.solve(kernel[np.ix_(rest, rest)] + 1 + ridge * np.eye(len(rest)), has[rest].astype(float))
+            scores.append((kernel[i, rest] + 1) @ dual)
+        likelihood = -np.inf
+        for scale in SCALES:
+            total = 0.0
+            for row, own, counts in zip(scale * np.array(scores), has, counted, strict=True):
+                each = [row[n] - np.logaddexp.reduce([row[n], *row[~own]]) for n in np.flatnonzero(counts)]
+                total += float(np.mean(each)) if each else 0.0
+            likelihood = max(likelihood, total)
+        right = [own[np.argmax(row)] for row, own, counts in zip(scores, has, counted, strict=True) if counts.any()]
+        found.append((likelihood, int(np.sum(right))))
+    return max(found)[1]
+
+
+@pytest.mark.parametrize("seed", [1, 95])
+def test_oracle_hits_are_texts_whose_likeliest_label_is_right(seed: int) -> None:
+    """With seed 95, a text of which no label counts would be right, too."""
+    x, has = drawn(14, 10, 3, seed=seed)
+    has[:, 2] = False
+    has[3] = [False, False, True]
+    counted = has & (has.sum(0) > 1)
+    one, hits = weigh_by_labels([torch.tensor(x)], torch.tensor(has), torch.tensor([1.0]).double(), 20.0)
+    right = really_right(x @ x.T, has, counted)
+    assert one.tolist() == [1.0] and hits.tolist() == [counted.any(1).sum(), right, right]
+    assert 0 < right < counted.any(1).sum()
+
+
+def test_an_encoder_of_hardly_any_weight_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By hand: of 80 texts against a prior of 30, .05 * 30 / 110 = .014 is below .02, and .15 * 30 / 110 = .041 is not."""
+    monkeypatch.setattr("meta_text.model.label_space.weight_grid", lambda n_blocks: torch.tensor([[1.0, 0.0]]))
+    has = np.repeat(np.eye(2), 40, axis=0) > 0
+    parts = [torch.tensor(has.astype(float))] * 2
+    found = [
+        weigh_by_labels(parts, torch.tensor(has), torch.tensor([1 - w, w]).double(), 30.0)[0] for w in (0.05, 0.15)
+    ]
+    assert found[0].tolist() == [1.0, 0.0]
+    assert found[1].tolist() == pytest.approx([1 - 0.15 * 30 / 110, 0.15 * 30 / 110])
+
+
+def test_a_single_label_tells_nothing_apart() -> None:
+    two_of_one = torch.tensor([[True, False], [True, False], [False, True]])
+    assert not can_be_left_out(two_of_one).any()
+    two_of_each = torch.cat([two_of_one, torch.tensor([[False, True]])])
+    assert torch.equal(can_be_left_out(two_of_each), two_of_each)
 
 
 def test_with_one_label_each_the_likelihood_is_that_of_classes() -> None:

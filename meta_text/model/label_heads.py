@@ -32,15 +32,19 @@ class Fit(NamedTuple):
 def fit_heads(path: RidgePath) -> Fit:
     """With the ridge that makes labels of left-out texts likeliest, drawn towards the usual one as far as these are few."""
     has, counted = path.has.cpu().numpy(), counted_labels(path)
-    n_texts = int(has[:, counted].any(1).sum())
     found = {}
-    for ridge in RIDGES if n_texts else (USUAL_RIDGE,):
+    for ridge in RIDGES:
         scores = path.left_out(ridge).cpu().numpy()
         found[ridge] = Fit(ridge, scores, fit_odds(scores, has, counted))
     likeliest = max(found.values(), key=lambda fit: fit.odds.log_likelihoods(fit.scores, has)[:, counted].sum()).ridge
+    return found[drawn_ridge(likeliest, int(has[:, counted].any(1).sum()))]
+
+
+def drawn_ridge(likeliest: float, n_texts: int) -> float:
+    """That of RIDGES which is nearest, in ratio, to one between the usual ridge and what n left-out texts ask for."""
     share = n_texts / (n_texts + USUAL_TEXTS)
     drawn = share * math.log(likeliest) + (1 - share) * math.log(USUAL_RIDGE)
-    return found[min(found, key=lambda ridge: abs(math.log(ridge) - drawn))]
+    return min(RIDGES, key=lambda ridge: abs(math.log(ridge) - drawn))
 
 
 def learn_heads(path: RidgePath) -> TaskState:
