@@ -479,15 +479,21 @@ def test_a_head_answers_as_scores_and_odds_do() -> None:
     np.testing.assert_allclose(x @ head[:, :-1].T + head[:, -1], expected, atol=1e-4)
 
 
+def solved_anew(kernel: np.ndarray, has: np.ndarray, ridge: float) -> np.ndarray:
+    """The scores of each text, of regression onto the labels of all others with a free bias."""
+    scores = []
+    for i in range(len(has)):
+        rest = np.delete(np.arange(len(has)), i)
+        dual = np.linalg.solve(kernel[np.ix_(rest, rest)] + 1 + ridge * np.eye(len(rest)), has[rest].astype(float))
+        scores.append((kernel[i, rest] + 1) @ dual)
+    return np.array(scores)
+
+
 def really_likely(kernel: np.ndarray, has: np.ndarray, counted: np.ndarray) -> float:
     """The best summed log-likelihood, solving anew without each text; each label against those that the text lacks."""
     best = -np.inf
     for ridge in KERNEL_RIDGES:
-        answers = []
-        for i in range(len(has)):
-            rest = np.delete(np.arange(len(has)), i)
-            dual = np.linalg.solve(kernel[np.ix_(rest, rest)] + 1 + ridge * np.eye(len(rest)), has[rest].astype(float))
-            answers.append((kernel[i, rest] + 1) @ dual)
+        answers = solved_anew(kernel, has, ridge)
         for scale in SCALES:
             total = 0.0
             for row, own, counts in zip(answers, has, counted, strict=True):
@@ -524,15 +530,11 @@ def really_right(kernel: np.ndarray, has: np.ndarray, counted: np.ndarray) -> in
     """How many texts with a counted label have their highest score at a label of theirs, at the likeliest ridge."""
     found = []
     for ridge in KERNEL_RIDGES:
-        scores = []
-        for i in range(len(has)):
-            rest = np.delete(np.arange(len(has)), i)
-            dual = np.linalg.solve(kernel[np.ix_(rest, rest)] + 1 + ridge * np.eye(len(rest)), has[rest].astype(float))
-            scores.append((kernel[i, rest] + 1) @ dual)
+        scores = solved_anew(kernel, has, ridge)
         likelihood = -np.inf
         for scale in SCALES:
             total = 0.0
-            for row, own, counts in zip(scale * np.array(scores), has, counted, strict=True):
+            for row, own, counts in zip(scale * scores, has, counted, strict=True):
                 each = [row[n] - np.logaddexp.reduce([row[n], *row[~own]]) for n in np.flatnonzero(counts)]
                 total += float(np.mean(each)) if each else 0.0
             likelihood = max(likelihood, total)
@@ -665,6 +667,18 @@ def test_without_two_texts_of_any_label_odds_are_what_was_taught() -> None:
     assert found.biases == pytest.approx([0.0, 0.0])  # each label has half of the texts
 
 
+def test_without_texts_there_is_what_was_taught() -> None:
+    nothing, none = np.zeros((0, 3)), np.zeros(3, dtype=bool)
+    assert fit_odds(nothing, nothing > 0, none).biases == pytest.approx([np.log(1 / 3)] * 3)  # one label of four
+    assert fit_thresholds(nothing, nothing > 0, none).tolist() == [0.2] * 3
+
+
+def test_certain_answers_give_thresholds_that_can_be_reached() -> None:
+    has = np.repeat(np.eye(2), 4, axis=0) > 0
+    thresholds = fit_thresholds(has.astype(float), has, np.array([True, True]))
+    assert np.isfinite(thresholds).all() and (thresholds > 0).all() and (thresholds < 1).all()
+
+
 # audit
 
 
@@ -725,6 +739,26 @@ def test_edits_are_as_fitting_anew(known: MultiLabelFewShotClassifier) -> None:
     np.testing.assert_allclose(known.predict_proba(ASKED), anew.predict_proba(ASKED), atol=1e-6)
     known.remove_label("lost")
     assert known.classes_.tolist() == ["bank", "card"] and "lost lost" in known.adaptation_.given.texts
+
+
+def test_texts_are_read_once_by_each_model(model: MetaModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[list[str]] = []
+    represent = MetaModel.represent
+
+    def counted(self: MetaModel, texts: Any, *args: Any, **options: Any) -> Represented:
+        read.append(list(texts))
+        return represent(self, texts, *args, **options)
+
+    monkeypatch.setattr(MetaModel, "represent", counted)
+    known = MultiLabelFewShotClassifier(model)
+    with warnings.catch_warnings(action="ignore"):
+        known.fit([*TEXTS, "bank " * 600], [*SETS, ["bank"]])
+        known.fit([*TEXTS, "bank " * 600, "a new one"], [*SETS, ["bank"], []])
+    assert [len(texts) for texts in read] == [10, 1]
+    assert known.n_cut_ == 1  # though it was not read again
+    known.set_params(model=untrained(two_encoders(tmp_path))).fit(TEXTS, SETS)
+    assert sorted(read[-1]) == sorted(TEXTS)
+    assert known.n_cut_ == 0
 
 
 def test_names_follow_edits(model: MetaModel) -> None:

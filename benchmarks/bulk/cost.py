@@ -13,13 +13,15 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 KINDS = ("default", "fast", "student", "lexical")
 BILLION = 1_000_000_000
 
 
-def texts_of(corpus, rows, seed=0):
+def texts_of(corpus: Sequence[str], rows: int, seed: int = 0) -> Iterator[str]:
     """Texts of a corpus, again and again, each with two words exchanged and a number, so that no two are equal."""
     draw = random.Random(seed)
     for i in range(rows):
@@ -29,20 +31,17 @@ def texts_of(corpus, rows, seed=0):
         yield f"{' '.join(words)} {i}"
 
 
-def measure(kind, rows):
+def measure(kind: str, rows: int) -> dict[str, Any]:
     """Fit on data/intents, save, and answer as a worker does: in its own process, loaded from the folder."""
     from meta_text import Corpus, FewShotClassifier
 
     corpus = Corpus.open("intents")
     labels = [corpus.class_names[i] for i in corpus.labels]
     with tempfile.TemporaryDirectory() as folder:
+        embedding = None if kind in ("default", "student") else kind
+        classifier = FewShotClassifier("default", embedding=embedding, device="cpu").fit(corpus.texts, labels)
         if kind == "student":
-            classifier = FewShotClassifier("default", device="cpu").fit(corpus.texts, labels)
             classifier = classifier.distill(list(texts_of(corpus.texts, 1_000, seed=1)))
-        elif kind == "default":
-            classifier = FewShotClassifier("default", device="cpu").fit(corpus.texts, labels)
-        else:
-            classifier = FewShotClassifier("default", embedding=kind, device="cpu").fit(corpus.texts, labels)
         classifier.save_pretrained(Path(folder) / "mine")
         import pyarrow
         import pyarrow.parquet
@@ -50,10 +49,11 @@ def measure(kind, rows):
         table = pyarrow.table({"text": list(texts_of(corpus.texts, rows))})
         pyarrow.parquet.write_table(table, Path(folder) / "in.parquet")
         answer = [sys.executable, __file__, "--answer", folder, "--rows", str(rows)]
-        return json.loads(subprocess.run(answer, check=True, capture_output=True, text=True).stdout)
+        found: dict[str, Any] = json.loads(subprocess.run(answer, check=True, capture_output=True, text=True).stdout)
+        return found
 
 
-def answer(folder):
+def answer(folder: str) -> None:
     """Load and answer; prints processor seconds of both, and the peak of memory."""
     from meta_text import FewShotClassifier
     from meta_text.classify.predict_file import predict_file
@@ -67,12 +67,12 @@ def answer(folder):
     print(json.dumps({"load": loaded, "answer": time.process_time() - loaded, "peak_mib": peak}))
 
 
-def processor():
+def processor() -> str:
     lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines() if Path("/proc/cpuinfo").exists() else []
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=4096)
     parser.add_argument("--price", type=float, help="of a core-hour, in any currency")
@@ -80,7 +80,8 @@ def main():
     parser.add_argument("--answer", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.answer:
-        return answer(options.answer)
+        answer(options.answer)
+        return
     from meta_text.cli.engine import BOUNDED_KERNELS  # as `meta-text predict` sets them
 
     os.environ.update({"OMP_NUM_THREADS": "1", **BOUNDED_KERNELS})

@@ -34,8 +34,10 @@ def fitted_on_texts(model: str | Path | FewShotClassifier, device: str | None = 
     return classifier
 
 
-def opened_several(name: str | Path, device: str | None = None) -> MultiLabelFewShotClassifier | None:
-    """The classifier in a folder or on the Hub, if its texts may have several labels."""
-    if not holds_labels(find_folder(name)):
-        return None
-    return MultiLabelFewShotClassifier.from_pretrained(name, device=device)
+def fitted_of_either_kind(
+    name: str | Path, device: str | None = None
+) -> FewShotClassifier | MultiLabelFewShotClassifier:
+    """The classifier in a folder or on the Hub, whose texts have one label or several. Raises as `fitted` does."""
+    if holds_labels(find_folder(name)):
+        return MultiLabelFewShotClassifier.from_pretrained(name, device=device)
+    return fitted(name, device)

@@ -14,7 +14,7 @@ from typing import Any
 
 from meta_text.classify.bulk import Bulk, Span, forget_tries
 from meta_text.classify.classifier import FewShotClassifier
-from meta_text.classify.fitted import fitted, opened_several
+from meta_text.classify.fitted import fitted_of_either_kind
 from meta_text.classify.input_rows import InputRow
 from meta_text.classify.multilabel import MultiLabelFewShotClassifier
 from meta_text.classify.tally import Tally, total
@@ -41,8 +41,7 @@ class Worker:
     def __init__(self, folder: str, bulk: Bulk, variables: Mapping[str, str]) -> None:
         os.environ.update(variables)
         self.bulk = bulk
-        several = opened_several(folder, "cpu")
-        self.classifier = fitted(folder, "cpu") if several is None else several
+        self.classifier = fitted_of_either_kind(folder, "cpu")
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Answer the spans of a batch, a column per field; returns how many rows each has."""

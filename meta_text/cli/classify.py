@@ -19,7 +19,7 @@ from meta_text.cli.labelled_file import (
     read_labelled,
     read_texts,
 )
-from meta_text.cli.opening import as_utf8, fitted
+from meta_text.cli.opening import as_utf8, fitted, fitted_of_either_kind
 from meta_text.cli.options import (
     Classifier,
     Device,
@@ -233,7 +233,6 @@ def predict(
     texts = [as_utf8(text) for text in texts or ()]
     bound_kernels()
     from meta_text.classify.answerers import SUMMED_AT
-    from meta_text.classify.fitted import opened_several
     from meta_text.classify.input_rows import InputRow, count_rows
     from meta_text.classify.predict_file import check_outputs, predict_file
     from meta_text.classify.ray_engine import predict_with_ray
@@ -258,8 +257,7 @@ def predict(
         bulk = asked_of_ray(*files, text, reject, labels_separator, resume=resume)
     elif input_file is not None:
         check_outputs(input_file, output_file, errors, resume=resume, tool=tool, summary=summary)
-    several = opened_several(folder, device)
-    classifier = fitted(folder, device) if several is None else several
+    classifier = fitted_of_either_kind(folder, device)
     if texts:
         if blank := [text for text in texts if not text.strip()]:
             raise InputError(f"TEXT {blank[0]!r} is blank; write a text in its place, or leave it out")

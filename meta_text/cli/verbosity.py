@@ -72,7 +72,7 @@ def spoken(command: Callable[..., None]) -> Callable[..., None]:
         for name, kind in (("quiet", Quiet), ("verbose", Verbose))
     ]
     signature = inspect.signature(command)
-    run.__signature__ = signature.replace(parameters=[*signature.parameters.values(), *more])  # type: ignore[attr-defined]
+    run.__signature__ = signature.replace(parameters=[*signature.parameters.values(), *more])  # type: ignore[attr-defined]  # typer reads it
     run.__annotations__ = {**command.__annotations__, "quiet": Quiet, "verbose": Verbose}
     return run
 
