@@ -39,7 +39,8 @@ print(sum(node["Alive"] for node in ray.nodes()))
 def environment(**more: str) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN}
-    return {**kept, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0", **token, **more}
+    ours = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
+    return {**kept, **ours, **token, **more}
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +70,16 @@ def wait_for(condition: Callable[[], object], seconds: float = 240) -> None:
         time.sleep(0.02)
 
 
+@contextlib.contextmanager
+def started(words: list[str], folder: Path, **options: Any) -> Iterator["subprocess.Popen[bytes]"]:
+    """A command in a folder, which does not outlive the block."""
+    with subprocess.Popen(words, cwd=folder, **{"env": environment(), **options}) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
 def workers_of(process: int) -> list[psutil.Process]:
     """The actors that answer, which Ray names after what they do."""
     found = []
@@ -86,11 +97,10 @@ def parts(folder: Path) -> int:
 def test_a_killed_run_resumes_with_all_that_its_workers_answered(folder: Path) -> None:
     """On a cluster of its own, which ends with it."""
     words = [*WORDS, "--input", "in/a.parquet", "--output", "out.parquet"]
-    running = subprocess.Popen(words, cwd=folder, env=environment())
-    wait_for(lambda: parts(folder / ".out.parquet.parts") >= 2)
-    family = [(process, process.name()) for process in psutil.Process(running.pid).children(recursive=True)]
-    running.send_signal(signal.SIGKILL)
-    running.wait()
+    with started(words, folder) as running:
+        wait_for(lambda: parts(folder / ".out.parquet.parts") >= 2)
+        family = [(process, process.name()) for process in psutil.Process(running.pid).children(recursive=True)]
+        running.send_signal(signal.SIGKILL)
     slow = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")  # answer nothing, and take a minute to notice
     assert psutil.wait_procs([process for process, name in family if name not in slow], timeout=60)[1] == []
     assert not (folder / "out.parquet").exists()
@@ -98,13 +108,12 @@ def test_a_killed_run_resumes_with_all_that_its_workers_answered(folder: Path) -
     assert 2 <= len(kept) < 7
 
     seen: dict[str, int] = {}
-    with (folder / "said.txt").open("w") as file:
-        resumed = subprocess.Popen([*words, "--resume"], cwd=folder, env=environment(), stderr=file)
-    while resumed.poll() is None:
-        for path in (folder / ".out.parquet.parts").glob("[0-9]*.parquet"):
-            with contextlib.suppress(FileNotFoundError):  # the end of the run removes them
-                seen[path.name] = path.stat().st_mtime_ns
-        time.sleep(0.02)
+    with (folder / "said.txt").open("w") as file, started([*words, "--resume"], folder, stderr=file) as resumed:
+        while resumed.poll() is None:
+            for path in (folder / ".out.parquet.parts").glob("[0-9]*.parquet"):
+                with contextlib.suppress(FileNotFoundError):  # the end of the run removes them
+                    seen[path.name] = path.stat().st_mtime_ns
+            time.sleep(0.02)
     said = (folder / "said.txt").read_text()
     assert resumed.returncode == 0, said
     assert {name: seen[name] for name in kept} == kept
@@ -131,13 +140,13 @@ def test_a_killed_worker_loses_nothing(folder: Path, cluster: "subprocess.Popen[
     assert cluster.stdout is not None
     address = cluster.stdout.readline().strip()
     words = [*WORDS, "--input", "in", "--output", "out", "--errors", "bad.jsonl"]
-    running = subprocess.Popen(words, cwd=folder, env=environment(RAY_ADDRESS=address))
-    wait_for(lambda: parts(folder / ".out.parts") >= 2)
-    actors = workers_of(cluster.pid)
-    assert 1 <= len(actors) <= 2
-    actors[0].send_signal(signal.SIGKILL)
-    assert parts(folder / ".out.parts") < 8
-    assert running.wait(timeout=240) == 0
+    with started(words, folder, env=environment(RAY_ADDRESS=address)) as running:
+        wait_for(lambda: parts(folder / ".out.parts") >= 2)
+        actors = workers_of(cluster.pid)
+        assert 1 <= len(actors) <= 2
+        actors[0].send_signal(signal.SIGKILL)
+        assert parts(folder / ".out.parts") < 8
+        assert running.wait(timeout=240) == 0
     for name in ("a", "b"):
         assert (folder / "out" / f"{name}.parquet").read_bytes() == (folder / f"{name}.parquet").read_bytes()
     assert sorted(path.name for path in (folder / "out").iterdir()) == ["a.parquet", "b.parquet"]
@@ -160,7 +169,7 @@ def test_a_cluster_is_joined_or_started_without_dashboard_and_statistics(
     for workers, actors in ((None, 6), (3, 3)):
         with ray_engine._cluster(workers) as found:
             assert found == actors
-    assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
+    assert {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}.items() <= os.environ.items()
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
         local = {"include_dashboard": False, **quiet}

@@ -27,7 +27,8 @@ OURS = (
     "LRU_CACHE_CAPACITY",
     "ONEDNN_PRIMITIVE_CACHE_CAPACITY",
 )  # variables that the answers or memory depend on
-QUIET = {  # read by Ray as it is imported or starts
+SETTINGS = {  # read by Ray as it is imported or starts
+    "RAY_worker_niceness": "0",  # 15 by default: beside other programs a worker would get next to no processor time
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_BACKEND_LOG_LEVEL": "fatal",
     "RAY_DATA_LOG_LEVEL": "ERROR",
@@ -115,7 +116,7 @@ def _answered(folder: str, bulk: Bulk, spans: list[Span], actors: int) -> Iterat
 @contextmanager
 def _cluster(workers: int | None) -> Iterator[int]:
     """How many actors to start: on the cluster at RAY_ADDRESS, or on one that lives as long as the block."""
-    for name, value in QUIET.items():
+    for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
     with needs("ray", PURPOSE):
         import ray
