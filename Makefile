@@ -67,9 +67,12 @@ fuzz: $(VENV)/installed
 	$(BIN)/pip install -q -e ".[fuzz]" -c constraints.txt
 	for kind in table recipe settings split classifier; do $(BIN)/python benchmarks/fuzz/loaders.py $$kind --minutes 5 || exit 1; done
 
-# Kills a training run sixty times and compares what it ends with: under ten minutes on two quiet cores.
+# Half an hour on two quiet cores: kills a training run sixty times and compares what it ends with, asks more of the service than it can
+# answer, trains in two processes, and kills workers and runs of Ray.
 soak: $(VENV)/installed
 	$(BIN)/python benchmarks/soak/kills.py --kills 60
+	$(BIN)/python benchmarks/service/load.py --minutes 10
+	$(BIN)/python -m pytest -m "long or not long" tests/test_several_processes.py tests/test_ray_engine.py
 
 # About five hours on two cores; needs META_TEXT_DATA.
 results: $(VENV)/installed
