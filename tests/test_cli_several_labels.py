@@ -8,6 +8,7 @@ import pandas
 import pytest
 from small_mixture import base_folder, two_encoders
 from test_classifier import fitted
+from test_label_pool import POOL
 from test_multilabel import ASKED, MATRIX, SETS, TEXTS
 from test_tables import run
 
@@ -56,6 +57,19 @@ def test_what_fit_wrote_has_the_labels_of_the_file(learned: Path) -> None:
     }
 
 
+def test_fit_learns_from_a_file_of_texts_without_labels(
+    base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path / "known.csv", "labels", "|")
+    (tmp_path / "more.csv").write_text("\n".join(["text", *POOL, ""]))
+    words = ["--labels-separator", "|", "--unlabeled", str(tmp_path / "more.csv"), "--out", str(tmp_path / "several")]
+    assert run(monkeypatch, "fit", base, str(tmp_path / "known.csv"), *words) == 0
+    assert "\nlabels were learned from 120 unlabelled texts, too\n" in capsys.readouterr().out
+    again = MultiLabelFewShotClassifier.from_pretrained(tmp_path / "several")
+    known = MultiLabelFewShotClassifier(base).fit(TEXTS, SETS, unlabeled=POOL)
+    assert again.predict_proba(ASKED) == pytest.approx(known.predict_proba(ASKED))
+
+
 def test_predict_writes_labels_and_a_probability_of_each(
     learned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -92,7 +106,7 @@ def test_texts_are_answered_in_the_terminal(
 
 MISTAKES = {
     "class prior": (["--class-prior", "support"], "--class-prior goes with one label a text; leave out either this or"),
-    "two options": (["--effort", "high", "--unlabeled", "x.csv"], "--effort and --unlabeled go with one label a text"),
+    "two options": (["--effort", "high", "--hierarchy", "/"], "--hierarchy and --effort go with one label a text"),
     "blank mark": (["--labels-separator", " "], "the separator of labels is ' '; name what stands between labels"),
     "no column": (["--label", "tags"], "no column 'tags' (found: text, labels)"),
 }

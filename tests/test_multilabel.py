@@ -164,7 +164,6 @@ BAD_FITS: dict[str, tuple[Callable[[MultiLabelFewShotClassifier], Any], str]] = 
         r"X\[1\] is empty or missing; a string is needed: drop the row",
     ),
     "no label": (lambda c: c.fit(["a"], [[]]), "no text has a label; give some text one, or describe"),
-    "unlabelled": (lambda c: c.fit(["a"], [["x"]], unlabeled=["b"]), "labels of one text do not; leave unlabeled out"),
     "names of another kind": (
         lambda c: c.set_params(label_names={1: "one"}).fit(["a"], [["x"]]),
         "y and label_names have int and str labels",
@@ -474,7 +473,7 @@ def test_without_a_text_to_leave_out_the_ridge_is_the_usual_one() -> None:
 def test_a_head_answers_as_scores_and_odds_do() -> None:
     x, has = drawn(30, 8, 3, seed=9)
     path = RidgePath.of(torch.tensor(x), torch.tensor(has), torch.zeros(0, 8).double(), 1.0, torch.zeros(30))
-    fit, head = fit_heads(path), learn_heads(path)["head"].double().numpy()
+    fit, head = fit_heads(path), learn_heads(path, torch.zeros(0, path.rows.shape[1]))["head"].double().numpy()
     expected = fit.odds.log_odds(x @ path.weights(fit.ridge).numpy().T)
     np.testing.assert_allclose(x @ head[:, :-1].T + head[:, -1], expected, atol=1e-4)
 
@@ -903,3 +902,9 @@ def test_the_page_runs_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     for code in re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL):
         exec(compile(code, "several_labels.md", "exec"), names)
     assert names["again"].predict_labels(names["texts"]) == names["classifier"].predict_labels(names["texts"])
+
+
+def test_examples_of_one_label_are_no_reason_for_a_warning(known: MultiLabelFewShotClassifier) -> None:
+    known.add_examples(["bank b"], [["bank"]])  # warnings are errors here
+    known.add_examples(["a b"], [[]])
+    assert "bank b" in known.support_["bank"] and "a b" in known.adaptation_.given.texts

@@ -1,10 +1,11 @@
 """Several labels a text: the default against logistic regression for each label, on two settings made from corpora of one label.
 
-    META_TEXT_DATA=DIR python benchmarks/accuracy/several_labels.py [--only banking77_joined ...] [--json runs/several_labels.jsonl]
+    META_TEXT_DATA=DIR python benchmarks/accuracy/several_labels.py [--only banking77_joined ...] [--unlabelled] [--json runs/several_labels.jsonl]
 
 "joined": two texts of different classes become one text with both labels, so that there are as many of these as of texts
 with one label. "two": a text's domain and its intent. Each of K texts of a class is used once, joined or alone; the texts
-asked are others, the same for every K. At most POOL texts of a class take part. Settings of data/intents and SNIPS are
+asked are others, the same for every K. At most POOL texts of a class take part; those that are neither asked nor labelled
+for the largest K are what --unlabelled fits with, too, joined as the others are. Settings of data/intents and SNIPS are
 those that choices were made on. One line of JSON for each setting, K, draw and method; lines that stand in the file are
 not measured again. "at best" is logistic regression at the one threshold that gives the asked texts the best micro-F1.
 """
@@ -45,6 +46,7 @@ REPORTED = ("banking77_joined", "clinc150_two")
 SHOTS, POOL, ASKED = (1, 2, 5, 16), 40, 200
 METRICS = ("ranking", "micro", "macro")
 ROWS = ("meta_text", "minilm", "minilm at best", "both", "both at best")
+UNLABELLED = "and unlabelled"
 Row = tuple[str, frozenset[str]]
 
 
@@ -79,17 +81,18 @@ def joined(rows: Sequence[Row], rng: np.random.Generator) -> list[Row]:
     return pairs + waiting
 
 
-def draw(kind: str, by_class: dict[str, list[Row]], shots: int, seed: int) -> tuple[list[Row], list[Row]]:
-    """Texts to learn from and texts to ask, of which none is among the others."""
+def draw(kind: str, by_class: dict[str, list[Row]], shots: int, seed: int) -> tuple[list[Row], list[Row], list[Row]]:
+    """Texts to learn from, texts to ask, and others, of which none is among the others."""
     rng = np.random.default_rng([seed, 19])
     order = {name: [rows[i] for i in rng.permutation(len(rows))] for name, rows in by_class.items()}
     each = max(2, round((1.5 if kind == "joined" else 1) * ASKED / len(order)))
     each = min(each, POOL - max(SHOTS))  # of few classes
     known = [row for rows in order.values() for row in rows[each : each + shots]]
     asked = [row for rows in order.values() for row in rows[:each]]
+    rest = [row for rows in order.values() for row in rows[each + max(SHOTS) :]]
     if kind == "two":
-        return known, asked
-    return joined(known, np.random.default_rng([seed, shots])), joined(asked, rng)
+        return known, asked, rest
+    return joined(known, np.random.default_rng([seed, shots])), joined(asked, rng), joined(rest, rng)
 
 
 def scores(has: np.ndarray, values: np.ndarray, given: np.ndarray) -> dict[str, float]:
@@ -108,8 +111,10 @@ def best_threshold(has: np.ndarray, values: np.ndarray) -> float:
     return float(values.ravel()[order][np.argmax(2 * hits / (np.arange(1, len(hits) + 1) + has.sum()))])
 
 
-def measure(model: MetaModel, encoders: Sequence[Remembered], known: list[Row], asked: list[Row]) -> dict[str, Any]:
-    """Scores of every method."""
+def measure(
+    model: MetaModel, encoders: Sequence[Remembered], known: list[Row], asked: list[Row], rest: list[Row]
+) -> dict[str, Any]:
+    """Scores of every method; of the default with unlabelled texts, too, if there are any."""
     texts, queries = [text for text, _ in known], [text for text, _ in asked]
     labels = sorted({label for _, own in known for label in own})
     learned, has = (np.array([[label in own for label in labels] for _, own in part]) for part in (known, asked))
@@ -120,6 +125,10 @@ def measure(model: MetaModel, encoders: Sequence[Remembered], known: list[Row], 
     found: dict[str, Any] = {
         "meta_text": scores(has, probabilities, probabilities >= classifier.thresholds_) | {"seconds": seconds}
     }
+    if rest:
+        classifier.fit(texts, [sorted(own) for _, own in known], unlabeled=[text for text, _ in rest])
+        probabilities = classifier.predict_proba(queries)
+        found[UNLABELLED] = scores(has, probabilities, probabilities >= classifier.thresholds_) | {"texts": len(rest)}
     blocks = {e.name: centred(e.matrix(texts), e.matrix(queries)) for e in encoders if not e.is_counts}
     blocks["both"] = (np.hstack([b[0] for b in blocks.values()]), np.hstack([b[1] for b in blocks.values()]))
     for name in ("minilm", "both"):
@@ -146,10 +155,28 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def table_of_unlabelled(rows: Sequence[dict[str, Any]]) -> str:
+    """What unlabelled texts add in the mean over draws, paired, with intervals."""
+    groups: defaultdict[tuple[str, int], list[dict[str, Any]]] = defaultdict(list)
+    for row in rows:
+        if UNLABELLED in row["found"]:
+            groups[row["setting"], row["shots"]].append(row["found"])
+    lines = [
+        "| setting | unlabelled | K | ranking | micro-F1 | macro-F1 |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for (setting, shots), group in groups.items():
+        gains = [np.array([one[UNLABELLED][m] - one["meta_text"][m] for one in group]) for m in METRICS]
+        texts = f"{fmean(one[UNLABELLED]['texts'] for one in group):.0f}"
+        lines.append(f"| {setting} | {texts} | {shots} | {' | '.join(map(with_interval, gains))} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="*", default=REPORTED, choices=list(SETTINGS))
     parser.add_argument("--draws", type=int, default=5)
+    parser.add_argument("--unlabelled", action="store_true")
     parser.add_argument("--json", type=Path, default=Path("runs/several_labels.jsonl"))
     options = parser.parse_args()
     options.json.parent.mkdir(parents=True, exist_ok=True)
@@ -164,11 +191,15 @@ def main() -> None:
         kind, by_class = rows_of(name)
         for seed in range(options.draws):
             for shots in [shots for shots in SHOTS if (name, shots, seed) not in done]:
-                found = measure(model, encoders, *draw(kind, by_class, shots, seed))
+                known, asked, rest = draw(kind, by_class, shots, seed)
+                found = measure(model, encoders, known, asked, rest if options.unlabelled else [])
                 rows.append({"setting": name, "shots": shots, "draw": seed, "found": found})
                 with options.json.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(rows[-1]) + "\n")
-    print(table([row for row in rows if row["setting"] in options.only]))
+    rows = [row for row in rows if row["setting"] in options.only]
+    print(table(rows))
+    if options.unlabelled:
+        print(table_of_unlabelled(rows))
 
 
 if __name__ == "__main__":

@@ -108,14 +108,7 @@ class Classes(NamedTuple):
 
     def among(self, texts: Any) -> "Classes":
         """The same with unlabelled texts, if not None; blank or missing ones are left out."""
-        if texts is None:
-            return self
-        given = [text for text in texts_or_none(texts, "unlabeled") if text is not None]
-        if not given:
-            raise InputError(
-                "unlabeled has no text that is not blank; give texts such as will be asked, or leave it out"
-            )
-        return self._replace(unlabeled=tuple(given))
+        return self if texts is None else self._replace(unlabeled=readable(texts))
 
     def check(self, *, reads_vectors: bool) -> None:
         """Warns of texts under two labels. Raises InputError for names of classes whose texts are vectors."""
@@ -296,3 +289,11 @@ def report(before: Adaptation, after: Adaptation) -> list[ClassChange]:
         moved = int(((old.argmax(1) == i) & (new.argmax(1) != j)).sum())
         changes.append(ClassChange(label, len(old), moved, float((old[:, i] - new[:, j]).mean())))
     return changes
+
+
+def readable(unlabelled: Any) -> tuple[str, ...]:
+    """Unlabelled texts without the blank or missing ones. Raises InputError if none is left."""
+    given = tuple(text for text in texts_or_none(unlabelled, "unlabeled") if text is not None)
+    if not given:
+        raise InputError("unlabeled has no text that is not blank; give texts such as will be asked, or leave it out")
+    return given

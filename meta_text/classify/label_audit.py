@@ -9,6 +9,7 @@ from sklearn.metrics import f1_score, label_ranking_average_precision_score
 from meta_text.classify.audit import wilson
 from meta_text.classify.label_edits import to_change
 from meta_text.model.encoder_words import choice_of
+from meta_text.model.label_pool import pool_sentence
 from meta_text.model.multilabel import LabelAdaptation
 from meta_text.model.task import Label
 from meta_text.wording import are, counted
@@ -50,10 +51,12 @@ class LabelAudit:
     skipped: tuple[Label, ...]  # labels with fewer than two texts
     doubts: tuple[LabelDoubt, ...]  # the most certain first
     encoders: str = ""  # which encoders read the texts, and what they are worth, in words
+    unlabeled: str = ""  # what came of unlabelled texts, in words; what they add is in none of the numbers
 
     def summary(self) -> str:
         """The audit in a few sentences, for people."""
         read = [f"read by {self.encoders}"] if self.encoders else []
+        read += [self.unlabeled] if self.unlabeled else []
         if not self.checked:
             return "\n".join(["too few texts to check the labels: a label with two texts is needed", *read])
         checks = (
@@ -78,10 +81,10 @@ def audit_labels(adapted: LabelAdaptation) -> LabelAudit:
     given = to_change(adapted, "there is nothing to audit")
     is_checked = given.has.sum(0) >= LEAST_TEXTS
     skipped = tuple(label for label, checks in zip(given.labels, is_checked, strict=True) if not checks)
-    encoders = choice_of(adapted.blocks, adapted.task).sentence()
+    encoders, unlabelled = choice_of(adapted.blocks, adapted.task).sentence(), pool_sentence(adapted.n_unlabelled)
     if not is_checked.any():
         nothing = math.nan
-        return LabelAudit(nothing, 0.0, 1.0, nothing, nothing, nothing, 0, skipped, (), encoders)
+        return LabelAudit(nothing, 0.0, 1.0, nothing, nothing, nothing, 0, skipped, (), encoders, unlabelled)
     probabilities, has = adapted.left_out()[:, is_checked], given.has[:, is_checked]
     answered = probabilities >= adapted.thresholds[is_checked]
     right = float((answered == has).all(1).mean())
@@ -99,4 +102,5 @@ def audit_labels(adapted: LabelAdaptation) -> LabelAudit:
         skipped,
         tuple(LabelDoubt(given.texts[i], labels[j], bool(has[i, j]), float(probabilities[i, j])) for i, j in places),
         encoders,
+        unlabelled,
     )

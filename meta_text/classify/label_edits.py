@@ -49,7 +49,7 @@ def labelled(X: Any, sets: LabelSets, label_names: Any) -> Labelled:
 def joined(
     labels: tuple[Label, ...], texts: Sequence[str], has: Bool[np.ndarray, "S N"], names: tuple[str, ...] | None
 ) -> Labelled:
-    """Each text once, with all the labels that its copies have; warns of copies with different labels, and of labels without texts."""
+    """Each text once, with all the labels that its copies have; warns of copies with different labels."""
     places: defaultdict[str, list[int]] = defaultdict(list)
     for place, text in enumerate(texts):
         places[fold(text)].append(place)
@@ -62,13 +62,17 @@ def joined(
         )
     kept = one_of_each(texts)
     rows = np.array([has[places[fold(text)]].any(0) for text in kept], dtype=bool).reshape(len(kept), len(labels))
-    empty = [label for label, count in zip(labels, rows.sum(0), strict=True) if count == 0]
-    if empty and names is None:
+    return Labelled(labels, kept, rows, names)
+
+
+def warn_of_empty(given: Labelled) -> None:
+    """One warning of labels that have neither a text nor a name."""
+    empty = [label for label, count in zip(given.labels, given.counts, strict=True) if count == 0]
+    if empty and given.names is None:
         warnings.warn(
             f"no text has label {empty[0]!r}{f' nor {len(empty) - 1} others' if empty[1:] else ''}, so no text will be given it",
-            stacklevel=5,
+            stacklevel=4,
         )
-    return Labelled(labels, kept, rows, names)
 
 
 class LabelEdits:
@@ -86,7 +90,11 @@ class LabelEdits:
         if unknown:
             raise InputError(f"unknown label {unknown[0]!r}; add it first, with add_label({unknown[0]!r}, texts)")
         more = labelled(self._as_texts(X), LabelSets(given.labels, as_columns(sets, given.labels)), False)
-        self._start(joined(given.labels, [*given.texts, *more.texts], np.vstack([given.has, more.has]), given.names))
+        self._start(
+            joined(given.labels, [*given.texts, *more.texts], np.vstack([given.has, more.has]), given.names).among(
+                given.pool
+            )
+        )
 
     def add_label(self, label: Label, texts: Any, description: str | None = None) -> None:
         """Learn one more label of these texts, which keep the labels that they have.
@@ -116,7 +124,7 @@ class LabelEdits:
         new = [text for text in texts if fold(text) not in known]
         more = np.zeros((len(new), len(labels)), dtype=bool)
         more[:, place] = True
-        self._start(joined(labels, [*given.texts, *new], np.vstack([before, more]), names))
+        self._start(joined(labels, [*given.texts, *new], np.vstack([before, more]), names).among(given.pool))
 
     def remove_label(self, label: Label) -> None:
         """Forget a label; its texts stay, with the labels that they have beside it."""
@@ -126,7 +134,7 @@ class LabelEdits:
             raise InputError(f"label {label!r} is the only one; fit again to start over")
         names = None if given.names is None else given.names[:place] + given.names[place + 1 :]
         labels = given.labels[:place] + given.labels[place + 1 :]
-        self._start(Labelled(labels, given.texts, np.delete(given.has, place, axis=1), names))
+        self._start(Labelled(labels, given.texts, np.delete(given.has, place, axis=1), names).among(given.pool))
 
     def remove_examples(self, X: Any) -> None:
         """Forget these texts, in any spelling."""
@@ -138,7 +146,7 @@ class LabelEdits:
             )
         kept = [fold(text) not in gone for text in given.texts]
         texts = [text for text, stays in zip(given.texts, kept, strict=True) if stays]
-        self._start(joined(given.labels, texts, given.has[kept], given.names))
+        self._start(joined(given.labels, texts, given.has[kept], given.names).among(given.pool))
 
 
 def to_change(adapted: LabelAdaptation, what: str = "it can answer but not change") -> Labelled:

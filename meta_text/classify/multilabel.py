@@ -10,9 +10,9 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import check_is_fitted
 
 from meta_text.classify.answers import warn_of_reading
-from meta_text.classify.class_edits import check_names
+from meta_text.classify.class_edits import check_names, readable
 from meta_text.classify.label_audit import LabelAudit, audit_labels
-from meta_text.classify.label_edits import LabelEdits, label_names_of, labelled
+from meta_text.classify.label_edits import LabelEdits, label_names_of, labelled, warn_of_empty
 from meta_text.classify.label_sets import as_columns, read_label_sets
 from meta_text.corpus.labels import label_array, texts_or_none
 from meta_text.embedding.given_vectors import row_texts
@@ -57,17 +57,14 @@ class MultiLabelFewShotClassifier(LabelEdits, ClassifierMixin, BaseEstimator):  
 
         X: as for `FewShotClassifier`. y: a list of labels for each text, empty for a text that has none; or an indicator
         matrix [len(X), labels], as `read_label_sets` reads it. A text that comes several times, in any spelling, has all
-        the labels that it is given. unlabeled: not used by this classifier.
+        the labels that it is given. unlabeled: texts such as will be asked, with any labels or none, from which labels are
+        learned, too, if there are 100 or more. Of more than 2,000 that many are read; blank ones are not.
 
-        Raises InputError for what is not one text and one set of labels each, ConfigError for a model that reads token
-        states, and for unlabelled texts.
+        Raises InputError for what is not one text and one set of labels each, and for unlabelled texts that are all blank;
+        ConfigError for a model that reads token states.
         """
-        if unlabeled is not None:
-            raise ConfigError(
-                "unlabeled texts show where classes lie that exclude one another, and labels of one text do not; leave unlabeled "
-                "out, or fit a FewShotClassifier if every text has one label"
-            )
-        self._start(labelled(self._as_texts(X), read_label_sets(y), self.label_names), progress)
+        given = labelled(self._as_texts(X), read_label_sets(y), self.label_names)
+        self._start(given.among(() if unlabeled is None else readable(self._as_texts(unlabeled))), progress)
         return self
 
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -159,6 +156,7 @@ class MultiLabelFewShotClassifier(LabelEdits, ClassifierMixin, BaseEstimator):  
     def _start(self, given: Labelled, progress: Progress | None = None) -> None:
         before = self.adaptation_ if self.__sklearn_is_fitted__() else None
         check_names(given.names, reads_vectors=self.meta_model.reads_vectors)
+        warn_of_empty(given)
         learned = LabelAdaptation.learn(self.meta_model, given, before, progress)
         self._take(learned)
         warn_of_learned(learned, before)

@@ -109,12 +109,12 @@ def fit(
     check_effort(effort)
     check_target(out)
     encoders = encoders_named(embedding)
+    more = None if unlabeled is None else [row.text for row in read_texts(unlabeled, text, separator, encoding)]
     if labels_separator is not None:
         given = {
             "--class-prior": class_prior != "balanced",
             "--hierarchy": hierarchy is not None,
             "--effort": effort != "normal",
-            "--unlabeled": bool(unlabeled),
         }
         refuse_options(given)
         fit_several(
@@ -125,6 +125,7 @@ def fit(
             (text, label),
             (separator, encoding),
             keeps_texts=not without_texts,
+            unlabelled=more,
             embedding=encoders,
             label_names=label_names,
             device=device,
@@ -138,7 +139,6 @@ def fit(
     detail_model(classifier.meta_model, model)
     laps.lap("loading the model")
     labels = [corpus.class_names[i] for i in corpus.labels]
-    more = None if unlabeled is None else [row.text for row in read_texts(unlabeled, text, separator, encoding)]
     classifier.class_prior, classifier.hierarchy = class_prior, hierarchy
     with bars() as bar, warnings.catch_warnings():
         # a note of the corpus, told above

@@ -24,15 +24,16 @@ def fit_several(
     how: tuple[str | None, str | None],
     *,
     keeps_texts: bool,
+    unlabelled: list[str | None] | None,
     **options: Any,
 ) -> None:
-    """Learn from a file; columns: of texts and of labels. how: separator and encoding. options: of the classifier."""
+    """Learn from a file; columns: of texts and of labels. how: separator and encoding. unlabelled: texts. options: of the classifier."""
     from meta_text.classify.multilabel import MultiLabelFewShotClassifier
 
     texts, labels = read_several(file, *columns, mark, *how)
     classifier = MultiLabelFewShotClassifier(model, **options)
     with bars() as bar:
-        classifier.fit(texts, labels, lambda done, total: bar("encode", "encoding texts", done, total))
+        classifier.fit(texts, labels, lambda done, total: bar("encode", "encoding texts", done, total), unlabelled)
     classifier.save_pretrained(out, include_support=keeps_texts)
     audit = classifier.audit()
     count = counted(len(classifier.adaptation_.given.texts), "text")

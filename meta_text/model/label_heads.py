@@ -6,9 +6,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
+from torch import Tensor
 
 from meta_text.learners.learner import TaskState
 from meta_text.model.label_calibration import Odds, fit_odds, fit_thresholds
+from meta_text.model.label_pool import taught_by
 from meta_text.model.label_ridge import RidgePath
 
 RIDGES = (0.1, 0.3, 1.0, 3.0, 10.0)  # that are tried; eleven of the same range gain nothing
@@ -47,17 +49,16 @@ def drawn_ridge(likeliest: float, n_texts: int) -> float:
     return min(RIDGES, key=lambda ridge: abs(math.log(ridge) - drawn))
 
 
-def learn_heads(path: RidgePath) -> TaskState:
-    """Per label a row of "head", log-odds with the bias behind them, and one of "thresholds"."""
+def learn_heads(path: RidgePath, pool: Float[Tensor, "P D"]) -> TaskState:
+    """Per label a row of "head", log-odds with the bias behind them, and one of "thresholds"; pool: unlabelled texts."""
     ridge, _, odds = fit = fit_heads(path)
-    has, weights_ND = path.has.cpu().numpy(), path.weights(ridge)
-    thresholds = fit_thresholds(fit.probabilities, has, counted_labels(path))
-    rows_ND = odds.slope * weights_ND + odds.sum_slope * weights_ND.sum(0)
-    biases_N = torch.from_numpy(odds.biases).to(rows_ND)
-    is_unknown = has.sum(0) + path.is_named == 0
-    rows_ND[is_unknown], biases_N[is_unknown], thresholds[is_unknown] = 0.0, UNKNOWN_LABEL, 1.0
-    head_ND1 = torch.cat([rows_ND, biases_N[:, None]], dim=1)
-    return {"head": head_ND1.float(), "thresholds": torch.from_numpy(thresholds).to(head_ND1).float()}
+    thresholds = torch.from_numpy(fit_thresholds(fit.probabilities, path.has.cpu().numpy(), counted_labels(path)))
+    is_known = path.has.any(0) | path.is_named
+    heads = taught_by(pool, path, ridge, odds, is_known)
+    head_ND1 = torch.cat([heads.rows, heads.biases[:, None]], dim=1)
+    head_ND1[~is_known, :-1], head_ND1[~is_known, -1] = 0.0, UNKNOWN_LABEL
+    thresholds[~is_known.cpu()] = 1.0
+    return {"head": head_ND1.float(), "thresholds": thresholds.to(head_ND1).float()}
 
 
 def counted_labels(path: RidgePath) -> Bool[np.ndarray, " N"]:

@@ -57,6 +57,23 @@ class RidgePath:
         dual_RN1, _ = self._solved(ridge)
         return (self.rows.T @ dual_RN1[:, :-1]).T
 
+    def weights_beside(
+        self, features: Float[Tensor, "P D"], targets: Float[Tensor, "P N"], weight: float, ridge: float
+    ) -> Float[Tensor, "N D"]:
+        """The same with further texts, each of which counts as `weight` of one, and whose targets may lie between 0 and 1."""
+        rows = torch.cat([self.rows, weight**0.5 * features])
+        wanted = torch.cat([self.targets[:, :-1], weight**0.5 * targets])
+        if len(rows) <= rows.shape[1]:
+            dual_RN: Tensor = torch.linalg.solve(_plus(rows @ rows.T, ridge), wanted)
+            return (rows.T @ dual_RN).T
+        weights_DN: Tensor = torch.linalg.solve(_plus(rows.T @ rows, ridge), rows.T @ wanted)
+        return weights_DN.T
+
+    @property
+    def texts(self) -> Float[Tensor, "S D"]:
+        """The features of the labelled texts."""
+        return self.rows[: len(self.has)]
+
     def left_out(self, ridge: float) -> Float[Tensor, "S N"]:
         """The scores of each text by the weights and around the centre of all others."""
         n_texts = len(self.has)
@@ -89,3 +106,9 @@ class RidgePath:
         if len(self.rows) <= self.rows.shape[1]:
             return solved_RN1, own_R
         return (self.targets - solved_RN1) / ridge, (1 - own_R) / ridge
+
+
+def _plus(square: Float[Tensor, "W W"], ridge: float) -> Float[Tensor, "W W"]:
+    """A square matrix with `ridge` added along its diagonal."""
+    square.diagonal().add_(ridge)
+    return square

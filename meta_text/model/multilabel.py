@@ -15,11 +15,13 @@ from meta_text.embedding.reading import Progress, Represented
 from meta_text.errors import ConfigError
 from meta_text.learners.learner import TaskState
 from meta_text.model.label_heads import fit_heads, learn_heads
+from meta_text.model.label_pool import MOST_POOL
 from meta_text.model.label_ridge import RidgePath
 from meta_text.model.label_space import centre_shares, fit_label_space
 from meta_text.model.mixture import Space
 from meta_text.model.model import MetaModel
 from meta_text.model.task import Label, pack
+from meta_text.model.unlabelled import pool_of
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,11 @@ class Labelled:
     texts: tuple[str, ...]
     has: Bool[np.ndarray, "S N"]
     names: tuple[str, ...] | None = None
+    pool: tuple[str, ...] = ()  # unlabelled texts, each once, none of them labelled
+
+    def among(self, unlabelled: Sequence[str]) -> "Labelled":
+        """The same with those of the unlabelled texts that are to be read."""
+        return replace(self, pool=pool_of(unlabelled, {"": self.texts})[:MOST_POOL])
 
     @property
     def counts(self) -> list[int]:
@@ -41,15 +48,17 @@ class Labelled:
 class LabelAdaptation:
     """Labels in column order with their texts, and what was learned from them.
 
-    task: `Space.state`, "hits" (see `weigh_by_labels`), and per label a row of "head", whose sigmoid is the probability,
-    and its "thresholds".
+    task: `Space.state`, "hits" (see `weigh_by_labels`), per label a row of "head", whose sigmoid is the probability, and its
+    "thresholds"; and in "unlabelled" how many such texts there were.
     """
 
     model: MetaModel
     given: Labelled  # no texts, if they were not saved
     task: TaskState
     n_texts: int  # that were learned, also where they were not saved
-    features: Mapping[str, Tensor] = field(default_factory=dict)  # of texts and names
+    features: Mapping[str, Tensor] = field(
+        default_factory=dict
+    )  # of texts and names, and of the pool where it was read
     cut: frozenset[str] = frozenset()  # texts too long to be read whole
     unread: frozenset[str] = frozenset()  # texts in a script that no encoder knows
 
@@ -75,16 +84,19 @@ class LabelAdaptation:
         bare = cls(model, given, {}, len(given.texts))
         if before is not None and before.model is model:
             bare = replace(bare, features=before.features, cut=before.cut, unread=before.unread)
-        read = bare.with_features(progress)
+        read = bare.with_features(progress, given.pool)
         vectors_SD, names_MD = read._stacked(given.texts), read._stacked(given.names or ())
         has_SN = torch.from_numpy(given.has).to(vectors_SD.device)
         space, hits = fit_label_space(vectors_SD, has_SN, blocks, model.prior, names_MD)
-        return replace(read, task={**space.state, "hits": hits, **learn_heads(read._ridges(space))})
+        heads = learn_heads(read._ridges(space), space(read._stacked(given.pool)))
+        if given.pool:
+            heads["unlabelled"] = torch.tensor(len(given.pool), dtype=torch.float32)
+        return replace(read, task={**space.state, "hits": hits, **heads})
 
     @own_settings()
-    def with_features(self, progress: Progress | None = None) -> "LabelAdaptation":
-        """The same with the features of its texts and names, and of no others."""
-        needed = dict.fromkeys((*self.given.texts, *(self.given.names or ())))
+    def with_features(self, progress: Progress | None = None, more: Sequence[str] = ()) -> "LabelAdaptation":
+        """The same with the features of its texts and names, of `more`, and of no others."""
+        needed = dict.fromkeys((*self.given.texts, *(self.given.names or ()), *more))
         new = [text for text in needed if text not in self.features]
         parts, is_cut, is_unread = self.model.represent(new, progress)
         features = {**self.features, **dict(zip(new, parts, strict=True))}
@@ -110,6 +122,11 @@ class LabelAdaptation:
         head_ND1 = self.task["head"].double()
         logits_QN = features_QD.double() @ head_ND1[:, :-1].T + head_ND1[:, -1]
         return np.asarray(logits_QN.sigmoid().cpu().numpy())
+
+    @property
+    def n_unlabelled(self) -> int:
+        """How many texts without labels it was learned from."""
+        return int(self.task.get("unlabelled", torch.zeros(())))
 
     @property
     def lacks_texts(self) -> bool:

@@ -84,8 +84,7 @@ def write_adaptation(adapted: Adaptation, folder: Path, *, include_support: bool
         ]
         (folder / SUPPORT).write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
     if include_support and adapted.pool:
-        lines = [json.dumps({"text": text}, ensure_ascii=False) for text in adapted.pool]
-        (folder / UNLABELLED).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        write_unlabelled(adapted.pool, folder / UNLABELLED)
     stored = {
         "labels": list(adapted.support),
         "names": adapted.names,
@@ -164,7 +163,7 @@ def load_adaptation(folder: Path, model: MetaModel) -> Adaptation | None:
         corrections=stored.corrections,
         first=first,
         weights=weights,
-        pool=_read_unlabelled(folder / UNLABELLED, stored),
+        pool=read_unlabelled(folder / UNLABELLED, stored.unlabelled_sha256),
         lesson=stored.lesson,
     )
     bare = bare.expecting(stored.prior)
@@ -274,11 +273,17 @@ def _read_support(path: Path, stored: StoredClasses) -> tuple[dict[Any, tuple[st
     return support, weights or None
 
 
-def _read_unlabelled(path: Path, stored: StoredClasses) -> tuple[str, ...]:
-    """The unlabelled texts, which a change of the classes needs; none if they were not saved."""
-    if stored.unlabelled_sha256 is None:
+def write_unlabelled(texts: Sequence[str], path: Path) -> None:
+    """Unlabelled texts as lines of JSON."""
+    lines = [json.dumps({"text": text}, ensure_ascii=False) for text in texts]
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def read_unlabelled(path: Path, sha256: str | None) -> tuple[str, ...]:
+    """The unlabelled texts, which a change of what was learned needs; none if they were not saved."""
+    if sha256 is None:
         return ()
-    if not path.exists() or file_sha256(path) != stored.unlabelled_sha256:
+    if not path.exists() or file_sha256(path) != sha256:
         raise ModelFileError(f"{path} does not hold the unlabelled texts that were learned from; {AGAIN}")
     return tuple(str(row["text"]) for row in read_rows(path))
 

@@ -20,10 +20,13 @@ from meta_text.saving.card import write_card
 from meta_text.saving.class_folder import (
     SUPPORT,
     TASK,
+    UNLABELLED,
     StoredEncoder,
     check_encoders,
     digest_of,
+    read_unlabelled,
     stored_encoders,
+    write_unlabelled,
 )
 from meta_text.saving.model_folder import AGAIN, MULTILABEL, checked, read_config, read_tensors, write_model
 
@@ -42,6 +45,7 @@ class StoredLabels:
     support_sha256: str | None
     encoders: tuple[StoredEncoder, ...]
     sha256: str
+    unlabelled_sha256: str | None = None
 
 
 def save_labels(adapted: LabelAdaptation, folder: str | Path, *, include_support: bool) -> None:
@@ -58,6 +62,9 @@ def save_labels(adapted: LabelAdaptation, folder: str | Path, *, include_support
             "support_sha256": file_sha256(partial / SUPPORT) if include_support else None,
             "encoders": [asdict(encoder) for encoder in stored_encoders(adapted.model)],
         }
+        if include_support and adapted.given.pool:
+            write_unlabelled(adapted.given.pool, partial / UNLABELLED)
+            stored["unlabelled_sha256"] = file_sha256(partial / UNLABELLED)
         write_model(adapted.model, partial, {MULTILABEL: {**stored, "sha256": digest_of(stored)}})
         read_by = choice_of(adapted.blocks, adapted.task).sentence()
         write_card(adapted.model, partial, adapted.given.labels, None, read_by, ESTIMATOR)
@@ -101,7 +108,8 @@ def load_labels(folder: Path, model: MetaModel) -> LabelAdaptation:
     check_encoders(folder, stored.encoders, model)
     texts, has = _read_texts(folder / SUPPORT, stored)
     names = None if stored.names is None else tuple(stored.names)
-    bare = LabelAdaptation(model, Labelled(tuple(stored.labels), texts, has, names), task, stored.texts)
+    pool = read_unlabelled(folder / UNLABELLED, stored.unlabelled_sha256) if texts else ()
+    bare = LabelAdaptation(model, Labelled(tuple(stored.labels), texts, has, names, pool), task, stored.texts)
     return bare.with_features() if texts else bare
 
 
