@@ -106,7 +106,7 @@ default_model: $(VENV)/installed
 	cp -r runs/default/model meta_text/default_model
 	$(BIN)/python -c 'from meta_text.saving.card import write_card; from meta_text.saving.loading import DEFAULT; from meta_text.saving.model_folder import load_model; write_card(load_model(DEFAULT), DEFAULT, repo_id="default")'
 
-# Under 20 minutes on two quiet cores; needs META_TEXT_DATA. Rewrites benchmarks/speed/RESULTS.md and its figures.
+# Under 30 minutes on two quiet cores; needs META_TEXT_DATA. Rewrites benchmarks/speed/RESULTS.md and its figures.
 bench: $(VENV)/installed
 	$(BIN)/python benchmarks/speed/run.py
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.stats import t
 
 HERE = Path(__file__).parent
 WORK = HERE / "work"
@@ -41,6 +42,14 @@ def ratio(numerator: Sequence[float] | None, denominator: Sequence[float] | None
 
 def percent(values: Sequence[float] | None) -> str:
     return f"{100 * np.mean(values):.1f}" if values else ""
+
+
+def paired(theirs: Sequence[float] | None, ours: Sequence[float] | None) -> str:
+    """By how many points others are ahead on the same draws, with the 95 % half-width; empty unless all draws were measured."""
+    if not theirs or not ours or len(theirs) != len(ours) or len(ours) < 2:
+        return ""
+    gaps = 100 * (np.array(theirs) - np.array(ours))
+    return f"{gaps.mean():+.1f} ± {t.ppf(0.975, len(gaps) - 1) * gaps.std(ddof=1) / len(gaps) ** 0.5:.1f}"
 
 
 def verdict(met: bool | None) -> str:

@@ -23,7 +23,8 @@ def write(path, texts, rows):
 
 
 if __name__ == "__main__":
-    task, rows = tasks(), int(sys.argv[3])
+    task = tasks()
+    rows = int(sys.argv[3]) * int(task["rows"])
     draw = task["all_way"][0]
     classifier = FewShotClassifier(embedding="fast", device="cpu").fit(draw["texts"], draw["labels"])
     with tempfile.TemporaryDirectory() as folder:

