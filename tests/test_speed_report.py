@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from scipy.stats import ttest_rel
 
 SPEED = Path(__file__).parent.parent / "benchmarks" / "speed"
 
@@ -39,6 +40,24 @@ def test_medians_quartiles_ratios_and_verdicts(tmp_path: Path) -> None:
     assert "- Twice the texts/s of SentenceTransformer: met." in text
     assert "- Three times as fast, head and every encoder weight: **not met**, 2.5x." in text
     assert "- Three times as fast, head and encoder without its input projections: met, 4.0x." in text
+
+
+def test_accuracies_are_compared_on_the_same_draws_alone(tmp_path: Path) -> None:
+    ours, theirs = [0.95, 0.90, 0.97, 0.92], [0.96, 0.94, 0.97, 0.95]
+    interval = ttest_rel(theirs, ours).confidence_interval(0.95)
+    text = report(
+        tmp_path,
+        ours={"fit5": [0.05] * 4, "accuracy5": ours},
+        setfit={"fit5": [20.0] * 4, "accuracy5": theirs},
+        tfidf={"fit5": [0.01] * 2, "accuracy5": [0.8, 0.9]},
+    )
+    assert f"| 95.5 | +2.0 ± {50 * (interval.high - interval.low):.1f} |" in text
+    assert "| 93.5 | |" in text and "| 85.0 | |" in text  # itself, and others' draws
+
+
+def test_a_slow_machine_is_said_to_be_one(tmp_path: Path) -> None:
+    assert "2.3 times as slowly" in report(tmp_path, run={"slowness": 2.34})
+    assert "as slowly" not in report(tmp_path, run={"slowness": 1.0})
 
 
 def test_what_did_not_run_is_not_measured(tmp_path: Path) -> None:
