@@ -59,7 +59,7 @@ def test_oracle_states_of_windows_of_any_lengths(embedding: Embedding, lengths: 
 
 @QUIET
 @given(lengths=LENGTHS)
-def test_batches_hold_every_text_once_within_the_limits(embedding: Embedding, lengths: list[int]) -> None:
+def test_batches_hold_every_text_once_within_the_limits(lengths: list[int]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(batching, "UNPADDED_TOKENS", 40)
         patch.setattr(batching, "MOST_PADDED", 2)

@@ -14,7 +14,7 @@ from meta_text.embedding.e5_tokenizer import E5Tokenizer
 
 CHUNK_TEXTS = 1024  # tokenized together
 BATCH_TOKENS = 2048  # at most, padding included, unless a single text is longer
-UNPADDED_TOKENS = 512  # at most, where nothing is padded: more do not stay near the processor between two products
+UNPADDED_TOKENS = 1024  # at most, where nothing is padded
 MOST_PADDED = 16  # times as many, once their states are padded
 WASTED_TOKENS = 192  # padding in a batch that costs about as much as one more batch
 

@@ -2,6 +2,7 @@
 
 A rule decides: bfloat16 if the processor has units for it, else float32. Nothing is measured or stored, so every
 process on a machine makes the same choice. Training always computes the same way, so that its runs repeat bit by bit.
+In float32 a plain BERT reads windows without padding; bfloat16 keeps the padding that its rounding was tested with.
 """
 
 import os
