@@ -75,7 +75,7 @@ def test_nothing_computed_on_the_way_is_carried(tmp_path: Path, monkeypatch: pyt
     model = model_over(Embedding.transformer(str(tiny_bert(tmp_path / "bert")), max_tokens=16))
     before = len(pickle.dumps(model))
     FewShotClassifier(model, device="cpu").fit(TEXTS, LABELS).predict(ASKED)
-    assert model.embedding._low
+    assert model.embedding._made
     assert len(pickle.dumps(model)) == before
 
 
@@ -110,7 +110,7 @@ def test_the_tools_of_sklearn_with_two_jobs(tmp_path: Path) -> None:
 
 def test_eight_threads_answer_as_one(classifier: FewShotClassifier) -> None:
     expected = classifier.predict_proba(ASKED).tobytes()
-    classifier.meta_model.embedding._low.clear()  # the first use is theirs
+    classifier.meta_model.embedding._made.clear()  # the first use is theirs
     answers: list[bytes] = []
     start = threading.Barrier(8)
 

@@ -14,6 +14,8 @@ from meta_text.embedding.e5_tokenizer import E5Tokenizer
 
 CHUNK_TEXTS = 1024  # tokenized together
 BATCH_TOKENS = 2048  # at most, padding included, unless a single text is longer
+UNPADDED_TOKENS = 1024  # at most, where nothing is padded
+MOST_PADDED = 16  # times as many, once their states are padded
 WASTED_TOKENS = 192  # padding in a batch that costs about as much as one more batch
 
 Windows = list[list[int]]  # the token ids of one text, in windows of at most max_tokens
@@ -68,6 +70,22 @@ def by_length(lengths: Sequence[int], factor: int = 1, *, one_width: bool = Fals
                 padded_width(lengths[i]) != width if one_width else padded - real - lengths[i] > factor * WASTED_TOKENS
             )
             if apart or padded > factor * BATCH_TOKENS:
+                yield batch
+                batch, real = [], 0
+        batch.append(i)
+        real += lengths[i]
+    if batch:
+        yield batch
+
+
+def by_tokens(lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Positions in batches of at most UNPADDED_TOKENS tokens, and MOST_PADDED times as many once they are padded."""
+    batch: list[int] = []
+    real = 0
+    for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        if batch:
+            padded = lengths[batch[0]] * (len(batch) + 1)
+            if real + lengths[i] > UNPADDED_TOKENS or padded > MOST_PADDED * UNPADDED_TOKENS:
                 yield batch
                 batch, real = [], 0
         batch.append(i)

@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from tokenizers import Tokenizer
@@ -32,6 +32,7 @@ from meta_text.extras import needs
 MAX_WINDOWS = 16  # of a long text; what comes after them is cut and counted
 Kind = Literal["learned", "static", "transformer"]
 Train = Literal["none", "lora", "full"]
+Made = TypeVar("Made")
 
 
 class Embedding(nn.Module):
@@ -64,15 +65,15 @@ class Embedding(nn.Module):
         self.read_at_most(max_tokens)
         self.folder, self.commit = folder, commit or _commit_of(folder)
         self._has_lora = train == "lora"
-        self._low: list[nn.Module] = []  # in a list, so that it is not among this module's own weights
+        self._made: dict[str, Any] = {}
         if train == "none":
             self.body.requires_grad_(False)
         self.trained_names = frozenset(name for name, p in self.body.named_parameters() if p.requires_grad)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without derived values: the copy in low precision, and the sets of unread and special pieces."""
+        """Without derived values: what `once` made, and the sets of unread and special pieces."""
         kept = {key: value for key, value in self.__dict__.items() if key not in ("_unread", "_special")}
-        return {**kept, "_low": []}
+        return {**kept, "_made": {}}
 
     @classmethod
     def learned(
@@ -212,22 +213,36 @@ class Embedding(nn.Module):
 
         Its attention is written in plain matrix products, three times faster on short texts than the fused one.
         """
-        with one_thread_at_a_time():
-            if not self._low:
-                shared = {id(buffer): buffer for buffer in self.body.buffers()}  # such as tables in 4 bits
-                body: Any = copy.deepcopy(self.body, shared).to(torch.bfloat16)
-                body.set_attn_implementation("eager")
-                self._low.append(body)
-        return self._low[0]
 
-    def join(self, texts: Sequence[Windows], read: Callable[[TokenIds], TokenStates] | None = None) -> TokenStates:
+        def in_low_precision() -> nn.Module:
+            shared = {id(buffer): buffer for buffer in self.body.buffers()}  # such as tables in 4 bits
+            body: Any = copy.deepcopy(self.body, shared).to(torch.bfloat16)
+            body.set_attn_implementation("eager")
+            low: nn.Module = body
+            return low
+
+        return self.once("bfloat16", in_low_precision)
+
+    def once(self, name: str, make: Callable[[], Made]) -> Made:
+        """What `make` makes of a body that stands still, made at the first call; in no copy or pickle of the embedding."""
+        with one_thread_at_a_time():
+            if name not in self._made:
+                self._made[name] = make()
+        made: Made = self._made[name]
+        return made
+
+    def padded(self, windows: Sequence[list[int]]) -> TokenIds:
+        """Windows of token ids as one tensor, whose width depends on the longest alone."""
+        longest = max(map(len, windows))
+        return self._pad(windows, min(padded_width(longest), max(longest, self.max_tokens)))
+
+    def join(self, texts: Sequence[Windows], read: Callable[[Windows], TokenStates] | None = None) -> TokenStates:
         """Token states of whole texts: the states of each text's windows, one after another.
 
-        read: the function from token ids to states, if not the embedding itself.
+        read: the function from windows of token ids to padded states, if not the embedding itself.
         """
         flat = [window for windows in texts for window in windows]
-        longest = max(map(len, flat))
-        states_of_windows = (read or self)(self._pad(flat, min(padded_width(longest), max(longest, self.max_tokens))))
+        states_of_windows = self(self.padded(flat)) if read is None else read(flat)
         if len(flat) == len(texts):
             return states_of_windows
         real = iter(states[mask] for states, mask in zip(*states_of_windows, strict=True))

@@ -1,4 +1,4 @@
-"""Any number of texts through an embedding: tokenized ahead, in batches of one length, each text on its own."""
+"""Any number of texts through an embedding: tokenized ahead, in batches, each text on its own."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from meta_text.embedding.batching import Windows, by_length, windows_ahead
+from meta_text.embedding.batching import Windows, by_length, by_tokens, windows_ahead
 from meta_text.embedding.embedding import MAX_WINDOWS, Embedding
 
 Progress = Callable[[int, int], None]  # texts read, of how many
@@ -25,11 +25,13 @@ def read_texts(
     texts: Sequence[str],
     read: Callable[[Sequence[Windows]], Sequence[Tensor]],
     progress: Progress | None = None,
+    *,
+    pads: bool = True,
 ) -> Represented:
     """What `read` makes of the windows of each text, at most MAX_WINDOWS of them.
 
-    `read` gets batches of texts that are padded to the same width, so a text's result does not depend on the texts
-    around it.
+    pads: whether `read` computes with padding. Then a batch's texts are padded to the same width, so that a text's
+    result does not depend on the texts around it; otherwise they may be of any lengths.
     """
     parts: list[Tensor] = [torch.empty(0, dtype=torch.float32)] * len(texts)
     is_cut, is_unread, done = [False] * len(texts), [False] * len(texts), 0
@@ -37,7 +39,8 @@ def read_texts(
         for row, each in zip(rows, windows, strict=True):
             is_cut[row], is_unread[row] = len(each) > MAX_WINDOWS, embedding.is_unread(each)
         kept = [each[:MAX_WINDOWS] for each in windows]
-        for batch in by_length([sum(map(len, each)) for each in kept], one_width=True):
+        lengths = [sum(map(len, each)) for each in kept]
+        for batch in by_length(lengths, one_width=True) if pads else by_tokens(lengths):
             for i, part in zip(batch, read([kept[i] for i in batch]), strict=True):
                 parts[rows[i]] = part
             done += len(batch)

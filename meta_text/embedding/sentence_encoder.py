@@ -17,7 +17,7 @@ from meta_text.embedding.four_bits import weights_of
 from meta_text.embedding.precision import Engine, choose
 from meta_text.embedding.process import own_settings
 from meta_text.embedding.reading import Progress, Represented, read_texts
-from meta_text.embedding.token_states import TokenIds, TokenStates
+from meta_text.embedding.token_states import TokenStates
 
 Pooling = Literal["mean", "cls", "last"]
 
@@ -95,9 +95,11 @@ class TransformerEncoder(SentenceEncoder):
 
     @own_settings()
     def encode(self, texts: Sequence[str], progress: Progress | None = None) -> Represented:
-        read = self.engine.read
+        engine = self.engine
         prompted = [self.prompt + text for text in texts] if self.prompt else texts
-        return read_texts(self.embedding, prompted, lambda batch: self._vectors(batch, read), progress)
+        return read_texts(
+            self.embedding, prompted, lambda batch: self._vectors(batch, engine.read), progress, pads=engine.pads
+        )
 
     def to(self, device: torch.device) -> "SentenceEncoder":
         if self.embedding.device == device:
@@ -122,7 +124,7 @@ class TransformerEncoder(SentenceEncoder):
         return digest.hexdigest()
 
     @torch.no_grad()
-    def _vectors(self, texts: Sequence[Windows], read: Callable[[TokenIds], TokenStates]) -> Sequence[Tensor]:
+    def _vectors(self, texts: Sequence[Windows], read: Callable[[Windows], TokenStates]) -> Sequence[Tensor]:
         """Vectors [D] of texts that are given as windows of token ids."""
         flat = [window for windows in texts for window in windows]
         states, mask = self.embedding.join([[window] for window in flat], read)

@@ -15,7 +15,7 @@ from meta_text.embedding.given_vectors import VectorEncoder
 from meta_text.embedding.precision import choose
 from meta_text.embedding.process import own_settings
 from meta_text.embedding.reading import Progress, Represented, read_texts
-from meta_text.embedding.token_states import TokenIds, TokenStates
+from meta_text.embedding.token_states import TokenStates
 from meta_text.learners import EmbeddedEpisode, Learner
 from meta_text.learners.learner import TaskState
 from meta_text.model.calibration import Calibrations
@@ -131,7 +131,7 @@ class MetaModel(nn.Module):
         return texts
 
     def _parts(
-        self, embedding: Embedding, texts: Sequence[Windows], read: Callable[[TokenIds], TokenStates]
+        self, embedding: Embedding, texts: Sequence[Windows], read: Callable[[Windows], TokenStates]
     ) -> Sequence[Tensor]:
         with torch.inference_mode():
             tokens = embedding.join(texts, read)
