@@ -58,7 +58,7 @@ def floor_row(
 
 
 def fit_rows(ours: dict[str, Any], peak: dict[str, float], bandwidth: float) -> list[list[str]]:
-    precision = "bfloat16" if "bfloat16" in ours.get("engine", "") else "float32"
+    precision = "bfloat16" if "runs in bfloat16" in ours.get("engine", "") else "float32"
     loads = MINILM_WEIGHT_BYTES / bandwidth / 1e6
     rows = []
     for step, path, texts in (("fit5", "`fit` 5 x 5", 25), ("fit77", "`fit` 77 x 5", 385)):
