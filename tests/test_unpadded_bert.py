@@ -20,7 +20,7 @@ from meta_text.embedding.e5 import load_e5
 from meta_text.embedding.embedding import Embedding
 from meta_text.embedding.precision import VARIABLE, choose
 from meta_text.embedding.sentence_encoder import TransformerEncoder
-from meta_text.embedding.unpadded_bert import PlainProducts, UnpaddedBert, is_plain_bert
+from meta_text.embedding.unpadded_bert import UnpaddedBert, is_plain_bert
 
 LENGTHS = st.lists(st.integers(1, 30), min_size=1, max_size=12)
 QUIET = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -48,7 +48,7 @@ def drawn(embedding: Embedding, lengths: list[int]) -> list[list[int]]:
 @given(lengths=LENGTHS)
 def test_oracle_states_of_windows_of_any_lengths(embedding: Embedding, lengths: list[int]) -> None:
     windows = drawn(embedding, lengths)
-    states, mask = UnpaddedBert(embedding.body, PlainProducts)(windows)
+    states, mask = UnpaddedBert(embedding.body)(windows)
     assert mask.sum(1).tolist() == lengths and mask.shape[1] == max(lengths)
     for window, row, real in zip(windows, states, mask, strict=True):
         with torch.no_grad():
@@ -121,5 +121,5 @@ def test_only_plain_bodies_are_read_this_way(embedding: Embedding) -> None:
     engine = choose(embedding)
     assert engine.pads and engine.name == "float32"
     windows = drawn(embedding, [3, 9])
-    (states, mask), (padded, _) = UnpaddedBert(body, PlainProducts)(windows), engine.read(windows)
+    (states, mask), (padded, _) = UnpaddedBert(body)(windows), engine.read(windows)
     torch.testing.assert_close(padded[:, :9][mask], states[mask], atol=2e-5, rtol=1e-4)

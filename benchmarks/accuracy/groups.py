@@ -5,7 +5,7 @@
 CLINC150's intents with their domain in front. In each draw one domain of ten is left out as a whole, and three intents of each
 other; K texts of each other intent are labelled. Asked are the texts of the test file: of known intents, of left-out intents of
 known domains ("new"), of the left-out domain, and those out of scope. One line of JSON for each K and draw; lines that stand in
-the file are not measured again. The vectors of all texts are kept in runs/groups.pt, so that a second run reads nothing.
+the file are not measured again.
 """
 
 import argparse
@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from development import centred
 from development_table import with_interval
 from sklearn.linear_model import LogisticRegression
@@ -34,7 +33,6 @@ MOST_TEXTS = 40  # of each intent that labels are drawn from
 NEW_INTENTS = 3  # of each domain that are left out
 RATES = (0.05, 0.2)
 KINDS = ("known", "new", "other domain", "out of scope")
-VECTORS = Path("runs/groups.pt")
 
 
 def read(folder: Path) -> dict[str, list[tuple[str, str]]]:
@@ -53,18 +51,6 @@ def read(folder: Path) -> dict[str, list[tuple[str, str]]]:
             kept = {label: rng.permutation(len(rows))[:MOST_TEXTS] for label, rows in sorted(of_label.items())}
             found[part] = [of_label[label][i] for label, places in kept.items() for i in places]
     return found
-
-
-def remember(encoders: Sequence[Remembered], texts: Sequence[str]) -> None:
-    """Read all texts, or take their vectors from where they are kept."""
-    if VECTORS.exists() and (kept := torch.load(VECTORS, weights_only=True))["texts"] == list(texts):
-        for encoder in encoders:
-            encoder.known = {
-                text: (vector, False, False) for text, vector in zip(texts, kept[encoder.name], strict=True)
-            }
-        return
-    VECTORS.parent.mkdir(parents=True, exist_ok=True)
-    torch.save({"texts": list(texts), **{e.name: torch.stack(e.encode(texts).parts) for e in encoders}}, VECTORS)
 
 
 class Draw:
@@ -220,7 +206,6 @@ def main() -> None:
     done = {(row["shots"], row["draw"]) for row in rows}
     corpus = read(Path(os.environ["META_TEXT_DATA"]) / "clinc150")
     encoders = [Remembered(encoder) for encoder in open_encoders("auto")]
-    remember(encoders, [text for part in corpus.values() for text, _ in part])
     classifier = FewShotClassifier(load_model(DEFAULT, encoders), hierarchy="/")
     for seed in range(options.draws):
         for shots in [shots for shots in options.shots if (shots, seed) not in done]:

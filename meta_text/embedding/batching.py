@@ -4,7 +4,7 @@ While the model works on one chunk, a thread tokenizes the next. Neither is Pyth
 two really run at the same time.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import pairwise
 
@@ -60,34 +60,35 @@ def by_length(lengths: Sequence[int], factor: int = 1, *, one_width: bool = Fals
 
     one_width: batches hold texts of one `padded_width` instead, whatever the padding.
     """
-    batch: list[int] = []
-    real = 0
-    for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-        if batch:
-            width = padded_width(lengths[batch[0]]) if one_width else lengths[batch[0]]
-            padded = width * (len(batch) + 1)
-            apart = (
-                padded_width(lengths[i]) != width if one_width else padded - real - lengths[i] > factor * WASTED_TOKENS
-            )
-            if apart or padded > factor * BATCH_TOKENS:
-                yield batch
-                batch, real = [], 0
-        batch.append(i)
-        real += lengths[i]
-    if batch:
-        yield batch
+
+    def is_full(longest: int, count: int, real: int, following: int) -> bool:
+        width = padded_width(longest) if one_width else longest
+        padded = width * (count + 1)
+        if padded > factor * BATCH_TOKENS:
+            return True
+        return padded_width(following) != width if one_width else padded - real - following > factor * WASTED_TOKENS
+
+    return _batches(lengths, is_full)
 
 
 def by_tokens(lengths: Sequence[int]) -> Iterator[list[int]]:
     """Positions in batches of at most UNPADDED_TOKENS tokens, and MOST_PADDED times as many once they are padded."""
+
+    def is_full(longest: int, count: int, real: int, following: int) -> bool:
+        padded = longest * (count + 1)
+        return real + following > UNPADDED_TOKENS or padded > MOST_PADDED * UNPADDED_TOKENS
+
+    return _batches(lengths, is_full)
+
+
+def _batches(lengths: Sequence[int], is_full: Callable[[int, int, int, int], bool]) -> Iterator[list[int]]:
+    """Positions, the longest first; is_full(tokens of the longest, number and tokens of a batch, tokens of what would follow)."""
     batch: list[int] = []
     real = 0
     for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-        if batch:
-            padded = lengths[batch[0]] * (len(batch) + 1)
-            if real + lengths[i] > UNPADDED_TOKENS or padded > MOST_PADDED * UNPADDED_TOKENS:
-                yield batch
-                batch, real = [], 0
+        if batch and is_full(lengths[batch[0]], len(batch), real, lengths[i]):
+            yield batch
+            batch, real = [], 0
         batch.append(i)
         real += lengths[i]
     if batch:

@@ -14,7 +14,7 @@ from meta_text.embedding.batching import Windows
 from meta_text.embedding.device import has_bf16_units
 from meta_text.embedding.embedding import Embedding
 from meta_text.embedding.token_states import TokenStates
-from meta_text.embedding.unpadded_bert import PlainProducts, UnpaddedBert, is_plain_bert
+from meta_text.embedding.unpadded_bert import UnpaddedBert, is_plain_bert
 from meta_text.errors import ConfigError
 
 VARIABLE = "META_TEXT_ENGINE"
@@ -64,4 +64,4 @@ def choose(embedding: Embedding) -> Engine:
 
 
 def _unpadded(embedding: Embedding) -> UnpaddedBert:
-    return embedding.once("float32", lambda: UnpaddedBert(embedding.body, PlainProducts))
+    return embedding.once("float32", lambda: UnpaddedBert(embedding.body))

@@ -4,9 +4,9 @@ All tokens are the rows of one matrix, so that windows of any lengths share ever
 by window: those of one length together, without a mask. So nothing but a window's own tokens enters its states.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import accumulate, groupby
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -17,20 +17,14 @@ from meta_text.embedding.four_bits import PackedLinear
 from meta_text.embedding.token_states import TokenStates
 
 
-class Products(Protocol):
-    """Linear maps that read the same rows [T K]: what each makes of them, [T N]."""
-
-    def __call__(self, x_TK: Tensor, /) -> Sequence[Tensor]: ...
-
-
 class Layer(NamedTuple):
-    """The maps of one layer, and transformers' own modules of LayerNorm."""
+    """Transformers' own modules of one layer."""
 
-    query_key_value: Products
-    attended: Products
+    query_key_value: tuple[nn.Module, ...]
+    attended: nn.Module
     attention_norm: nn.LayerNorm
-    widened: Products
-    narrowed: Products
+    widened: nn.Module
+    narrowed: nn.Module
     norm: nn.LayerNorm
 
 
@@ -70,21 +64,18 @@ def _inputs(layer: Any) -> tuple[nn.Module, ...]:
 
 
 class UnpaddedBert:
-    """Windows of token ids to token states, as `body` computes them up to rounding.
+    """Windows of token ids to token states, as `body` computes them up to rounding."""
 
-    products: what computes some linear maps of one input.
-    """
-
-    def __init__(self, body: nn.Module, products: Callable[[Sequence[nn.Module]], Products]) -> None:
+    def __init__(self, body: nn.Module) -> None:
         bert: Any = body
         self.embeddings, self.heads = bert.embeddings, bert.config.num_attention_heads
         self.layers = [
             Layer(
-                products(_inputs(part)),
-                products([part.attention.output.dense]),
+                _inputs(part),
+                part.attention.output.dense,
                 part.attention.output.LayerNorm,
-                products([part.intermediate.dense]),
-                products([part.output.dense]),
+                part.intermediate.dense,
+                part.output.dense,
                 part.output.LayerNorm,
             )
             for part in bert.encoder.layer
@@ -95,10 +86,10 @@ class UnpaddedBert:
         groups = _by_length(windows)
         x_TE = self._embedded([windows[i] for group in groups for i in group.places])
         for layer in self.layers:
-            context_TE = self._attention(layer.query_key_value(x_TE), groups)
-            x_TE = _normed(layer.attended(context_TE)[0].add_(x_TE), layer.attention_norm)
-            wide_TF = F.gelu(layer.widened(x_TE)[0])
-            x_TE = _normed(layer.narrowed(wide_TF)[0].add_(x_TE), layer.norm)
+            context_TE = self._attention([part(x_TE) for part in layer.query_key_value], groups)
+            x_TE = _normed(layer.attended(context_TE).add_(x_TE), layer.attention_norm)
+            wide_TF = F.gelu(layer.widened(x_TE))
+            x_TE = _normed(layer.narrowed(wide_TF).add_(x_TE), layer.norm)
         return _padded(x_TE, groups)
 
     def _embedded(self, windows: Sequence[Sequence[int]]) -> Float[Tensor, "T E"]:
@@ -116,23 +107,6 @@ class UnpaddedBert:
             found = F.scaled_dot_product_attention(query, key, value)
             context_TE[group.rows].view(shape).copy_(found.transpose(1, 2))
         return context_TE
-
-
-class PlainProducts:
-    """Linear maps as they are, in float32."""
-
-    def __init__(self, maps: Sequence[nn.Module]) -> None:
-        self.maps = maps
-
-    def __call__(self, x_TK: Tensor) -> Sequence[Tensor]:
-        return [F.linear(x_TK, weight_of(part), part.bias) for part in self.maps]  # type: ignore[arg-type]
-
-
-def weight_of(linear: nn.Module) -> Float[Tensor, "N K"]:
-    """The weight of an nn.Linear, or of one in 4 bits."""
-    weight = linear.weight() if isinstance(linear, PackedLinear) else linear.weight
-    assert isinstance(weight, Tensor)
-    return weight
 
 
 def _by_length(windows: Sequence[Sequence[int]]) -> list[Group]:
