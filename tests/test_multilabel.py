@@ -795,6 +795,22 @@ def test_bad_edits_change_nothing(case: str, known: MultiLabelFewShotClassifier)
     np.testing.assert_array_equal(known.predict_proba(ASKED), before)
 
 
+def test_one_text_of_all_labels_has_thresholds(model: MetaModel) -> None:
+    known = MultiLabelFewShotClassifier(model).fit(["my card b the bank", "query : a"], [["bank", "card"], []])
+    assert ((known.thresholds_ > 0) & (known.thresholds_ < 1)).all()
+    assert np.isfinite(known.predict_proba(ASKED)).all()
+
+
+def test_a_text_with_a_label_stays(known: MultiLabelFewShotClassifier, model: MetaModel) -> None:
+    before = known.predict_proba(ASKED)
+    with pytest.raises(InputError, match="no text with a label would be left; keep one, or fit again to start over"):
+        known.remove_examples(TEXTS[:8])
+    np.testing.assert_array_equal(known.predict_proba(ASKED), before)
+    named = MultiLabelFewShotClassifier(model, label_names=True).fit(TEXTS, SETS)
+    named.remove_examples(TEXTS[:8])  # names are enough
+    assert named.predict_proba(ASKED).shape == (4, 2)
+
+
 def test_the_last_label_stays(known: MultiLabelFewShotClassifier) -> None:
     known.remove_label("bank")
     with pytest.raises(InputError, match="label 'card' is the only one; fit again to start over"):

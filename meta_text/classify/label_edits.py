@@ -146,6 +146,8 @@ class LabelEdits:
             )
         kept = [fold(text) not in gone for text in given.texts]
         texts = [text for text, stays in zip(given.texts, kept, strict=True) if stays]
+        if given.names is None and not given.has[kept].any():
+            raise InputError("no text with a label would be left; keep one, or fit again to start over")
         self._start(joined(given.labels, texts, given.has[kept], given.names).among(given.pool))
 
 

@@ -28,6 +28,8 @@ from meta_text.model.mixture import (
     weight_grid,
 )
 
+MOST_SHARE = 0.99  # of a centre: without a text that is all of it, there is none
+
 
 @torch.no_grad()
 def fit_label_space(
@@ -72,7 +74,8 @@ def centre_shares(
     among_S = (has / count_N.clamp(min=1)).sum(1) / max(1, int((count_N > 0).sum()))
     texts = texts_of_mean(count_N)
     drawn_B = [texts / (texts + CENTRE_TEXTS) if name in prior.centres else 1.0 for name in names]
-    return among_S * float(weights @ torch.tensor(drawn_B).to(weights))
+    shares_S = among_S * float(weights @ torch.tensor(drawn_B).to(weights))
+    return shares_S.clamp(max=MOST_SHARE)
 
 
 def weigh_by_labels(
