@@ -10,6 +10,7 @@ from test_unlabelled import ASKED, CENTRES, POOL, TARGETS, WAYS, WIDTH, drawn, f
 
 from meta_text import FewShotClassifier
 from meta_text.classify import expected_accuracy as expecting
+from meta_text.classify import pool_answers
 from meta_text.errors import InputError
 from meta_text.model.asked_texts import Belonging, belonging
 from meta_text.model.unlabelled import Gathered
@@ -120,7 +121,7 @@ def test_oracle_texts_count_as_far_as_they_belong(monkeypatch: pytest.MonkeyPatc
 
 def test_no_text_is_asked_of_what_was_learned_from_it(monkeypatch: pytest.MonkeyPatch) -> None:
     classifier, learned = fitted(4), []
-    monkeypatch.setattr(expecting, "_with_pool", lambda adapted, pool: learned.append(set(pool)) or adapted)
+    monkeypatch.setattr(pool_answers, "_with_pool", lambda adapted, pool: learned.append(set(pool)) or adapted)
     classifier.audit()
     pool = classifier.adaptation_.pool
     assert [set(pool) - rest for rest in learned] == [set(pool[i::3]) for i in range(3)]

@@ -81,6 +81,16 @@ def test_an_episode_holds_classes_of_one_corpus_and_each_is_drawn_as_often() -> 
     }
 
 
+def test_any_corpus_of_a_mixture_may_be_the_one_with_enough_classes() -> None:
+    pair, many = made("pair", 2), made("many", 5)
+    for corpora in ([pair, many], [many, pair]):
+        corpus, split = with_others(corpora[0], ClassSplit(corpora[0].class_names, (), ()), corpora[1:], texts_needed=4)
+        drawn = EpisodeSampler(corpus, split.train, n_way=5, k_shot=2, n_query=2).take(0, 40)
+        assert {(next(iter(e.class_names)).split("/")[0], e.n_way) for e in drawn} == {("pair", 2), ("many", 5)}
+        with pytest.raises(CorpusError, match=r"has . classes but n_way=6; lower n_way or add classes"):
+            EpisodeSampler(corpus, split.train, n_way=6, k_shot=2, n_query=2)
+
+
 def test_two_corpora_of_one_name_are_refused() -> None:
     own = made("own", 9)
     split = ClassSplit(own.class_names[:3], own.class_names[3:6], own.class_names[6:])

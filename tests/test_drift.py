@@ -16,6 +16,7 @@ from test_unlabelled import ASKED, POOL, WAYS, WIDTH, drawn, fitted
 from meta_text import FewShotClassifier
 from meta_text.classify import drift as drifting
 from meta_text.classify.drift import LEAST_ROWS, LEVEL, Drift, Outcome, Reference, _merged, drift
+from meta_text.classify.pool_answers import answers_apart
 from meta_text.classify.predict_file import predict_file
 from meta_text.classify.tally import Tally, total
 from meta_text.errors import OutputError
@@ -82,6 +83,33 @@ def test_oracle_more_like_no_class_than_unlabelled_texts_were() -> None:
     assert report.reference.refused == before / len(POOL)
     assert (test.name, test.p) == ("Fisher's exact test", pytest.approx(tail))
     assert report.label_again is True
+
+
+def test_oracle_more_than_unlabelled_texts_but_not_than_stated() -> None:
+    """Thresholds follow the unlabelled texts, so few refused among these are no promise."""
+    now, before = Tally((180, 0, 0), 200, 0, 20, 190.0, 181.0), Tally((396, 0, 0), 400, 0, 4, 380.0, 362.0)
+    for rate, wrong in ((0.08, False), (0.05, True)):
+        reference = Reference("400 of the unlabelled texts at fit", before, True, rate)
+        report = Drift(tuple("abc"), now, reference, tuple(drifting._tests(now, reference, None)))
+        stated = sum(math.comb(200, k) * rate**k * (1 - rate) ** (200 - k) for k in range(20, 201))
+        test = found(report, "none of these")
+        assert test.is_large and test.p == pytest.approx(stated)
+        assert (test.name, report.label_again) == ("exact binomial test", wrong)
+
+
+def test_oracle_unlabelled_texts_are_asked_of_what_was_not_learned_from_them() -> None:
+    """As classifiers that never had them answer."""
+    pool = np.array([[*map(float, text.split())] for text in WITH.adaptation_.pool])
+    answers = np.zeros((len(pool), WAYS))
+    for fold in range(3):
+        rest = np.arange(len(pool)) % 3 != fold
+        answers[~rest] = fitted(15, pool[rest]).predict_proba(pool[~rest])
+    itself = WITH.predict_proba(pool)
+    assert abs(answers_apart(WITH.adaptation_) - answers).mean() < abs(itself - answers).mean() / 3
+    reference = drifting.reference_of(WITH.adaptation_, 0.05).tally
+    assert reference is not None and reference.rows == len(pool)
+    assert reference.mean == pytest.approx(answers.max(1).mean(), abs=5e-3)
+    assert reference.mean < itself.max(1).mean() - 5e-3
 
 
 def student_tail(t: float, freedom: float) -> float:

@@ -1,7 +1,7 @@
 """Are texts asked now as those that were learned from? If not, it is time to label again."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ from jaxtyping import Float
 from meta_text.classify.adapted import Adapted
 from meta_text.classify.answers import Answers, answer
 from meta_text.classify.audit import left_out
+from meta_text.classify.pool_answers import answers_apart
 from meta_text.classify.tally import Tally, total
 from meta_text.corpus.labels import texts_or_none
 from meta_text.model.adaptation import Adaptation
@@ -20,8 +21,8 @@ from meta_text.wording import counted, listed
 
 LEVEL = 0.01  # of all tests together (Bonferroni): one report in a hundred sees a change where there is none
 LEAST_ROWS = 30  # on either side of a test: of fewer, chance alone makes shares of any kind
-# What has to be exceeded besides chance, for among very many texts everything differs: more of them like no class, less sure by
-# (unlabelled texts that were learned from are up to 5 points too sure), and other classes
+# What has to be exceeded besides chance, for among very many texts everything differs: more of them like no class, less sure by,
+# and other classes
 LEAST_MORE, LEAST_DROP, LEAST_MOVED = 0.02, 0.1, 0.1
 LEAST_EXPECTED = 5.0  # texts of a class, for a chi-square test; smaller classes count as one
 MOST_REFERRED = 1000  # unlabelled texts that are asked again
@@ -209,9 +210,11 @@ def drift(adapted: Adaptation, now: Tally, rate: float) -> Drift:
 def reference_of(adapted: Adaptation, rate: float) -> Reference:
     """Answers at fit: to the unlabelled texts that were kept, else to labelled ones, each left out in turn."""
     if len(adapted.pool) >= LEAST_POOL:
-        texts = adapted.pool[:MOST_REFERRED]  # by their hashes, so any of them
-        tally = total(list(tallies(adapted, texts, rate)), adapted.n_way)
-        return Reference(f"{len(texts):,} of the unlabelled texts at fit", tally, True, rate)
+        few = replace(adapted, pool=adapted.pool[:MOST_REFERRED])  # by their hashes, so any of them
+        parts = [few.read_again.features[text] for text in few.pool]
+        known = few.is_known(parts, rate) if few.calibration.thresholds else None
+        tally = Tally.of(answers_apart(few), known)
+        return Reference(f"{len(few.pool):,} of the unlabelled texts at fit", tally, True, rate)
     counts = tuple(len(texts) for texts in adapted.distinct.values())
     if adapted.lesson is not None or not sum(counts) or adapted.n_way == 1:
         return _stated(rate)
@@ -233,13 +236,15 @@ def _tests(now: Tally, reference: Reference, prior: Sequence[float] | None) -> I
     before = reference.tally
     if now.refused is not None:
         is_large = now.refused / now.rows - reference.refused >= LEAST_MORE
+        p, name = (
+            stats.binomtest(now.refused, now.rows, reference.rate, alternative="greater").pvalue,
+            "exact binomial test",
+        )
         if reference.is_asked and before is not None and before.refused is not None:
+            # not more than stated either: where fewer unlabelled texts were refused, thresholds have followed these
             table = [[now.refused, now.rows - now.refused], [before.refused, before.rows - before.refused]]
-            p = stats.fisher_exact(table, alternative="greater").pvalue
-            yield Outcome("none of these", "Fisher's exact test", float(p), is_large)
-        else:
-            p = stats.binomtest(now.refused, now.rows, reference.rate, alternative="greater").pvalue
-            yield Outcome("none of these", "exact binomial test", float(p), is_large)
+            p, name = max((stats.fisher_exact(table, alternative="greater").pvalue, "Fisher's exact test"), (p, name))
+        yield Outcome("none of these", name, float(p), is_large)
     if (
         before is not None
         and before.rows >= LEAST_ROWS

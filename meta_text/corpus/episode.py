@@ -35,7 +35,7 @@ class EpisodeSampler:
     episodes, so that they stack into one batch. A share `hard` of the episodes draws its classes among the
     2 n_way most similar to one of them, by words. The corpora of a mixture are drawn equally often; consecutive
     episodes share the corpus too, and n_way is limited to the number of classes in its tasks.
-    Raises CorpusError if there are too few classes, or too few texts in a class.
+    Raises CorpusError if no corpus has enough classes in all of its tasks, or a class has too few texts.
     """
 
     def __init__(
@@ -77,12 +77,12 @@ class EpisodeSampler:
             of_corpus.setdefault(groups[index] if groups else "", []).append(class_name)
         if not pools:
             raise CorpusError(f"no class of '{self.corpus.name}' in this part; the class split leaves it empty")
-        for group, pool in next(iter(pools.values())).items():
-            if len(pool) < self.n_way[1]:
-                where = f"task '{group}'" if group else f"this part of '{self.corpus.name}'"
-                raise CorpusError(
-                    f"{where} has {counted(len(pool), 'class', 'classes')} but n_way={self.n_way[1]}; lower n_way or add classes"
-                )
+        if all(min(map(len, of_corpus.values())) < self.n_way[1] for of_corpus in pools.values()):
+            group, pool = min(next(iter(pools.values())).items(), key=lambda task: len(task[1]))
+            where = f"task '{group}'" if group else f"this part of '{self.corpus.name}'"
+            raise CorpusError(
+                f"{where} has {counted(len(pool), 'class', 'classes')} but n_way={self.n_way[1]}; lower n_way or add classes"
+            )
         return [list(of_corpus.values()) for of_corpus in pools.values()]
 
     def __getitem__(self, index: int) -> Episode:
