@@ -82,6 +82,19 @@ def test_oracle_the_factor_is_the_best_on_held_out_labels_as_far_as_they_are_man
     assert answers.right == sum(logits.argmax(1) == labels)
 
 
+def test_many_texts_are_judged_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(4)
+    logits, labels = torch.tensor(rng.normal(size=(23, 5))), torch.tensor(rng.integers(5, size=23))
+    whole, shapes = holding._by_factor(logits, labels), list[tuple[int, ...]]()
+    log_softmax = torch.Tensor.log_softmax
+    monkeypatch.setattr(
+        torch.Tensor, "log_softmax", lambda x, dim: shapes.append(tuple(x.shape)) or log_softmax(x, dim)
+    )
+    monkeypatch.setattr(holding, "MOST_NUMBERS", 3 * len(FACTORS) * 5)
+    assert torch.equal(holding._by_factor(logits, labels), whole)
+    assert shapes == 7 * [(len(FACTORS), 3, 5)] + [(len(FACTORS), 2, 5)]
+
+
 def test_oracle_the_gain_is_that_of_each_label_at_its_best_temperature() -> None:
     rng = np.random.default_rng(2)
     labels = rng.integers(3, size=50)

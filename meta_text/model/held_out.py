@@ -37,6 +37,7 @@ SHARES = (0.25, 0.5, 0.75, 1.0)  # of logistic regression that are tried
 SHARPER = tuple(2 ** (power / 4) for power in range(-4, 17))
 NEARLY_ONE = (0.7, 0.85, 1.0, 1.2, 1.4)  # what a sum of logits may, each of which is at its own best
 FACTORS = tuple(2 ** (power / 4) for power in range(-12, 13))  # of the temperature
+MOST_NUMBERS = 2**22  # in memory at once: all texts by all classes by all factors would be gigabytes with 1,000 classes
 PRIOR_TEXTS = 30  # how many held-out texts the temperature that other tasks taught counts as
 
 
@@ -110,8 +111,12 @@ def _by_factor(
 ) -> Float[Tensor, "F H"]:
     """The log-likelihood of each label with the temperature times each factor."""
     factors_F11 = torch.tensor(factors, dtype=torch.float64)[:, None, None]
-    log_p_FHN = (logits.double() / factors_F11).log_softmax(-1)
-    return log_p_FHN.gather(-1, labels.expand(len(factors), -1)[..., None])[..., 0]
+    rows = max(1, MOST_NUMBERS // (len(factors) * logits.shape[1]))
+    parts = []
+    for part_RN, labels_R in zip(logits.double().split(rows), labels.split(rows), strict=True):
+        log_p_FRN = (part_RN / factors_F11).log_softmax(-1)
+        parts.append(log_p_FRN.gather(-1, labels_R.expand(len(factors), -1)[..., None])[..., 0])
+    return torch.cat(parts, dim=1)
 
 
 def folds_of(labelled: Sequence[tuple[str, int]], count: int = FOLDS) -> list[list[int]]:
