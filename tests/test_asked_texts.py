@@ -132,7 +132,7 @@ def test_expected_is_what_comes_true(shots: int) -> None:
     classifiers = [fitted(shots, seed=seed) for seed in range(3, 8)]
     expected = [classifier.audit().expected.accuracy for classifier in classifiers]
     right = [float((classifier.predict(ASKED) == TARGETS).mean()) for classifier in classifiers]
-    assert np.mean(expected) == pytest.approx(np.mean(right), abs=0.06)
+    assert np.mean(expected) == pytest.approx(np.mean(right), abs=0.08)
 
 
 def test_strangers_do_not_lower_what_is_expected() -> None:

@@ -109,7 +109,7 @@ def test_oracle_unlabelled_texts_are_asked_of_what_was_not_learned_from_them() -
     reference = drifting.reference_of(WITH.adaptation_, 0.05).tally
     assert reference is not None and reference.rows == len(pool)
     assert reference.mean == pytest.approx(answers.max(1).mean(), abs=5e-3)
-    assert reference.mean < itself.max(1).mean() - 5e-3
+    assert reference.mean < itself.max(1).mean() - 3e-3
 
 
 def student_tail(t: float, freedom: float) -> float:

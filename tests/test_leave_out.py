@@ -163,7 +163,10 @@ def test_on_the_command_line(
 ) -> None:
     out = tmp_path / "out.json"
     assert run(monkeypatch, "compare", "r.toml", "--leave-out", "--json", str(out), "--device", "cpu") == 0
-    said = capsys.readouterr().out
+    said, told = capsys.readouterr()
+    for row in json.loads(out.read_text())["results"]:
+        shape = f"{row['corpus']}, {row['n_way']}-way, {row['k_shot']} label{'s' if row['k_shot'] > 1 else ''}"
+        assert f"{shape}: {row['learner']} {100 * row['accuracy']['mean']:.1f} %" in told
     for title in (
         "one, never trained on, 3-way",
         "two, never trained on, 2-way",

@@ -14,6 +14,8 @@ from statistics import fmean
 import numpy as np
 
 from meta_text import FewShotClassifier
+from meta_text.classify.drift import drift, reference_of, tallies
+from meta_text.classify.tally import total
 from meta_text.embedding.encoders import open_encoders
 from meta_text.embedding.remembered import Remembered
 from meta_text.model.model import MetaModel
@@ -25,7 +27,7 @@ from development import texts_and_labels  # isort: skip
 CORPORA = ("banking77", "clinc150", "intents", "snips", "sentiment", "tweet_sentiment", "medical", "csldcp")
 SHOTS, NEW = (5, 16), (0.0, 0.1, 0.2, 0.4)
 TEXTS, REPORTS = 200, 5  # of each kind in each draw
-POOL = 400
+POOL, RATE = 400, 0.05
 MOST_CLASSES, MOST_OF_EACH = 30, 120
 
 
@@ -44,7 +46,8 @@ def reports(model: MetaModel, name: str, shots: int, seed: int) -> dict[tuple[bo
     for has_pool in (False, True):
         unlabelled = [texts[row] for row in pool] if has_pool else None
         given, own = [texts[row] for row in known], [str(labels[row]) for row in known]
-        classifier = FewShotClassifier(model).fit(given, own, unlabeled=unlabelled)
+        adapted = FewShotClassifier(model).fit(given, own, unlabeled=unlabelled).adaptation_
+        reference = reference_of(adapted, RATE)
         for share in NEW:
             said = []
             for _ in range(REPORTS):
@@ -54,7 +57,8 @@ def reports(model: MetaModel, name: str, shots: int, seed: int) -> dict[tuple[bo
                     *rng.choice(asked, n_texts - n_strange, replace=False),
                     *rng.choice(new, n_strange, replace=False),
                 ]
-                said.append(bool(classifier.drift([texts[row] for row in chosen]).label_again))
+                now = total(list(tallies(adapted, [texts[row] for row in chosen], RATE)), adapted.n_way)
+                said.append(bool(drift(adapted, now, RATE, reference).label_again))
             found[has_pool, share] = 100 * fmean(said)
     return found
 

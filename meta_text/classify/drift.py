@@ -198,12 +198,12 @@ def asked(adapted: Adaptation, texts: Sequence[str], rate: float) -> Answers:
     return answer(adapted, texts, rate if adapted.calibration.thresholds else None, whole=True)
 
 
-def drift(adapted: Adaptation, now: Tally, rate: float) -> Drift:
-    """What the answers `now`, at this rate, say beside those at fit."""
+def drift(adapted: Adaptation, now: Tally, rate: float, reference: Reference | None = None) -> Drift:
+    """What the answers `now`, at this rate, say beside those at fit; reference: `reference_of` both, where it is known."""
     check_rate(rate)
     if now.rows < LEAST_ROWS:
         return Drift(tuple(adapted.support), now, _stated(rate), ())
-    reference = reference_of(adapted, rate)
+    reference = reference or reference_of(adapted, rate)
     return Drift(tuple(adapted.support), now, reference, tuple(_tests(now, reference, adapted.prior)))
 
 
