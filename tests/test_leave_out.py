@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from small_mixture import two_encoders
 from test_tables import run
 
@@ -12,6 +13,7 @@ from meta_text.config import Recipe, load_recipe
 from meta_text.corpus.corpus import Corpus
 from meta_text.corpus.mixture import without_texts
 from meta_text.corpus.same_text import fold
+from meta_text.embedding.sentence_encoder import TransformerEncoder
 from meta_text.errors import ConfigError
 from meta_text.model.calibration import Calibrations
 from meta_text.model.mixture import Prior
@@ -138,6 +140,22 @@ def test_unseen_corpora_of_a_recipe_share_no_text_with_what_trains(recipe: Recip
     bench = Bench.open(part, Progress(), "cpu")
     assert "where is it lost" not in {fold(text) for text in bench.corpus.texts}
     assert bench.corpus.skipped["two: text of an unseen corpus"] == 1
+
+
+def test_what_frozen_encoders_read_is_kept_for_later_runs(
+    recipe: Recipe, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("META_TEXT_CACHE", str(tmp_path / "kept"))
+    bench, corpus, read = Bench.open(recipe, Progress(), "cpu"), Corpus.open("one"), list[str]()
+    encode = TransformerEncoder.encode
+    monkeypatch.setattr(
+        TransformerEncoder, "encode", lambda self, texts, *rest: read.extend(texts) or encode(self, texts, *rest)
+    )
+    new = Corpus.from_rows([{"text": f"{text} again", "label": "x"} for text in corpus.texts], name="new")
+    first = bench.of_unseen(new, tmp_path / "first").embedded.vectors(range(5))
+    assert sorted(read) == sorted([*new.texts, "x"])
+    assert torch.equal(bench.of_unseen(new, tmp_path / "second").embedded.vectors(range(5)), first)
+    assert len(read) == len(new.texts) + 1
 
 
 def test_only_the_named_classes_lose_texts() -> None:

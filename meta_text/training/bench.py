@@ -87,9 +87,13 @@ class Bench:
         return replace(self, embedded=embedded)
 
     def of_unseen(self, corpus: Corpus, cache: Path) -> "Bench":
-        """An unseen corpus, encoded by the trained embedding; all of its classes are for testing."""
+        """An unseen corpus, encoded by the trained embedding; all of its classes are for testing.
+
+        What a frozen embedding reads is kept for later runs, what training changed goes to `cache`.
+        """
+        kept = cache if self.embedding.trained_names else None
         embedded = EmbeddedCorpus(
-            corpus, self.embedding, cache=cache, progress=self.progress.texts_encoded, prior=self.prior
+            corpus, self.embedding, cache=kept, progress=self.progress.texts_encoded, prior=self.prior
         )
         return replace(self, corpus=corpus, split=ClassSplit((), (), corpus.class_names), embedded=embedded)
 
