@@ -23,7 +23,7 @@ LEVEL = 0.01  # of all tests together (Bonferroni): one report in a hundred sees
 LEAST_ROWS = 30  # on either side of a test: of fewer, chance alone makes shares of any kind
 # What has to be exceeded besides chance, for among very many texts everything differs: more of them like no class, less sure by,
 # and other classes
-LEAST_MORE, LEAST_DROP, LEAST_MOVED = 0.02, 0.1, 0.1
+LEAST_MORE, LEAST_DROP, LEAST_MOVED = 0.02, 0.05, 0.1
 LEAST_EXPECTED = 5.0  # texts of a class, for a chi-square test; smaller classes count as one
 MOST_REFERRED = 1000  # unlabelled texts that are asked again
 MOST_LEFT_OUT = 200  # labelled texts that are
