@@ -274,7 +274,6 @@ def test_mistakes_are_named(method: str, path: str, body: Any, status: int, word
     [
         (b"{", 422, "json"),
         (b"\xff", 400, ""),
-        (b"[" * 1_900, 400, ""),
         (b'{"classifier": "drinks", "texts": ["\\ud800"]}', 422, "unable to parse raw data as a unicode string"),
         (b'{"classifier": "drinks", "texts": ["a\\u0000b"]}', 200, ""),
         (b'{"classifier": "drinks", "texts": ["a"], "reject": NaN}', 422, "body.reject"),
@@ -285,7 +284,7 @@ def test_mistakes_are_named(method: str, path: str, body: Any, status: int, word
         ),
         (b"x" * 2_001, 413, "the body has more than 2000 bytes, which is the limit"),
     ],
-    ids=["half", "no UTF-8", "deep", "surrogate", "null", "NaN", "long number", "long"],
+    ids=["half", "no UTF-8", "surrogate", "null", "NaN", "long number", "long"],
 )
 def test_strange_bodies_are_no_fault_of_the_service(content: bytes, status: int, words: str, small: Running) -> None:
     headers = {"content-type": "application/json"}
@@ -295,6 +294,14 @@ def test_strange_bodies_are_no_fault_of_the_service(content: bytes, status: int,
             assert answer.status_code == 200, answer.text
         else:
             refused(answer, status, words)
+
+
+def test_a_deep_body_is_refused(small: Running) -> None:
+    """Too deep to be read, or not closed: how deep Python's parser goes differs by version."""
+    for depth in (900, 1_900):
+        answer = small.client.post("/v1/predict", content=b"[" * depth, headers={"content-type": "application/json"})
+        refused(answer, answer.status_code, "")
+        assert answer.status_code in (400, 422)
 
 
 def test_a_surrogate_in_a_message_can_be_sent(service: Running) -> None:
