@@ -67,7 +67,7 @@ fuzz: $(VENV)/installed
 	$(BIN)/pip install -q -e ".[fuzz]" -c constraints.txt
 	for kind in table recipe settings split classifier; do $(BIN)/python benchmarks/fuzz/loaders.py $$kind --minutes 5 || exit 1; done
 
-# Half an hour on two quiet cores: kills a training run sixty times and compares what it ends with, asks more of the service than it can
+# Twenty minutes on two quiet cores: kills a training run sixty times and compares what it ends with, asks more of the service than it can
 # answer, trains in two processes, and kills workers and runs of Ray.
 soak: $(VENV)/installed
 	$(BIN)/python benchmarks/soak/kills.py --kills 60

@@ -24,7 +24,7 @@ from meta_text.saving.model_folder import load_model
 
 from development import texts_and_labels  # isort: skip
 
-CORPORA = ("banking77", "clinc150", "intents", "snips", "sentiment", "tweet_sentiment", "medical", "csldcp")
+CORPORA = ("banking77", "clinc150", "intents", "snips", "sentiment", "tweet_sentiment", "medical")
 SHOTS, NEW = (5, 16), (0.0, 0.1, 0.2, 0.4)
 TEXTS, REPORTS = 200, 5  # of each kind in each draw
 POOL, RATE = 400, 0.05
