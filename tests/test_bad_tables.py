@@ -175,13 +175,13 @@ FILES: dict[str, tuple[str, bytes, dict[str, Any], str]] = {
         "a.xls",
         b"",
         {},
-        r"unknown format '.xls'; save it as .xlsx, or use one of .csv, .tsv, .jsonl, .ndjson, .json, .xlsx",
+        r"unknown format '.xls'; save it as .xlsx, or use one of .csv, .tsv, .jsonl, .ndjson, .json, .txt, .xlsx",
     ),
     "no kind": (
         "texts",
         b"",
         {},
-        r"the name has no suffix, which tells the format; use one of .csv, .tsv, .jsonl, .ndjson, .json, .xlsx, .parquet \(text form",
+        r"the name has no suffix, which tells the format; use one of .csv, .tsv, .jsonl, .ndjson, .json, .txt, .xlsx, .parquet \(text form",
     ),
     "broken array": (
         "a.json",

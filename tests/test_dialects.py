@@ -274,6 +274,39 @@ def test_json_arrays_and_lines(name: str, tmp_path: Path) -> None:
     assert list(read_rows(tmp_path / "a.ndjson")) == rows
 
 
+def test_lines_of_plain_text(tmp_path: Path) -> None:
+    lines = ["where is it, then?", 'a "quoted" word', "", "  café;\tnoir"]
+    data = "\r\n".join([*lines, "", ""])
+    (tmp_path / "a.txt").write_bytes(data.encode())
+    (tmp_path / "b.txt.gz").write_bytes(gzip.compress(data.encode()))
+    said: list[str] = []
+    for name in ("a.txt", "b.txt.gz"):
+        rows = list(read_rows(tmp_path / name, ("typed",), note=said.append))
+        assert rows == [{"typed": line} for line in lines]
+        assert column_names(tmp_path / name, ("typed",)) == ["typed"]
+    assert said == [f"{name}: 1 blank row at the end is skipped" for name in ("a.txt", "b.txt.gz")]
+    assert next(iter(read_rows(tmp_path / "a.txt"))) == {"text": lines[0]}
+
+
+def test_plain_lines_in_another_encoding(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes("café\nthé\n".encode("cp1252") * 30)
+    said: list[str] = []
+    assert list(read_rows(tmp_path / "a.txt", note=said.append))[:2] == [{"text": "café"}, {"text": "thé"}]
+    assert "read as cp1252 (a guess" in said[0]
+    (tmp_path / "b.txt").write_bytes("café\nthé\nüber\n".encode() + b"caf\xe9\nlast\n")
+    with pytest.raises(CorpusError, match=r"b\.txt, line 4: byte 0xe9 is not UTF-8"):
+        list(read_rows(tmp_path / "b.txt"))
+
+
+def test_lines_of_plain_text_hold_no_labels(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a\nb\n")
+    expected = r"a\.txt: the lines of a \.txt file are texts without labels; put texts and labels into a table with the columns text and label, such as"
+    with pytest.raises(CorpusError, match=expected):
+        list(read_rows(tmp_path / "a.txt", ("text", "label")))
+    with pytest.raises(CorpusError, match="texts without labels"):
+        Corpus.open(str(tmp_path / "a.txt"))
+
+
 def test_old_macs_end_lines_with_a_carriage_return(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(codecs.BOM_UTF8 + b"text,label\rred,wine\rflat,car\r")
     assert [row["text"] for row in read_rows(tmp_path / "a.csv")] == ["red", "flat"]

@@ -304,6 +304,18 @@ def test_on_the_command_line(
     )
     assert run(monkeypatch, *command[:-2], str(tmp_path / "e"), "--unlabeled", str(tmp_path / "more.csv")) == 0
     assert "of 104 unlabelled texts" in " ".join(capsys.readouterr().out.split())
+    lines = (tmp_path / "more.csv").read_text().partition("\n")[2]
+    (tmp_path / "more.txt").write_text(f"\n{lines}\n\n")
+    assert run(monkeypatch, *command[:-2], str(tmp_path / "f"), "--unlabeled", str(tmp_path / "more.txt")) == 0
+    assert "of 104 unlabelled texts" in " ".join(capsys.readouterr().out.split())
+    answers = tmp_path / "answers.csv"
+    assert (
+        run(
+            monkeypatch, "predict", str(tmp_path / "f"), "--input", str(tmp_path / "more.txt"), "--output", str(answers)
+        )
+        == 0
+    )
+    assert [line.split(",")[0] for line in answers.read_text().splitlines()] == ["text", "", *lines.splitlines()]
     (tmp_path / "empty.csv").write_text("text\n\n")
     assert run(monkeypatch, *command[:-2], str(tmp_path / "d"), "--unlabeled", str(tmp_path / "empty.csv")) == 2
     assert "empty.csv" in capsys.readouterr().err

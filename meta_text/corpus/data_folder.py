@@ -10,7 +10,7 @@ from meta_text.errors import CorpusError
 from meta_text.files import KINDS
 
 # a .json file next to texts may describe them, so it is read only when named explicitly
-FOLDER_KINDS = tuple(kind for kind in KINDS if kind != ".json")
+FOLDER_KINDS = tuple(kind for kind in KINDS if kind not in (".json", ".txt"))
 RowsOf = Callable[[Path], Iterator[tuple[Place, Row]]]
 
 

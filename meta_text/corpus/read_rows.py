@@ -8,11 +8,13 @@ from meta_text.corpus.csv_rows import csv_rows
 from meta_text.corpus.excel_rows import excel_rows
 from meta_text.corpus.json_rows import json_file_rows, json_line_rows
 from meta_text.corpus.table_row import BadRow, Place, Row, is_blank
-from meta_text.corpus.text_lines import Note, TextFile
+from meta_text.corpus.text_lines import Note, TextFile, line_rows
 from meta_text.corpus.tool_exports import tool_rows
 from meta_text.errors import CorpusError
 from meta_text.files import KINDS, PACKED, did_you_mean_file
 from meta_text.wording import are, counted
+
+ONE_HEADER = (".csv", ".tsv", ".txt", ".xlsx")  # all rows have the same columns
 
 
 def kind_of(path: Path) -> str:
@@ -53,15 +55,22 @@ def table_rows(
         raise CorpusError(f"{path}: a separator ({separator!r}) applies only to .csv and .tsv; leave it out")
     if encoding is not None and kind not in PACKED:
         raise CorpusError(f"{path}: an encoding ('{encoding}') applies only to text formats; leave it out")
+    if kind == ".txt" and len(columns) > 1:
+        raise CorpusError(
+            f"{path}: the lines of a .txt file are texts without labels; put texts and labels into a table with the columns "
+            f"{' and '.join(columns)}, such as a .csv"
+        )
     rows: Iterator[Row | BadRow]
     if kind == ".parquet":
         rows = parquet_rows(path)
     elif kind == ".xlsx":
         rows = excel_rows(path, note)
     else:
-        is_csv = kind in (".csv", ".tsv")
-        file = TextFile.open(path, encoding, note if is_csv else None)  # JSON is UTF-8 (RFC 8259): nothing to guess
-        if is_csv:
+        is_json = "json" in kind  # which is UTF-8 (RFC 8259): nothing to guess
+        file = TextFile.open(path, encoding, None if is_json else note)
+        if kind == ".txt":
+            rows = line_rows(file, columns[0] if columns else "text")
+        elif not is_json:
             rows = csv_rows(file, columns, separator, note)
         else:
             rows = json_file_rows(file) if kind == ".json" else json_line_rows(file)
@@ -118,7 +127,7 @@ def column_names(
     try:
         for row in table_rows(path, columns, separator=separator, encoding=encoding, note=note):
             every.update(dict.fromkeys(() if isinstance(row, BadRow) else row))
-            if every and kind in (".csv", ".tsv", ".xlsx"):
+            if every and kind in ONE_HEADER:
                 break
     except CorpusError:
         if not every:
@@ -128,7 +137,7 @@ def column_names(
 
 def _without_blank_end(rows: Iterator[Row | BadRow], path: Path, note: Note | None) -> Iterator[Row | BadRow]:
     """Hold back blank rows until another row follows: spreadsheets often end in thousands of blank rows."""
-    spreadsheet = kind_of(path) in (".csv", ".tsv", ".xlsx")  # an object of nulls in JSON was written on purpose
+    spreadsheet = kind_of(path) in ONE_HEADER  # an object of nulls in JSON was written on purpose
     blank: Row = {}
     waiting = 0
     for row in rows:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
 
+from meta_text.corpus.table_row import BadRow, Row
 from meta_text.errors import CorpusError
 
 Note = Callable[[str], None]  # takes one line that says what was guessed or skipped
@@ -105,6 +106,14 @@ class TextFile:
             f"{byte}; the file seems to be {self.fits}: pass encoding='{self.fits}' (--encoding {self.fits}), "
             f"or save the file as UTF-8 (iconv -f {self.fits} -t utf-8)"
         )
+
+
+def line_rows(file: TextFile, column: str) -> Iterator[Row | BadRow]:
+    """Each line as a row of one column."""
+    for number, line in enumerate(file.lines(), start=1):
+        text = line.rstrip("\r\n")
+        problem = file.stray_byte(text)
+        yield {column: text} if problem is None else BadRow(number, problem)
 
 
 @dataclass
