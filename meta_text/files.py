@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 # tables of texts that are read, by suffix; the first ones also with .gz behind it
 PACKED = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".txt")
 KINDS = (*PACKED, ".xlsx", ".parquet")
-KINDS_READ = "CSV, TSV, JSON, JSON lines, plain lines (.txt), Excel (.xlsx) or Parquet, text formats also as .gz"
+LABELLED_KINDS = "CSV, TSV, JSON, JSON lines, Excel (.xlsx) or Parquet, text formats also as .gz"
+KINDS_READ = f"plain lines (.txt), {LABELLED_KINDS}"
 
 # a full disk, a quota, a size limit; no right, a file system that cannot be written; a device that fails
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ENOTDIR)

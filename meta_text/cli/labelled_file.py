@@ -8,7 +8,7 @@ import typer
 from meta_text.cli.console import laps, tell
 from meta_text.cli.options import path
 from meta_text.errors import InputError
-from meta_text.files import KINDS_READ, did_you_mean_file
+from meta_text.files import LABELLED_KINDS, did_you_mean_file
 from meta_text.wording import are, counted
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from meta_text.corpus.label_rows import LabelledRows
 
 LabelledFile = Annotated[
-    Path, typer.Argument(parser=path, metavar="FILE", help=f"File of labelled texts: {KINDS_READ}.")
+    Path, typer.Argument(parser=path, metavar="FILE", help=f"File of labelled texts: {LABELLED_KINDS}.")
 ]
 TextColumn = Annotated[str, typer.Option(metavar="COLUMN", help="Column of texts.")]
 LabelColumn = Annotated[str, typer.Option(metavar="COLUMN", help="Column of labels.")]
@@ -60,7 +60,7 @@ def check_is_file(file: Path) -> None:
     if not file.is_file():
         what = "is a folder" if file.is_dir() else "does not exist"
         hint = "" if file.is_dir() else did_you_mean_file(file)
-        raise InputError(f"{file} {what}; a file of labelled texts is needed: {KINDS_READ}{hint}")
+        raise InputError(f"{file} {what}; a file of labelled texts is needed: {LABELLED_KINDS}{hint}")
 
 
 def read_texts(file: str | Path, column: str, separator: str | None, encoding: str | None) -> "list[InputRow]":

@@ -8,7 +8,7 @@ import typer
 from meta_text.cli.labelled_file import LabelColumn, TextColumn
 from meta_text.cli.options import Device, Model, path, path_option, word
 from meta_text.cli.tables import show_table
-from meta_text.files import KINDS_READ
+from meta_text.files import LABELLED_KINDS
 
 if TYPE_CHECKING:
     from meta_text.figures.tasks import TracedTask
@@ -26,7 +26,9 @@ Names = Annotated[
 ]
 Texts = Annotated[
     str,
-    typer.Option("--corpus", parser=word, metavar="CORPUS", help=f"A known name, a folder, or a file: {KINDS_READ}."),
+    typer.Option(
+        "--corpus", parser=word, metavar="CORPUS", help=f"A known name, a folder, or a file: {LABELLED_KINDS}."
+    ),
 ]
 Way = Annotated[int, typer.Option(metavar="NUMBER", min=2, help="Classes of the task.")]
 Labelled = Annotated[int, typer.Option(metavar="NUMBER", min=1, help="Labelled texts per class.")]

@@ -23,7 +23,7 @@ from meta_text.cli.tables import show_differences, show_results
 from meta_text.cli.verbosity import detail_model, detail_recipe
 from meta_text.errors import ConfigError, InputError
 from meta_text.extras import check_extra
-from meta_text.files import KINDS_READ
+from meta_text.files import LABELLED_KINDS
 from meta_text.wording import duration
 
 
@@ -70,7 +70,7 @@ def train(
 def evaluate(
     model: Model,
     corpus: Annotated[
-        str, typer.Option(parser=word, metavar="CORPUS", help=f"A known name, a folder, or a file: {KINDS_READ}.")
+        str, typer.Option(parser=word, metavar="CORPUS", help=f"A known name, a folder, or a file: {LABELLED_KINDS}.")
     ],
     text: TextColumn = "text",
     label: LabelColumn = "label",
